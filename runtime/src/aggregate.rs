@@ -1,0 +1,98 @@
+//! The traits behind `#[aggregate]`, and the context of a handler.
+
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::Codec;
+use crate::entity_ref::EntityRef;
+use crate::event::Event;
+use crate::id::{EntityId, SeqNr};
+use crate::step::{Refused, Step};
+
+/// Data, the events that change it, the commands that decide on events.
+///
+/// `#[aggregate]` implements it. The data begins as its `Default`; `Serialize` and `DeserializeOwned` let a snapshot
+/// be taken of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "write `#[aggregate]` on an impl block of `{Self}`"
+)]
+pub trait Aggregate: Handler<Aggregate = Self> + Default + Serialize + DeserializeOwned + Send + 'static {
+    /// The name under which the entities are stored. It must never change.
+    const NAME: &'static str;
+    /// How events are written. Any codec can be read, whichever this is.
+    const CODEC: Codec;
+    /// The events.
+    type Event: Event;
+    /// The commands as data, for [`EntityRef::send`].
+    type Command: Command<Self>;
+    /// The typed reference, with one method for each command and query.
+    type Ref: From<EntityRef<Self>> + Clone + Send + Sync + 'static;
+    /// What effects may use, given once with [`Builder::provide`](crate::Builder::provide).
+    type Services: Send + Sync + 'static;
+
+    /// Folds one event into the data. It is run live, in tests and in every replay, so it must be deterministic.
+    fn apply(&mut self, event: Self::Event);
+}
+
+/// A request as data: one variant for each `#[command]`.
+pub trait Command<A: Aggregate>: Send + 'static {
+    /// The command's name, as its method is called.
+    fn name(&self) -> &'static str;
+
+    /// Runs the handler, without its reply and without the reason of a refusal.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the handler refused the command.
+    fn handle(self, data: &A, cx: &Context<A>) -> Result<Step<(), A>, Refused>;
+}
+
+/// Who makes a step: an aggregate, or one handler of a state machine.
+pub trait Handler: 'static {
+    /// The aggregate whose events the step may apply.
+    type Aggregate: Aggregate;
+}
+
+/// What a handler may know beside the data: time, id and sequence number.
+///
+/// Handlers take it, if they name it, as `cx: &Context<Self>` before their other parameters. All that isn't in the
+/// data comes from here, so that tests and replays control it.
+#[derive(Debug, Clone)]
+pub struct Context<A> {
+    id: EntityId,
+    now: Timestamp,
+    seq_nr: SeqNr,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> Context<A> {
+    pub(crate) fn new(id: EntityId, now: Timestamp, seq_nr: SeqNr) -> Self {
+        Self { id, now, seq_nr, aggregate: PhantomData }
+    }
+
+    pub(crate) fn move_to(&mut self, now: Timestamp, seq_nr: SeqNr) {
+        self.now = now;
+        self.seq_nr = seq_nr;
+    }
+
+    /// The time, in whole microseconds; never before that of the entity's last record. The events of this command are
+    /// stored with it.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The entity's id.
+    pub fn id(&self) -> &EntityId {
+        &self.id
+    }
+
+    /// The sequence number of the last record that the data includes; 0 if there is none.
+    pub fn seq_nr(&self) -> SeqNr {
+        self.seq_nr
+    }
+}

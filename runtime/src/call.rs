@@ -1,0 +1,354 @@
+//! A call on its way to an entity and back.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::codec::EncodeError;
+use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
+use crate::journal::{Cause, Why};
+
+/// Why a call has no reply.
+///
+/// `E` is the handler's own error type; where it is `Infallible`, no arm is needed for [`CallError::Refused`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// The handler refused the command. Nothing was stored.
+    #[error(transparent)]
+    Refused(E),
+    /// There was no room for the call, and it was not to wait. Nothing was stored.
+    #[error("{id}: overloaded, {limit} calls are waiting already; try later, or let the call wait for room")]
+    Overloaded {
+        /// The entity.
+        id: PersistenceId,
+        /// How many calls may wait in the entity's lane.
+        limit: usize,
+    },
+    /// Nothing of the command is stored, for certain: it is safe to repeat.
+    #[error("{id}: not stored: {why}")]
+    NotStored {
+        /// The entity.
+        id: PersistenceId,
+        /// Why not.
+        why: NotStored,
+    },
+    /// The command may be stored: a repeat could store it twice.
+    #[error("{id}: may be stored or not: {why}")]
+    Unknown {
+        /// The entity.
+        id: PersistenceId,
+        /// Why nobody knows.
+        why: Unknown,
+    },
+    /// The entity can't be loaded from what is stored. Nothing of this command was stored.
+    #[error("{id}: quarantined at sequence number {seq_nr}: {reason}; the next attempt is at {retry_at}")]
+    Quarantined {
+        /// The entity.
+        id: PersistenceId,
+        /// The record that can't be used, or the first that is missing.
+        seq_nr: SeqNr,
+        /// What is wrong with it.
+        reason: Arc<str>,
+        /// From when on a call makes another attempt.
+        retry_at: Timestamp,
+    },
+    /// The handler, a fold or a reply panicked on this command. Nothing of it was stored.
+    #[error("{id}: `{command}` panicked: {message}; nothing was stored")]
+    Panicked {
+        /// The entity.
+        id: PersistenceId,
+        /// The command.
+        command: &'static str,
+        /// The panic's message.
+        message: Arc<str>,
+    },
+    /// The system takes no more calls. Nothing was stored.
+    #[error("{id}: the system has stopped; nothing was stored")]
+    Stopped {
+        /// The entity.
+        id: PersistenceId,
+    },
+}
+
+/// Why nothing of a command is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotStored {
+    /// The id can't name an entity.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// An event of the step can't be stored in a form that can be read again.
+    #[error("event `{event}` was refused: {error}")]
+    Event {
+        /// The event's stored name, or the enum's if not even that could be told.
+        event: &'static str,
+        /// What is wrong with it.
+        error: EncodeError,
+    },
+    /// The journal didn't take it.
+    #[error("{0}")]
+    Journal(#[from] Why),
+    /// It was decided on data that a failed write had promised.
+    #[error(
+        "an earlier write of the entity failed, and this call was decided on its data or waited behind it; repeat it"
+    )]
+    EarlierWriteFailed,
+    /// The caller's time was over before the call was sent.
+    #[error("no room within {} ms", within.as_millis())]
+    TimedOut {
+        /// The time that [`Call::within`] allowed.
+        within: Duration,
+    },
+}
+
+/// Why nobody knows whether a command is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The journal failed while it was writing.
+    #[error("{0}")]
+    Journal(#[from] Cause),
+    /// The caller's time was over after the call was sent.
+    #[error("no answer within {} ms", within.as_millis())]
+    TimedOut {
+        /// The time that [`Call::within`] allowed.
+        within: Duration,
+    },
+    /// The system, or the tokio runtime it ran on, was dropped, or shutdown's time was over.
+    #[error("the system went away before it answered")]
+    Dropped,
+}
+
+/// A [`CallError`] without the handler's own.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    Overloaded { id: PersistenceId, limit: usize },
+    NotStored { id: PersistenceId, why: NotStored },
+    Unknown { id: PersistenceId, why: Unknown },
+    Quarantined { id: PersistenceId, seq_nr: SeqNr, reason: Arc<str>, retry_at: Timestamp },
+    Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
+    Stopped { id: PersistenceId },
+}
+
+impl<E> From<Failure> for CallError<E> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Overloaded { id, limit } => CallError::Overloaded { id, limit },
+            Failure::NotStored { id, why } => CallError::NotStored { id, why },
+            Failure::Unknown { id, why } => CallError::Unknown { id, why },
+            Failure::Quarantined { id, seq_nr, reason, retry_at } => {
+                CallError::Quarantined { id, seq_nr, reason, retry_at }
+            }
+            Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },
+            Failure::Stopped { id } => CallError::Stopped { id },
+        }
+    }
+}
+
+/// A message without its aggregate's type, as a mailbox holds it.
+pub(crate) trait Parcel: Send {
+    /// Moves the message into `slot`, an `Option<Box<dyn Message<A>>>`.
+    fn unpack(self: Box<Self>, slot: &mut dyn Any);
+    /// Answers the caller.
+    fn fail(self: Box<Self>, failure: Failure);
+}
+
+/// Where calls to an entity go: a shard's mailbox, or a test.
+pub(crate) trait Port: Send + Sync {
+    /// The stored name of the aggregate.
+    fn aggregate(&self) -> &'static str;
+    /// Sends now, or gives the parcel back.
+    fn try_send(&self, hash: u64, parcel: Box<dyn Parcel>) -> Result<(), Unsent>;
+    /// Sends when there is room. Dropping the future before it ends drops the parcel unsent.
+    fn send(
+        self: Arc<Self>,
+        hash: u64,
+        parcel: Box<dyn Parcel>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>;
+}
+
+/// Why a parcel was not sent.
+pub(crate) enum Unsent {
+    Full { parcel: Box<dyn Parcel>, limit: usize },
+    Stopped,
+}
+
+/// The shard takes no more calls.
+pub(crate) struct Stopped;
+
+/// What happens when there is no room for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    Wait,
+    Fail,
+}
+
+/// The way of one parcel into a mailbox.
+struct Outbox {
+    entity: EntityId,
+    hash: u64,
+    port: Arc<dyn Port>,
+    no_room: NoRoom,
+    within: Option<Duration>,
+    time_over: Option<Pin<Box<Sleep>>>,
+    state: Sending,
+}
+
+enum Sending {
+    Ready(Box<dyn Parcel>),
+    Waiting(Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>),
+    Done,
+}
+
+impl Outbox {
+    fn id(&self) -> PersistenceId {
+        PersistenceId::new(self.port.aggregate(), self.entity.clone())
+    }
+
+    fn poll_sent(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        if let Sending::Ready(_) = self.state {
+            if let Some(failure) = self.try_send() {
+                return Poll::Ready(Err(failure));
+            }
+        }
+        if let Sending::Waiting(sending) = &mut self.state {
+            match sending.as_mut().poll(task) {
+                Poll::Ready(Ok(())) => self.state = Sending::Done,
+                Poll::Ready(Err(Stopped)) => return Poll::Ready(Err(Failure::Stopped { id: self.id() })),
+                Poll::Pending => {
+                    let within = ready!(self.poll_time_over(task));
+                    return Poll::Ready(Err(Failure::NotStored { id: self.id(), why: NotStored::TimedOut { within } }));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn try_send(&mut self) -> Option<Failure> {
+        let Sending::Ready(parcel) = std::mem::replace(&mut self.state, Sending::Done) else { return None };
+        if let Err(why) = self.entity.check() {
+            return Some(Failure::NotStored { id: self.id(), why: why.into() });
+        }
+        match self.port.try_send(self.hash, parcel) {
+            Ok(()) => None,
+            Err(Unsent::Stopped) => Some(Failure::Stopped { id: self.id() }),
+            Err(Unsent::Full { limit, .. }) if self.no_room == NoRoom::Fail => {
+                Some(Failure::Overloaded { id: self.id(), limit })
+            }
+            Err(Unsent::Full { parcel, .. }) => {
+                self.state = Sending::Waiting(self.port.clone().send(self.hash, parcel));
+                None
+            }
+        }
+    }
+
+    fn poll_time_over(&mut self, task: &mut TaskContext<'_>) -> Poll<Duration> {
+        let Some(within) = self.within else { return Poll::Pending };
+        let sleep = self.time_over.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
+        sleep.as_mut().poll(task).map(|()| within)
+    }
+}
+
+/// A command or query on its way: a future of the reply, and the caller's options for it.
+///
+/// Nothing is sent before the first poll. The reply comes when everything that it could have seen is durable.
+///
+/// # Cancel safety
+///
+/// A call that is dropped before it was sent has no effect. Dropped later, its command is still handled, and its events
+/// are stored: only the answer is lost.
+#[must_use = "a call does nothing until it is awaited; `.tell()` sends it without waiting for the reply"]
+pub struct Call<R, E> {
+    outbox: Outbox,
+    answer: oneshot::Receiver<Result<R, CallError<E>>>,
+}
+
+impl<R, E> Call<R, E> {
+    pub(crate) fn new(
+        entity: EntityId,
+        hash: u64,
+        port: Arc<dyn Port>,
+        parcel: Box<dyn Parcel>,
+        answer: oneshot::Receiver<Result<R, CallError<E>>>,
+    ) -> Self {
+        let state = Sending::Ready(parcel);
+        let outbox = Outbox { entity, hash, port, no_room: NoRoom::Wait, within: None, time_over: None, state };
+        Self { outbox, answer }
+    }
+
+    /// Gives the call this much time, counted from its first poll.
+    ///
+    /// When the time is over, the call ends with [`CallError::NotStored`] if it was not sent yet, and with
+    /// [`CallError::Unknown`] if it was.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.outbox.within = Some(time);
+        self
+    }
+
+    /// Fails with [`CallError::Overloaded`] where it would have to wait for room.
+    pub fn or_overloaded(mut self) -> Self {
+        self.outbox.no_room = NoRoom::Fail;
+        self
+    }
+
+    /// Wants no reply: the future ends when the command has been sent, and says nothing of what became of it.
+    pub fn tell(self) -> Tell {
+        Tell { outbox: self.outbox }
+    }
+}
+
+impl<R, E> Future for Call<R, E> {
+    type Output = Result<R, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Err(failure) = ready!(this.outbox.poll_sent(task)) {
+            return Poll::Ready(Err(failure.into()));
+        }
+        if let Poll::Ready(answer) = Pin::new(&mut this.answer).poll(task) {
+            return Poll::Ready(
+                answer.unwrap_or_else(|_| Err(Failure::Unknown { id: this.outbox.id(), why: Unknown::Dropped }.into())),
+            );
+        }
+        let within = ready!(this.outbox.poll_time_over(task));
+        Poll::Ready(Err(Failure::Unknown { id: this.outbox.id(), why: Unknown::TimedOut { within } }.into()))
+    }
+}
+
+impl<R, E> fmt::Debug for Call<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.outbox.id())
+    }
+}
+
+/// A call without a reply; made by [`Call::tell`].
+///
+/// # Cancel safety
+///
+/// Dropped before it ended, nothing was sent.
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Tell {
+    outbox: Outbox,
+}
+
+impl Future for Tell {
+    type Output = Result<(), CallError<Infallible>>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.outbox.poll_sent(task).map_err(CallError::from)
+    }
+}
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tell({})", self.outbox.id())
+    }
+}

@@ -1,0 +1,83 @@
+//! The handle of an entity.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::aggregate::{Aggregate, Command, Context, Handler};
+use crate::call::{Call, Port};
+use crate::id::EntityId;
+use crate::message::Envelope;
+use crate::step::{HandlerReturn, Refused, Step, stay};
+
+/// The untyped half of a generated ref such as `AccountRef`: a cheap handle that is cloned freely.
+///
+/// It holds nothing of the entity, which is loaded by the first call and may be dropped from memory between calls.
+pub struct EntityRef<A> {
+    entity: EntityId,
+    hash: u64,
+    port: Arc<dyn Port>,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> EntityRef<A> {
+    pub(crate) fn new(entity: EntityId, hash: u64, port: Arc<dyn Port>) -> Self {
+        Self { entity, hash, port, aggregate: PhantomData }
+    }
+
+    /// The entity's id.
+    pub fn id(&self) -> &EntityId {
+        &self.entity
+    }
+
+    /// Sends a command that is given as data, such as a log or a generator of tests has. It tells whether the command
+    /// was refused; the typed methods of the ref also give the reply and the reason.
+    pub fn send(&self, command: A::Command) -> Call<(), Refused> {
+        call(self, command.name(), move |data, cx| command.handle(data, cx))
+    }
+}
+
+/// Makes the call behind a command's method of a generated ref.
+#[doc(hidden)]
+pub fn call<A, T>(
+    to: &EntityRef<A>,
+    command: &'static str,
+    handle: impl FnOnce(&A, &Context<A>) -> T + Send + 'static,
+) -> Call<T::Reply, T::Refusal>
+where
+    A: Aggregate,
+    T: HandlerReturn<Handler: Handler<Aggregate = A>> + 'static,
+{
+    let (caller, answer) = oneshot::channel();
+    let envelope = Envelope::new(to.entity.clone(), command, handle, caller);
+    Call::new(to.entity.clone(), to.hash, to.port.clone(), Box::new(envelope), answer)
+}
+
+/// Makes the call behind a query's method of a generated ref.
+#[doc(hidden)]
+pub fn query<A, R>(
+    to: &EntityRef<A>,
+    query: &'static str,
+    read: impl FnOnce(&A) -> R + Send + 'static,
+) -> Call<R, Infallible>
+where
+    A: Aggregate,
+    R: Send + 'static,
+{
+    call(to, query, move |data, _| -> Step<R, A> { stay::<A>().replying(read(data)) })
+}
+
+impl<A> Clone for EntityRef<A> {
+    fn clone(&self) -> Self {
+        Self { entity: self.entity.clone(), hash: self.hash, port: self.port.clone(), aggregate: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for EntityRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.port.aggregate(), self.entity)
+    }
+}

@@ -1,0 +1,109 @@
+//! Events: what an aggregate stores, and how a step takes them.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::aggregate::Aggregate;
+use crate::codec::{DecodeError, Payload};
+
+/// A fact in the past tense; stored for ever; the only thing that changes data.
+///
+/// Derive it: `#[derive(Event)]` on an enum that also derives serde's `Serialize` and `Deserialize`. The enum that
+/// `#[aggregate]` generates uses the same derive.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event enum",
+    label = "not an event enum",
+    note = "write `#[derive(annals::Event)]` on `{Self}`"
+)]
+pub trait Event: Serialize + DeserializeOwned + Send + 'static {
+    /// The variants in declaration order: `VARIANTS[n]` describes what serde calls variant `n`.
+    const VARIANTS: &'static [EventVariant];
+
+    /// Makes an event from a payload that was stored under an older version of a variant.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the payload doesn't fit, or if there is no upcast from that version.
+    fn upcast(variant: usize, version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
+}
+
+/// The stored name and the version of one variant of an event enum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventVariant {
+    /// The name in the journal.
+    pub name: &'static str,
+    /// Older names under which it may be stored.
+    pub was: &'static [&'static str],
+    /// The version that is written.
+    pub version: u32,
+}
+
+/// Finds the variant that is stored as `name`, under its name or an older one.
+pub(crate) fn variant_named<E: Event>(name: &str) -> Option<usize> {
+    E::VARIANTS.iter().position(|variant| variant.name == name || variant.was.contains(&name))
+}
+
+/// What [`applying`](crate::applying) accepts: an event of `A`, or an array, a `Vec` or an `Option` of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event of `{A}`",
+    label = "expected an event of `{A}`, or an array, a `Vec` or an `Option` of them"
+)]
+pub trait EventsOf<A: Aggregate> {
+    /// Hands the events over, in order.
+    fn push_to(self, events: &mut EventList<A::Event>);
+}
+
+impl<A: Aggregate, const N: usize> EventsOf<A> for [A::Event; N] {
+    fn push_to(self, events: &mut EventList<A::Event>) {
+        self.into_iter().for_each(|event| events.push(event));
+    }
+}
+
+impl<A: Aggregate> EventsOf<A> for Vec<A::Event> {
+    fn push_to(self, events: &mut EventList<A::Event>) {
+        self.into_iter().for_each(|event| events.push(event));
+    }
+}
+
+impl<A: Aggregate> EventsOf<A> for Option<A::Event> {
+    fn push_to(self, events: &mut EventList<A::Event>) {
+        self.into_iter().for_each(|event| events.push(event));
+    }
+}
+
+/// The events of one step, in order. One event, the usual case, takes no allocation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventList<E>(List<E>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum List<E> {
+    Empty,
+    One(E),
+    Many(Vec<E>),
+}
+
+impl<E> EventList<E> {
+    pub(crate) const fn new() -> Self {
+        Self(List::Empty)
+    }
+
+    /// Adds an event after the others.
+    pub fn push(&mut self, event: E) {
+        self.0 = match std::mem::replace(&mut self.0, List::Empty) {
+            List::Empty => List::One(event),
+            List::One(first) => List::Many(vec![first, event]),
+            List::Many(mut events) => {
+                events.push(event);
+                List::Many(events)
+            }
+        };
+    }
+
+    pub(crate) fn as_slice(&self) -> &[E] {
+        match &self.0 {
+            List::Empty => &[],
+            List::One(event) => std::slice::from_ref(event),
+            List::Many(events) => events,
+        }
+    }
+}

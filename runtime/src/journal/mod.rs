@@ -1,0 +1,251 @@
+//! The journal: where runs are stored, read and ordered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
+
+mod run;
+
+pub use run::{EventRecord, Record, Run, RunBuilder, RunError, RunView};
+
+/// A future without a runtime's name in it.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Stores event streams; the one truth of a system.
+///
+/// The unit of storage is the [`Run`]: consecutive commands of one stream, stored together or not at all. A journal
+/// gives each record an [`Offset`] of its own, in an order that agrees with every stream's.
+///
+/// Reading may block the polling thread for the disk: poll [`open_stream`](Journal::open_stream),
+/// [`read`](Journal::read) and [`read_all`](Journal::read_all) where blocking is allowed.
+pub trait Journal: Send + Sync + 'static {
+    /// What doesn't change while the journal is open.
+    fn facts(&self) -> Facts;
+
+    /// Finds a stream, or reserves a number for one that has no records yet.
+    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>>;
+
+    /// Says that nobody will append to the stream until it is opened again.
+    fn close_stream(&self, stream: StreamNo);
+
+    /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
+    ///
+    /// A run is stored whole or not at all; a group need not be. A run whose first sequence number isn't the one after
+    /// its stream's last is refused with [`Why::Conflict`]. A run is stored, and may be read, only once it is durable
+    /// as [`Facts::durability`] says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Writing begins with the call; dropping the future cancels nothing.
+    fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>>;
+
+    /// The offset up to which everything is durable.
+    fn durable(&self) -> Offset;
+
+    /// Reads runs of one stream, from the one that contains `from` up to the one that contains `to`, as many as fit
+    /// into `bytes_max` and at least one.
+    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
+
+    /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
+    /// behind `after`, as many as fit into `bytes_max` and at least one. Only durable runs are read.
+    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
+
+    /// Whether the journal still takes writes.
+    fn health(&self) -> Health;
+
+    /// Takes no more writes, stores what was handed over, and closes.
+    fn close(&self) -> Fut<'_, Result<(), CloseError>>;
+}
+
+/// What doesn't change while a journal is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Made at random when the store was created; seeds every checksum.
+    pub store: u64,
+    /// Counts how often the store was opened for writing; the fence against a second writer.
+    pub epoch: u64,
+    /// The longest run, in bytes.
+    pub run_bytes_max: usize,
+    /// How many groups a caller may have in flight.
+    pub groups_in_flight: usize,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+}
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// Power loss: every group is on the disk before anybody hears of it.
+    #[default]
+    Fsync,
+    /// A crash of the process: every group is with the operating system before anybody hears of it. Power loss may
+    /// take the last writes away.
+    Os,
+    /// Nothing: the records are gone with the journal.
+    Memory,
+}
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamHead {
+    /// The stream's number in this journal.
+    pub stream: StreamNo,
+    /// Its last sequence number; 0 if it has no records.
+    pub last: SeqNr,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable; its first record has this offset.
+    Stored(Offset),
+    /// It is not stored and never will be.
+    NotStored(Why),
+    /// It may be stored.
+    Unknown(Cause),
+}
+
+/// Why a run was certainly not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// Somebody else has written to the stream.
+    #[error("expected {expected} as the stream's last sequence number and found {last}: there is a second writer")]
+    Conflict {
+        /// The sequence number before the run.
+        expected: SeqNr,
+        /// The stream's last.
+        last: SeqNr,
+    },
+    /// The journal was opened by somebody else since.
+    #[error("the journal was opened again since epoch {epoch}: this writer is shut out")]
+    Fenced {
+        /// The epoch of the refused writer.
+        epoch: u64,
+    },
+    /// It is longer than the limit.
+    #[error("{bytes} bytes are more than the limit of {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The id can't be stored.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The journal has failed before and takes no writes until it is opened again.
+    #[error("the journal takes no writes since it failed: {0}")]
+    Failed(Arc<str>),
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why nobody knows whether a run is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journal failed while it was writing: {0}")]
+pub struct Cause(pub Arc<str>);
+
+/// Runs as they are stored, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The runs.
+    pub runs: Vec<StoredRun>,
+    /// Whether there is more behind them.
+    pub more: bool,
+}
+
+/// A run as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRun {
+    /// Its stream.
+    pub stream: StreamNo,
+    /// The offset of its first record.
+    pub offset: Offset,
+    /// The run, for [`RunView::parse`]; its checksum was right when it was read.
+    pub bytes: Vec<u8>,
+}
+
+/// Why something can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The id can't be stored, so that nothing is stored under it.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// What is stored is damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The engine or the system below failed.
+    #[error("can't read {what}: {error}")]
+    Engine {
+        /// What was to be read.
+        what: String,
+        /// What went wrong.
+        error: Arc<str>,
+    },
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// What is stored is damaged or missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place} is corrupt: {reason}")]
+pub struct Corrupt {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// A place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The records from one offset to another, both included.
+    Offsets {
+        /// The first.
+        from: Offset,
+        /// The last.
+        to: Offset,
+    },
+    /// The records of one stream from one sequence number on.
+    Stream {
+        /// The stream.
+        stream: StreamNo,
+        /// Its name, where it is known.
+        id: Option<PersistenceId>,
+        /// The first.
+        from: SeqNr,
+    },
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Offsets { from, to } => write!(f, "the journal from offset {from} to {to}"),
+            Place::Stream { stream, id: None, from } => write!(f, "stream {stream} from sequence number {from}"),
+            Place::Stream { id: Some(id), from, .. } => write!(f, "{id} from sequence number {from}"),
+        }
+    }
+}
+
+/// Whether a journal takes writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It does.
+    Good,
+    /// It has failed: it can still be read. Open it again to settle what became of the last writes.
+    Failed(Arc<str>),
+    /// It is closed.
+    Closed,
+}
+
+/// Why a journal was not closed in order. What was acknowledged is as safe as before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journal was not closed in order: {0}")]
+pub struct CloseError(pub Arc<str>);
