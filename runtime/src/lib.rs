@@ -7,10 +7,12 @@ mod codec;
 mod effects;
 mod entity_ref;
 mod event;
+mod execute;
 mod id;
 pub mod journal;
 mod message;
 mod step;
+mod system;
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, NotStored, Tell, Unknown};
@@ -22,6 +24,7 @@ pub use event::{Event, EventList, EventVariant, EventsOf};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
 pub use step::{HandlerReturn, Refused, Step, applying, stay};
+pub use system::{Builder, ShutdownError, StartError, Stats, System};
 
 /// What generated code names. Not for use by hand: it changes without notice.
 #[doc(hidden)]

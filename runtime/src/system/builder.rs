@@ -1,0 +1,204 @@
+//! How a system is set up.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::journal::{Durability, Journal};
+use crate::system::System;
+use crate::system::mailbox::LANES;
+
+/// Settings of a [`System`] before it starts.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use annals::System;
+/// use annals::journal::MemoryJournal;
+/// use std::time::Duration;
+///
+/// let system = System::builder().idle_after(Duration::from_secs(60)).start(MemoryJournal::new())?;
+/// # system.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a system runs once it is started or opened"]
+pub struct Builder {
+    shards: usize,
+    mailbox_max: usize,
+    run_ahead_max: usize,
+    run_ahead_bytes_max: usize,
+    residents_max: usize,
+    idle_after: Duration,
+    shutdown_within: Duration,
+    durability: Durability,
+    clock: Arc<dyn Clock>,
+    services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+/// What a shard knows of the settings.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) run_ahead_max: usize,
+    pub(crate) run_ahead_bytes_max: usize,
+    pub(crate) residents_max_per_shard: usize,
+    pub(crate) idle_after: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            shards: cores * 4,
+            mailbox_max: 16_384,
+            run_ahead_max: 4_096,
+            run_ahead_bytes_max: 16 << 20,
+            residents_max: 1_000_000,
+            idle_after: Duration::from_secs(120),
+            shutdown_within: Duration::from_secs(30),
+            durability: Durability::Fsync,
+            clock: Arc::new(SystemClock),
+            services: HashMap::from([(TypeId::of::<()>(), Arc::new(()) as Arc<dyn Any + Send + Sync>)]),
+        }
+    }
+
+    /// How many tasks share the entities. Default: 4 for each core, since a handler can't be interrupted.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How many calls may wait in each shard, over all its entities. An entity may take up an eighth of it; beyond
+    /// that, callers wait, or fail with [`CallError::Overloaded`](crate::CallError::Overloaded). Default: 16,384.
+    pub fn mailbox_max(mut self, calls: usize) -> Self {
+        self.mailbox_max = calls;
+        self
+    }
+
+    /// How many handled commands of one entity may wait for the disk. Default: 4,096.
+    pub fn run_ahead_max(mut self, commands: usize) -> Self {
+        self.run_ahead_max = commands;
+        self
+    }
+
+    /// How many encoded bytes of each shard may wait for the disk. Default: 16 MiB.
+    pub fn run_ahead_bytes_max(mut self, bytes: usize) -> Self {
+        self.run_ahead_bytes_max = bytes;
+        self
+    }
+
+    /// How many entities are kept in memory; beyond it, those are dropped that were not used lately. Entities with
+    /// calls in flight are never dropped, so it may be exceeded by those. Default: 1,000,000.
+    pub fn residents_max(mut self, entities: usize) -> Self {
+        self.residents_max = entities;
+        self
+    }
+
+    /// After how much idle time an entity is dropped from memory, in steps of 0.1 s. Default: 2 minutes.
+    pub fn idle_after(mut self, time: Duration) -> Self {
+        self.idle_after = time;
+        self
+    }
+
+    /// How long [`System::shutdown`] may take to finish what was accepted. Default: 30 s.
+    pub fn shutdown_within(mut self, time: Duration) -> Self {
+        self.shutdown_within = time;
+        self
+    }
+
+    /// What an acknowledged write survives, for the journal that [`Builder::open`] opens.
+    /// Default: [`Durability::Fsync`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Where the time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Gives effects something to work with: aggregates with `services = T` get this one. Give it an `Arc` of what is
+    /// needed elsewhere too.
+    pub fn provide<T: Send + Sync + 'static>(mut self, services: T) -> Self {
+        self.services.insert(TypeId::of::<T>(), Arc::new(services));
+        self
+    }
+
+    /// Starts the system on this journal, on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if there is no tokio runtime, or if a setting is out of range.
+    pub fn start(self, journal: impl Journal) -> Result<System, StartError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        self.check()?;
+        let settings = Settings {
+            run_ahead_max: self.run_ahead_max,
+            run_ahead_bytes_max: self.run_ahead_bytes_max,
+            residents_max_per_shard: self.residents_max.div_ceil(self.shards),
+            idle_after: self.idle_after,
+        };
+        let shutdown_within = self.shutdown_within;
+        Ok(System::start(
+            Arc::new(journal),
+            self.clock,
+            settings,
+            self.shards,
+            self.mailbox_max,
+            shutdown_within,
+            self.services,
+        ))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let at_least = |name, value, least| {
+            if value < least { Err(StartError::Setting { name, value, least }) } else { Ok(()) }
+        };
+        at_least("shards", self.shards, 1)?;
+        at_least("mailbox_max", self.mailbox_max, LANES)?;
+        at_least("run_ahead_max", self.run_ahead_max, 1)?;
+        at_least("run_ahead_bytes_max", self.run_ahead_bytes_max, 1)?;
+        at_least("residents_max", self.residents_max, 1)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("shards", &self.shards)
+            .field("mailbox_max", &self.mailbox_max)
+            .field("run_ahead_max", &self.run_ahead_max)
+            .field("run_ahead_bytes_max", &self.run_ahead_bytes_max)
+            .field("residents_max", &self.residents_max)
+            .field("idle_after", &self.idle_after)
+            .field("shutdown_within", &self.shutdown_within)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a system didn't start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A system needs a tokio runtime around it.
+    #[error("there is no tokio runtime here: start the system inside of one, such as `#[tokio::main]` makes")]
+    NoRuntime,
+    /// A setting is too small.
+    #[error("`{name}` is {value}; it must be at least {least}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: usize,
+        /// The least that is possible.
+        least: usize,
+    },
+}

@@ -1,0 +1,45 @@
+//! Loading an entity: its stream, folded from the start.
+
+use tokio::runtime::Handle;
+
+use crate::aggregate::Aggregate;
+use crate::execute::{Replayed, Unrecoverable, Unusable};
+use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
+use crate::journal::{Journal, ReadError};
+
+/// How much is read at once.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// A loaded entity.
+pub(crate) struct Found<A> {
+    pub(crate) stream: StreamNo,
+    pub(crate) replayed: Replayed<A>,
+}
+
+/// Loads an entity. It blocks: for the disk, and for the folds.
+pub(crate) fn recover<A: Aggregate>(
+    journal: &dyn Journal,
+    runtime: &Handle,
+    entity: &EntityId,
+) -> Result<Found<A>, Unrecoverable> {
+    let id = PersistenceId::new(A::NAME, entity);
+    let span = tracing::debug_span!("recovery", %id);
+    let _entered = span.enter();
+    let mut replayed = Replayed::new()?;
+    let unreadable = |seq_nr: SeqNr| move |error: ReadError| Unrecoverable { seq_nr, why: error.into() };
+    let head = runtime.block_on(journal.open_stream(&id)).map_err(unreadable(SeqNr(1)))?;
+    let store = journal.facts().store;
+    while replayed.last < head.last {
+        let from = replayed.last.next();
+        let page =
+            runtime.block_on(journal.read(head.stream, from, head.last, PAGE_BYTES_MAX)).map_err(unreadable(from))?;
+        for run in &page.runs {
+            replayed.fold(run, store)?;
+        }
+        if replayed.last < from {
+            return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
+        }
+    }
+    tracing::debug!(records = head.last.0, "recovered");
+    Ok(Found { stream: head.stream, replayed })
+}
