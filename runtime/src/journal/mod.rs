@@ -5,8 +5,17 @@ use std::sync::Arc;
 
 use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 
+mod bytes;
+#[cfg(any(test, feature = "testing"))]
+mod faults;
+mod memory;
+mod oneshot;
 mod run;
 
+pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
+#[cfg(any(test, feature = "testing"))]
+pub use faults::{Appended, MemoryFaults, UnknownRun};
+pub use memory::MemoryJournal;
 pub use run::{EventRecord, Record, Run, RunBuilder, RunError, RunView};
 
 /// The longest run, in bytes.
@@ -30,9 +39,13 @@ pub trait Journal: Send + Sync + 'static {
     fn facts(&self) -> Facts;
 
     /// Finds a stream, or reserves a number for one that has no records yet.
+    ///
+    /// Each call that succeeds is to be followed by one of [`close_stream`](Journal::close_stream) in the end; until
+    /// then the journal remembers where the stream stands.
     fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>>;
 
-    /// Says that nobody will append to the stream until it is opened again.
+    /// Takes one [`open_stream`](Journal::open_stream) back. After the last, nobody may append to the stream until it
+    /// is opened again; what is on its way must have its outcome before.
     fn close_stream(&self, stream: StreamNo);
 
     /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
@@ -51,6 +64,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Reads runs of one stream, from the one that contains `from` up to the one that contains `to`, as many as fit
     /// into `bytes_max` and at least one.
+    ///
+    /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
+    /// empty page.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
@@ -62,6 +78,24 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes no more writes, stores what was handed over, and closes.
     fn close(&self) -> Fut<'_, Result<(), CloseError>>;
+}
+
+const NOT_OPEN: &str = "its stream isn't open under its id";
+
+/// Says whether a stream can be stored under this name.
+fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
+    id.entity.check()?;
+    match id.aggregate.len() {
+        1..=PersistenceId::AGGREGATE_BYTES_MAX => Ok(()),
+        bytes => Err(ReadError::Engine {
+            what: "a stream".into(),
+            error: format!(
+                "the aggregate's name has {bytes} bytes; it has 1 to {} bytes",
+                PersistenceId::AGGREGATE_BYTES_MAX
+            )
+            .into(),
+        }),
+    }
 }
 
 /// What doesn't change while a journal is open.
@@ -141,6 +175,9 @@ pub enum Why {
     /// The id can't be stored.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
+    /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open.
+    #[error("the run can't be taken: {0}")]
+    BadRun(Arc<str>),
     /// The journal has failed before and takes no writes until it is opened again.
     #[error("the journal takes no writes since it failed: {0}")]
     Failed(Arc<str>),
