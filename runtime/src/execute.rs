@@ -84,17 +84,19 @@ pub(crate) enum Verdict {
     Broken(Failure),
 }
 
-/// Runs the handler, encodes its events into `draft` and applies them.
+/// Runs the handler, encodes its events into `draft` and applies them. `note` sees the events as the handler made them.
 pub(crate) fn execute<A: Aggregate>(
     message: &mut dyn Message<A>,
     data: &mut A,
     cx: &Context<A>,
     draft: &mut Draft,
+    note: impl FnOnce(&EventList<A::Event>),
 ) -> Verdict {
     draft.payloads.clear();
     draft.events.clear();
     let decided = catch_unwind(AssertUnwindSafe(|| {
         let events = message.handle(data, cx);
+        note(&events);
         let mut read_again = EventList::new();
         for event in events.as_slice() {
             read_again.push(draft.push::<A>(event)?);

@@ -13,6 +13,8 @@ pub mod journal;
 mod message;
 mod step;
 mod system;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, NotStored, Tell, Unknown};

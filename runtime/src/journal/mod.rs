@@ -18,12 +18,6 @@ pub use faults::{Appended, MemoryFaults, UnknownRun};
 pub use memory::MemoryJournal;
 pub use run::{EventRecord, Record, Run, RunBuilder, RunError, RunView};
 
-/// The longest run, in bytes.
-pub const RUN_BYTES_MAX: usize = 1_000_000;
-
-/// The most that the events of one command may take, in bytes.
-pub const WRITE_BYTES_MAX: usize = 960_000;
-
 /// A future without a runtime's name in it.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

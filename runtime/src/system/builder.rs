@@ -49,6 +49,7 @@ pub(crate) struct Settings {
 
 impl Builder {
     pub(crate) fn new() -> Self {
+        let nothing: Arc<dyn Any + Send + Sync> = Arc::new(());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             shards: cores * 4,
@@ -60,7 +61,7 @@ impl Builder {
             shutdown_within: Duration::from_secs(30),
             durability: Durability::Fsync,
             clock: Arc::new(SystemClock),
-            services: HashMap::from([(TypeId::of::<()>(), Arc::new(()) as Arc<dyn Any + Send + Sync>)]),
+            services: HashMap::from([(TypeId::of::<()>(), nothing)]),
         }
     }
 

@@ -280,7 +280,7 @@ impl<A: Aggregate> Entity<A> {
             let Some(mut message) = work.queue.pop_front() else { break };
             handled += 1;
             cx.move_to(now, self.issued);
-            let answer = match execute(&mut *message, data, &cx, &mut desk.draft) {
+            let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed => {
                     let run = growing_run(&mut work.pending, desk, self.stream, &self.id, A::NAME, self.issued);

@@ -29,11 +29,6 @@ impl<T: Keyed> Slots<T> {
         Self { chunks: Vec::new(), free: Vec::new(), table: HashTable::new() }
     }
 
-    /// How many slots are taken.
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
-    }
-
     /// One more than the highest slot ever taken.
     pub(crate) fn end(&self) -> u32 {
         let last = self.chunks.last().map_or(0, Vec::len);

@@ -1,5 +1,6 @@
 //! What a system counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one shard. Only the shard writes them.
@@ -41,7 +42,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn sum<'c>(shards: impl Iterator<Item = &'c Counters>) -> Self {
+    pub(crate) fn sum(shards: &[Arc<Counters>]) -> Self {
         let mut sum = Self::default();
         for counters in shards {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
