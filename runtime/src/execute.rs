@@ -168,7 +168,7 @@ pub(crate) enum Unusable {
     Short { last: SeqNr },
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("its fold panicked: {0}")]
+    #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
 }
 

@@ -1,9 +1,11 @@
 //! Loading an entity: its stream, folded from the start.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokio::runtime::Handle;
 
 use crate::aggregate::Aggregate;
-use crate::execute::{Replayed, Unrecoverable, Unusable};
+use crate::execute::{Replayed, Unrecoverable, Unusable, panic_message};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError};
 
@@ -16,18 +18,29 @@ pub(crate) struct Found<A> {
     pub(crate) replayed: Replayed<A>,
 }
 
-/// Loads an entity. It blocks: for the disk, and for the folds.
+/// Loads an entity. It blocks: for the disk, and for the folds. Whatever panics on the way, it returns.
 pub(crate) fn recover<A: Aggregate>(
     journal: &dyn Journal,
     runtime: &Handle,
     entity: &EntityId,
 ) -> Result<Found<A>, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
+    catch_unwind(AssertUnwindSafe(|| replay(journal, runtime, &id))).unwrap_or_else(|panic| {
+        let why = Unusable::Panicked(panic_message(&*panic));
+        Err(Unrecoverable { seq_nr: SeqNr::ZERO, why })
+    })
+}
+
+fn replay<A: Aggregate>(
+    journal: &dyn Journal,
+    runtime: &Handle,
+    id: &PersistenceId,
+) -> Result<Found<A>, Unrecoverable> {
     let span = tracing::debug_span!("recovery", %id);
     let _entered = span.enter();
     let mut replayed = Replayed::new()?;
     let unreadable = |seq_nr: SeqNr| move |error: ReadError| Unrecoverable { seq_nr, why: error.into() };
-    let head = runtime.block_on(journal.open_stream(&id)).map_err(unreadable(SeqNr(1)))?;
+    let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable(SeqNr(1)))?;
     let store = journal.facts().store;
     while replayed.last < head.last {
         let from = replayed.last.next();

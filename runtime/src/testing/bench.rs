@@ -260,7 +260,6 @@ where
 }
 
 /// What came of a command.
-#[must_use = "say what should have come of it"]
 pub struct Then<A: Aggregate, R, E> {
     events: Vec<A::Event>,
     result: Result<R, CallError<E>>,
