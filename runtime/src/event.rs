@@ -43,6 +43,39 @@ pub(crate) fn variant_named<E: Event>(name: &str) -> Option<usize> {
     E::VARIANTS.iter().position(|variant| variant.name == name || variant.was.contains(&name))
 }
 
+/// An older shape of a variant that can become `T`: the next shape, or the event.
+///
+/// It stands between generated code and `From` to say what is missing.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't become `{T}`",
+    label = "what was stored in this shape must become `{T}`",
+    note = "write `impl From<{Self}> for {T}`"
+)]
+pub trait UpcastTo<T> {
+    fn upcast_to(self) -> T;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, T: From<S>> UpcastTo<T> for S {
+    fn upcast_to(self) -> T {
+        self.into()
+    }
+}
+
+/// Takes an older shape one version further.
+#[doc(hidden)]
+pub fn upcast<S: UpcastTo<T>, T>(shape: S) -> T {
+    shape.upcast_to()
+}
+
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_upcast<E: Event>(variant: usize, version: u32) -> DecodeError {
+    let name = E::VARIANTS.get(variant).map_or("", |variant| variant.name).to_owned();
+    DecodeError::NoUpcast { name, version }
+}
+
 /// What [`applying`](crate::applying) accepts: an event of `A`, or an array, a `Vec` or an `Option` of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event of `{A}`",

@@ -16,6 +16,8 @@ mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use annals_macros::{Event, aggregate};
+
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, NotStored, Tell, Unknown};
 pub use clock::{Clock, SystemClock};
@@ -28,10 +30,18 @@ pub use jiff::Timestamp;
 pub use step::{HandlerReturn, Refused, Step, applying, stay};
 pub use system::{Builder, ShutdownError, StartError, Stats, System};
 
+/// What a module with an aggregate needs, and serde's derives for its data.
+pub mod prelude {
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::{Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, stay};
+}
+
 /// What generated code names. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {
     pub use crate::entity_ref::{call, query};
+    pub use crate::event::{no_upcast, upcast};
     pub use crate::step::unnamed;
     pub use serde;
     pub use std::convert::Infallible;

@@ -1,0 +1,163 @@
+//! An impl block, read so that the bodies of its methods may be anything.
+//!
+//! Bodies stay tokens: a half-typed one doesn't stop the macro, rustc reports it where it is, and nothing is spent on
+//! parsing what isn't looked at.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::{ToTokens, TokenStreamExt};
+use syn::parse::discouraged::Speculative;
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Error, ImplItem, ItemImpl, Signature, Visibility};
+
+use crate::attr;
+use crate::crate_path::CratePath;
+use crate::ctxt::Ctxt;
+
+pub(crate) struct Block {
+    /// The block without its items.
+    pub(crate) header: ItemImpl,
+    braces: Group,
+    inner_attrs: Vec<Attribute>,
+    pub(crate) items: Vec<Item>,
+}
+
+pub(crate) enum Item {
+    Method(Method),
+    /// A constant, say, or what can't be read.
+    Other {
+        markers: Vec<Attribute>,
+        tokens: TokenStream,
+    },
+}
+
+pub(crate) struct Method {
+    /// Those that the macro takes away, such as `#[event]`.
+    pub(crate) markers: Vec<Attribute>,
+    /// All others.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    pub(crate) body: Group,
+}
+
+impl Block {
+    /// Reads the block. `markers` are the attributes to take away from its items.
+    ///
+    /// # Errors
+    ///
+    /// If it is no impl block. An item that can't be read is reported, and the block goes on after it.
+    pub(crate) fn read(
+        ctxt: &Ctxt,
+        item: &TokenStream,
+        macro_name: &str,
+        markers: &[&str],
+        crate_path: &CratePath,
+    ) -> syn::Result<Self> {
+        let no_impl = || Error::new_spanned(first_line(item), format!("`#[{macro_name}]` belongs on an impl block"));
+        let mut tokens: Vec<TokenTree> = item.clone().into_iter().collect();
+        let Some(TokenTree::Group(braces)) = tokens.pop() else { return Err(no_impl()) };
+        if braces.delimiter() != Delimiter::Brace {
+            return Err(no_impl());
+        }
+        let mut empty = Group::new(Delimiter::Brace, TokenStream::new());
+        empty.set_span(braces.span());
+        tokens.push(TokenTree::Group(empty));
+        let header: ItemImpl = syn::parse2(tokens.into_iter().collect()).map_err(|_| no_impl())?;
+
+        let is_marker =
+            |attr: &Attribute| crate_path.leads_to(attr.path()) && markers.contains(&attr::word_of(attr).as_str());
+        let read = |input: ParseStream<'_>| {
+            let inner_attrs = input.call(Attribute::parse_inner)?;
+            let mut items = Vec::new();
+            while !input.is_empty() {
+                items.push(Item::read(ctxt, input, &is_marker)?);
+            }
+            Ok((inner_attrs, items))
+        };
+        let (inner_attrs, items) = read.parse2(braces.stream())?;
+        Ok(Self { header, braces, inner_attrs, items })
+    }
+
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Method(method) => Some(method),
+            Item::Other { .. } => None,
+        })
+    }
+
+    /// The block again, with `write` for its methods.
+    pub(crate) fn rewritten(&self, mut write: impl FnMut(&Method) -> TokenStream) -> TokenStream {
+        let mut items = TokenStream::new();
+        items.append_all(&self.inner_attrs);
+        for item in &self.items {
+            match item {
+                Item::Method(method) => items.extend(write(method)),
+                Item::Other { tokens, .. } => items.extend(tokens.clone()),
+            }
+        }
+        let mut braces = Group::new(Delimiter::Brace, items);
+        braces.set_span(self.braces.span());
+        let mut block: Vec<TokenTree> = self.header.to_token_stream().into_iter().collect();
+        block.pop();
+        block.push(TokenTree::Group(braces));
+        block.into_iter().collect()
+    }
+}
+
+impl Item {
+    fn read(ctxt: &Ctxt, input: ParseStream<'_>, is_marker: &impl Fn(&Attribute) -> bool) -> syn::Result<Self> {
+        let (markers, attrs) = input.call(Attribute::parse_outer)?.into_iter().partition(is_marker);
+        let ahead = input.fork();
+        if let Ok((vis, sig, body)) = method(&ahead) {
+            input.advance_to(&ahead);
+            return Ok(Self::Method(Method { markers, attrs, vis, sig, body }));
+        }
+        let mut tokens = TokenStream::new();
+        tokens.append_all(&attrs);
+        let ahead = input.fork();
+        match ahead.parse::<ImplItem>() {
+            Ok(item) => {
+                input.advance_to(&ahead);
+                item.to_tokens(&mut tokens);
+            }
+            Err(error) => {
+                ctxt.push(error);
+                skip_item(input, &mut tokens)?;
+            }
+        }
+        Ok(Self::Other { markers, tokens })
+    }
+}
+
+fn method(input: ParseStream<'_>) -> syn::Result<(Visibility, Signature, Group)> {
+    let vis = input.parse()?;
+    let sig = input.parse()?;
+    match input.parse()? {
+        TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => Ok((vis, sig, body)),
+        other => Err(Error::new(other.span(), "expected the body of a method")),
+    }
+}
+
+/// An item that can't be read ends, at a guess, with its first `;` or braces.
+fn skip_item(input: ParseStream<'_>, tokens: &mut TokenStream) -> syn::Result<()> {
+    while !input.is_empty() {
+        let token: TokenTree = input.parse()?;
+        let ends = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+        };
+        tokens.append(token);
+        if ends {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The item up to its body.
+fn first_line(item: &TokenStream) -> TokenStream {
+    let head: TokenStream =
+        item.clone().into_iter().take_while(|token| !matches!(token, TokenTree::Group(_))).collect();
+    if head.is_empty() { item.clone() } else { head }
+}

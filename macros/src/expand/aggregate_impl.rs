@@ -1,0 +1,87 @@
+//! The impls of `Aggregate` and of what goes with it.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::LitStr;
+
+use crate::expand::quiet_item;
+use crate::model::Model;
+
+/// ```ignore
+/// impl Handler for Account { type Aggregate = Account; }
+///
+/// impl Aggregate for Account {
+///     const NAME: &'static str = "Account";
+///     const CODEC: Codec = Codec::MessagePack;
+///     type Event = AccountEvent;
+///     type Command = AccountCommand;
+///     type Ref = AccountRef;
+///     type Services = ();
+///     fn apply(&mut self, event: AccountEvent) { .. }
+/// }
+///
+/// impl EventsOf<Account> for AccountEvent { .. }
+/// ```
+pub(super) fn expand(model: &Model<'_>) -> TokenStream {
+    with_apply(model, &apply(model))
+}
+
+/// The impls with this body for `apply`.
+pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream {
+    let (options, ty) = (model.options, &model.ty);
+    let (krate, codec, services) = (&options.crate_path, &options.codec, &options.services);
+    let name = options.name.clone().unwrap_or_else(|| LitStr::new(&model.ident.to_string(), model.ident.span()));
+    let (event_type, command_type, ref_type) = (model.event_type(), model.command_type(), model.ref_type());
+    let quiet = quiet_item();
+    // The bounds of `Aggregate` are checked at the type's name, so the whole head has its span.
+    let head = quote_spanned!(model.ident.span()=> impl #krate::Aggregate for #ty);
+    quote! {
+        #[automatically_derived]
+        impl #krate::Handler for #ty {
+            type Aggregate = #ty;
+        }
+
+        #[automatically_derived]
+        #quiet
+        #head {
+            const NAME: &'static #krate::__rt::str = #name;
+            const CODEC: #krate::Codec = #krate::Codec::#codec;
+            type Event = #event_type;
+            type Command = #command_type;
+            type Ref = #ref_type;
+            type Services = #services;
+
+            fn apply(&mut self, event: #event_type) {
+                #apply
+            }
+        }
+
+        #[automatically_derived]
+        impl #krate::EventsOf<#ty> for #event_type {
+            fn push_to(self, events: &mut #krate::EventList<#event_type>) {
+                events.push(self);
+            }
+        }
+    }
+}
+
+/// ```ignore
+/// match event {
+///     AccountEvent::Deposited { amount } => Account::deposited(self, amount),
+/// }
+/// ```
+///
+/// For an enum of the user's: `Account::apply(self, event)`, which finds the method of the block before the trait's.
+fn apply(model: &Model<'_>) -> TokenStream {
+    let (ty, event_type) = (&model.ty, model.event_type());
+    if model.options.event.is_some() {
+        return quote!(#ty::apply(self, event));
+    }
+    let arms = model.events.iter().map(|event| {
+        let (variant, method, cfgs) = (&event.variant, event.member.ident(), event.member.cfgs());
+        let fields = super::field_names(&event.member);
+        let arguments = event.member.fields.iter().map(|field| field.ident);
+        quote!(#(#cfgs)* #event_type::#variant #fields => #ty::#method(self, #(#arguments),*),)
+    });
+    quote!(match event { #(#arms)* })
+}

@@ -1,0 +1,125 @@
+//! The typed reference: a method for each command and query.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Type;
+
+use crate::expand::{call, field_types, quiet_item};
+use crate::model::{Answer, Command, Member, Model, Query};
+
+/// ```ignore
+/// #[derive(Clone, Debug)]
+/// pub struct AccountRef(EntityRef<Account>);
+///
+/// impl From<EntityRef<Account>> for AccountRef { .. }
+///
+/// impl AccountRef {
+///     pub fn id(&self) -> &EntityId { .. }
+///     pub fn send(&self, command: AccountCommand) -> Call<(), Refused> { .. }
+///     // and a method for each command and query
+/// }
+/// ```
+pub(super) fn expand(model: &Model<'_>) -> TokenStream {
+    let commands = model.commands.iter().map(|command| command_method(model, command));
+    let queries = model.queries.iter().map(|query| query_method(model, query));
+    with_methods(model, &commands.chain(queries).collect())
+}
+
+/// The reference with these methods.
+pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStream {
+    let (krate, vis, ty) = (&model.options.crate_path, &model.options.vis, &model.ty);
+    let (ref_type, command_type) = (model.ref_type(), model.command_type());
+    let doc = format!("The handle of one `{}`, with a method for each command and query.", model.ident);
+    let quiet = quiet_item();
+    quote! {
+        #[doc = #doc]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #quiet
+        #vis struct #ref_type(#krate::EntityRef<#ty>);
+
+        #[automatically_derived]
+        impl ::core::convert::From<#krate::EntityRef<#ty>> for #ref_type {
+            fn from(entity: #krate::EntityRef<#ty>) -> Self {
+                Self(entity)
+            }
+        }
+
+        #quiet
+        impl #ref_type {
+            /// The entity's id.
+            #vis fn id(&self) -> &#krate::EntityId {
+                self.0.id()
+            }
+
+            /// Sends a command that is given as data; tells whether it was refused.
+            #vis fn send(&self, command: #command_type) -> #krate::Call<(), #krate::Refused> {
+                self.0.send(command)
+            }
+
+            #methods
+        }
+    }
+}
+
+/// ```ignore
+/// /// Pays `amount` in; replies with the new balance.
+/// pub fn deposit(&self, amount: u64) -> Call<u64, Infallible> {
+///     call(&self.0, "deposit", move |__data, _| Account::deposit(__data, amount))
+/// }
+/// ```
+fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
+    let krate = &model.options.crate_path;
+    let name = command.member.name();
+    let call = call(model, &command.member, command.context.is_some());
+    let context = if command.context.is_some() { quote!(__cx) } else { quote!(_) };
+    let body = quote!(#krate::__rt::call(&self.0, #name, move |__data, #context| #call));
+    method(model, &command.member, &call_type(model, &command.answer), &body)
+}
+
+/// ```ignore
+/// pub fn balance(&self) -> Call<u64, Infallible> {
+///     query(&self.0, "balance", move |__data| Account::balance(__data))
+/// }
+/// ```
+fn query_method(model: &Model<'_>, query: &Query<'_>) -> TokenStream {
+    let krate = &model.options.crate_path;
+    let name = query.member.name();
+    let call = call(model, &query.member, false);
+    let body = quote!(#krate::__rt::query(&self.0, #name, move |__data| #call));
+    method(model, &query.member, &infallible(model, &query.reply), &body)
+}
+
+/// The docs, `cfg`s and `deprecated` of the handler are those of the reference's method.
+pub(super) fn method(model: &Model<'_>, member: &Member<'_>, call: &TokenStream, body: &TokenStream) -> TokenStream {
+    let (vis, ident, parameters) = (&model.options.vis, member.ident(), field_types(member));
+    let (docs, cfgs) = (member.docs(), member.cfgs());
+    let deprecated = member.method.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"));
+    quote! {
+        #(#docs)*
+        #(#cfgs)*
+        #(#deprecated)*
+        #vis fn #ident(&self, #(#parameters),*) -> #call {
+            #body
+        }
+    }
+}
+
+/// The type of the call: `Call<u64, Overdrawn>`; for an alias, what its trait says.
+pub(super) fn call_type(model: &Model<'_>, answer: &Answer) -> TokenStream {
+    let krate = &model.options.crate_path;
+    match answer {
+        Answer::Step { reply } => infallible(model, reply),
+        Answer::Refusable { reply, refusal } => quote!(#krate::Call<#reply, #refusal>),
+        Answer::Named(ty) => {
+            let returned = quote!(<#ty as #krate::HandlerReturn>);
+            quote!(#krate::Call<#returned::Reply, #returned::Refusal>)
+        }
+        Answer::Wrong(reply) => infallible(model, reply),
+        Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Infallible>),
+    }
+}
+
+pub(super) fn infallible(model: &Model<'_>, reply: &Type) -> TokenStream {
+    let krate = &model.options.crate_path;
+    quote!(#krate::Call<#reply, #krate::__rt::Infallible>)
+}

@@ -1,0 +1,91 @@
+//! The enums: what happened, and what is asked for.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+
+use crate::case;
+use crate::expand::quiet_item;
+use crate::model::{Member, Model};
+
+/// ```ignore
+/// /// What happens to `Account`.
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, annals::Event)]
+/// #[serde(crate = "::annals::__rt::serde")]
+/// pub enum AccountEvent {
+///     #[event(version = 2, upcast(1 => DepositedV1))]
+///     Deposited { amount: u64 },
+/// }
+/// ```
+pub(super) fn event(model: &Model<'_>) -> TokenStream {
+    let options = model.options;
+    let (krate, vis, enum_type) = (&options.crate_path, &options.vis, model.event_type());
+    let (serde, key) = (krate.serde(), krate.key());
+    // Serde's derives are there in any case; asked for, they are meant for the commands.
+    let derives = options.derives.iter().filter(|path| {
+        path.segments.last().is_none_or(|last| last.ident != "Serialize" && last.ident != "Deserialize")
+    });
+    let variants = model.events.iter().map(|event| {
+        let stored = event.stored.attribute(&case::snake(&event.variant.unraw().to_string()));
+        let variant = variant(&event.member, &event.variant);
+        quote!(#stored #variant)
+    });
+    let doc = format!("What happens to `{}`: its stored events.", model.ident);
+    let quiet = quiet_item();
+    quote! {
+        #[doc = #doc]
+        #[derive(
+            ::core::fmt::Debug,
+            ::core::clone::Clone,
+            ::core::cmp::PartialEq,
+            #krate::__rt::serde::Serialize,
+            #krate::__rt::serde::Deserialize,
+            #krate::Event,
+            #(#derives),*
+        )]
+        #[serde(crate = #serde)]
+        #key
+        #quiet
+        #vis enum #enum_type {
+            #(#variants),*
+        }
+    }
+}
+
+/// ```ignore
+/// /// What can be asked of `Account`.
+/// #[derive(Debug, Clone, PartialEq)]
+/// pub enum AccountCommand {
+///     /// Pays `amount` in; replies with the new balance.
+///     Deposit { amount: u64 },
+/// }
+/// ```
+pub(super) fn command(model: &Model<'_>) -> TokenStream {
+    let (vis, enum_type, derives) = (&model.options.vis, model.command_type(), &model.options.derives);
+    let variants = model.commands.iter().map(|command| variant(&command.member, &command.variant));
+    let doc = format!("What can be asked of `{}`: its commands.", model.ident);
+    let quiet = quiet_item();
+    quote! {
+        #[doc = #doc]
+        #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::cmp::PartialEq, #(#derives),*)]
+        #quiet
+        #vis enum #enum_type {
+            #(#variants),*
+        }
+    }
+}
+
+/// ```ignore
+/// /// The docs of the method.
+/// #[cfg(..)]
+/// Deposited { #[serde(default)] amount: u64 }
+/// ```
+fn variant(member: &Member<'_>, variant: &syn::Ident) -> TokenStream {
+    let (docs, cfgs) = (member.docs(), member.cfgs());
+    let fields = member.fields.iter().map(|field| {
+        let (attrs, ident, ty) = (&field.attrs, field.ident, &field.ty);
+        quote!(#(#attrs)* #ident: #ty)
+    });
+    let fields = (!member.fields.is_empty()).then(|| quote!({ #(#fields),* }));
+    quote!(#(#docs)* #(#cfgs)* #variant #fields)
+}

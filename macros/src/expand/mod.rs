@@ -1,0 +1,134 @@
+//! The generated code. Nothing here can fail: the model has been checked.
+
+mod aggregate_impl;
+mod command_impl;
+mod entity_ref;
+mod enums;
+mod stub;
+mod warning;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{FnArg, ReturnType, Signature};
+
+use crate::block::Method;
+use crate::model::{Member, Model, leaves_for_field};
+
+pub(crate) use stub::stub;
+
+/// All that `#[aggregate]` emits: the block, and what it makes beside it.
+pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
+    let block = block(model);
+    let event_enum = model.options.event.is_none().then(|| enums::event(model));
+    let command_enum = enums::command(model);
+    let aggregate = aggregate_impl::expand(model);
+    let command = command_impl::expand(model);
+    let entity_ref = entity_ref::expand(model);
+    let warning = warning::expand(model);
+    quote! {
+        #block
+        #event_enum
+        #command_enum
+        #aggregate
+        #command
+        #entity_ref
+        #warning
+    }
+}
+
+/// The user's block, without the markers and with the words of handlers completed:
+///
+/// ```ignore
+/// impl Account {
+///     #[allow(..)]
+///     fn deposit(&self, amount: u64) -> Step<u64, Account> {
+///         applying::<Account>(AccountEvent::Deposited { amount }).replying_with(Self::balance)
+///     }
+/// }
+/// ```
+fn block(model: &Model<'_>) -> TokenStream {
+    model.block.rewritten(|found| method(model, found))
+}
+
+fn method(model: &Model<'_>, method: &Method) -> TokenStream {
+    if method.markers.is_empty() { unmarked(method) } else { marked(model, method) }
+}
+
+/// A method as it is, but for markers.
+pub(crate) fn unmarked(Method { attrs, vis, sig, body, .. }: &Method) -> TokenStream {
+    quote!(#(#attrs)* #vis #sig #body)
+}
+
+fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
+    let Method { attrs, vis, body, .. } = method;
+    let mut sig = method.sig.clone();
+    leave_field_attributes(&mut sig);
+    let mut body = body.clone();
+    if model.is_handler(method) {
+        let words = model.words();
+        if let ReturnType::Type(_, ty) = &mut sig.output {
+            words.complete_type(ty);
+        }
+        body = words.complete_body(&body);
+    }
+    let quiet = quiet_method();
+    quote!(#(#attrs)* #quiet #vis #sig #body)
+}
+
+fn leave_field_attributes(sig: &mut Signature) {
+    for input in &mut sig.inputs {
+        if let FnArg::Typed(parameter) = input {
+            parameter.attrs.retain(|attr| !leaves_for_field(attr));
+        }
+    }
+}
+
+/// Lints about the shape of a marked method, which isn't the user's to choose.
+fn quiet_method() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::needless_pass_by_value,
+            clippy::trivially_copy_pass_by_ref,
+            clippy::unnecessary_wraps,
+            clippy::unused_self
+        )]
+    }
+}
+
+/// Lints that a generated item may raise in a crate that is strict with itself.
+fn quiet_item() -> TokenStream {
+    quote! {
+        #[allow(
+            dead_code,
+            deprecated,
+            missing_docs,
+            private_bounds,
+            private_interfaces,
+            unreachable_pub,
+            clippy::all,
+            clippy::pedantic
+        )]
+    }
+}
+
+/// The fields by name, to take a variant apart or to build it: `{ amount, currency }`, or nothing.
+fn field_names(member: &Member<'_>) -> Option<TokenStream> {
+    let names = member.fields.iter().map(|field| field.ident);
+    (!member.fields.is_empty()).then(|| quote!({ #(#names),* }))
+}
+
+/// `Account::deposit(__data, __cx, amount)`
+fn call(model: &Model<'_>, member: &Member<'_>, context: bool) -> TokenStream {
+    let (ty, method) = (&model.ty, member.ident());
+    let context = context.then(|| quote!(__cx,));
+    let fields = member.fields.iter().map(|field| field.ident);
+    quote!(#ty::#method(__data, #context #(#fields),*))
+}
+
+/// `amount: u64, currency: Currency`
+fn field_types(member: &Member<'_>) -> impl Iterator<Item = TokenStream> {
+    member.fields.iter().map(|field| {
+        let (ident, ty) = (field.ident, field.ty.to_token_stream());
+        quote!(#ident: #ty)
+    })
+}

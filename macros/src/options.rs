@@ -1,0 +1,97 @@
+//! What `#[aggregate(..)]` is given.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::parse::ParseStream;
+use syn::{Error, Ident, LitStr, Path, Token, Type, Visibility, parse_quote};
+
+use crate::attr::{self, Keys};
+use crate::crate_path::{self, CratePath};
+use crate::ctxt::Ctxt;
+use crate::symbol::{AGGREGATE_KEYS, CODEC, CODECS, CRATE, DERIVE, EVENT, JSON, NAME, SERVICES, VIS};
+use crate::{near, stored};
+
+pub(crate) struct Options {
+    pub(crate) name: Option<LitStr>,
+    /// The user's own event enum.
+    pub(crate) event: Option<Path>,
+    pub(crate) codec: Codec,
+    pub(crate) services: Type,
+    /// How far the generated items can be seen.
+    pub(crate) vis: Visibility,
+    /// Derived by the generated enums beside what they derive in any case.
+    pub(crate) derives: Vec<Path>,
+    pub(crate) crate_path: CratePath,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Codec {
+    MessagePack,
+    Json,
+}
+
+impl Options {
+    pub(crate) fn read(ctxt: &Ctxt, tokens: TokenStream) -> Self {
+        let mut options = Self {
+            name: None,
+            event: None,
+            codec: Codec::MessagePack,
+            services: parse_quote!(()),
+            vis: parse_quote!(pub),
+            derives: Vec::new(),
+            crate_path: CratePath::default(),
+        };
+        Keys::new(ctxt, AGGREGATE_KEYS).read(tokens, |key, input| options.read_value(key, input));
+        options
+    }
+
+    fn read_value(&mut self, key: &str, input: ParseStream<'_>) -> syn::Result<()> {
+        match key {
+            NAME => self.name = Some(stored::checked_name(attr::text(input)?)?),
+            DERIVE => self.derives = attr::paths(input)?,
+            CRATE => self.crate_path = crate_path::parse(input)?,
+            EVENT => {
+                input.parse::<Token![=]>()?;
+                self.event = Some(input.call(Path::parse_mod_style)?);
+            }
+            CODEC => {
+                input.parse::<Token![=]>()?;
+                self.codec = codec(&input.parse()?)?;
+            }
+            SERVICES => {
+                input.parse::<Token![=]>()?;
+                self.services = input.parse()?;
+            }
+            VIS => {
+                input.parse::<Token![=]>()?;
+                self.vis = visibility(input)?;
+            }
+            _ => unreachable!("`Keys` knows these keys only"),
+        }
+        Ok(())
+    }
+}
+
+fn codec(word: &Ident) -> syn::Result<Codec> {
+    match word.to_string().as_str() {
+        JSON => Ok(Codec::Json),
+        crate::symbol::MESSAGE_PACK => Ok(Codec::MessagePack),
+        other => Err(Error::new(word.span(), near::unknown("codec", other, CODECS))),
+    }
+}
+
+fn visibility(input: ParseStream<'_>) -> syn::Result<Visibility> {
+    match input.parse()? {
+        Visibility::Inherited => Err(input.error("expected a visibility, such as `pub(crate)` or `pub(self)`")),
+        vis => Ok(vis),
+    }
+}
+
+impl ToTokens for Codec {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.extend(match self {
+            Codec::MessagePack => quote!(MessagePack),
+            Codec::Json => quote!(Json),
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! The words of the attributes, each once.
+
+pub(crate) const COMMAND: &str = "command";
+pub(crate) const EVENT: &str = "event";
+pub(crate) const QUERY: &str = "query";
+
+/// What marks a method in an `#[aggregate]` block.
+pub(crate) const AGGREGATE_MARKERS: &[&str] = &[EVENT, COMMAND, QUERY];
+/// What marks a method in a block with states only.
+pub(crate) const FSM_MARKERS: &[&str] = &["on", "after", "enter", "exit", "reject"];
+
+pub(crate) const CODEC: &str = "codec";
+pub(crate) const CRATE: &str = "crate";
+pub(crate) const DERIVE: &str = "derive";
+pub(crate) const NAME: &str = "name";
+pub(crate) const SERVICES: &str = "services";
+pub(crate) const UPCAST: &str = "upcast";
+pub(crate) const VERSION: &str = "version";
+pub(crate) const VIS: &str = "vis";
+pub(crate) const WAS: &str = "was";
+
+/// The keys of `#[aggregate(..)]`.
+pub(crate) const AGGREGATE_KEYS: &[&str] = &[NAME, EVENT, CODEC, SERVICES, VIS, DERIVE, CRATE];
+/// The keys of `#[event(..)]` on a method or a variant.
+pub(crate) const EVENT_KEYS: &[&str] = &[NAME, WAS, VERSION, UPCAST];
+/// The keys of `#[event(..)]` on an enum.
+pub(crate) const EVENT_ENUM_KEYS: &[&str] = &[CRATE];
+
+pub(crate) const JSON: &str = "json";
+pub(crate) const MESSAGE_PACK: &str = "message_pack";
+/// The values of `codec`.
+pub(crate) const CODECS: &[&str] = &[MESSAGE_PACK, JSON];
+
+/// The words that begin a step.
+pub(crate) const STEP_WORDS: &[&str] = &["applying", "goto", "stay"];
+pub(crate) const CONTEXT: &str = "Context";
+pub(crate) const RESULT: &str = "Result";
+pub(crate) const STEP: &str = "Step";
+
+/// The methods that every ref has, or may get.
+pub(crate) const REF_METHODS: &[&str] = &["id", "send", "clone", "state", "accepts", "snapshot"];
+
+/// What the generated enums derive in any case.
+pub(crate) const ENUM_DERIVES: &[&str] = &["Debug", "Clone", "PartialEq"];
+/// What the generated event enum derives beside.
+pub(crate) const EVENT_DERIVES: &[&str] = &["Serialize", "Deserialize", "Event"];
+
+/// The keys of serde on an enum that change how a variant's name is written.
+pub(crate) const SERDE_ENUM_KEYS: &[&str] = &["tag", "content", "untagged", "from", "into", "try_from", "remote"];
+/// The same on a variant, and those that leave it out.
+pub(crate) const SERDE_VARIANT_KEYS: &[&str] = &["other", "skip", "skip_serializing", "skip_deserializing", "untagged"];

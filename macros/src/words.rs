@@ -1,0 +1,208 @@
+//! The words of a handler, `Step`, `applying`, `stay` and `goto`, completed with who handles.
+//!
+//! `Step<R>` becomes `Step<R, H>` in a return type; in a body `stay()` becomes `stay::<H>()`, token by token, so also
+//! inside of `vec![..]` and in bodies that can't be parsed. Everything else stays as it is.
+
+use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use syn::visit_mut::{self, VisitMut};
+use syn::{GenericArgument, Path, PathArguments, Type, parse_quote, parse_quote_spanned};
+
+use crate::crate_path::CratePath;
+use crate::symbol::{STEP, STEP_WORDS};
+
+pub(crate) struct Words<'a> {
+    /// The `H` of a step: the aggregate, or the handler's own type.
+    pub(crate) handler: &'a Path,
+    pub(crate) crate_path: &'a CratePath,
+}
+
+impl Words<'_> {
+    /// Completes each `Step` in a type.
+    pub(crate) fn complete_type(&self, ty: &mut Type) {
+        CompleteSteps(self).visit_type_mut(ty);
+    }
+
+    fn complete_step(&self, path: &mut Path) {
+        if !is_step(path, self.crate_path) {
+            return;
+        }
+        let Some(step) = path.segments.last_mut() else { return };
+        let span = step.ident.span();
+        let handler = at(self.handler, span);
+        match &mut step.arguments {
+            PathArguments::None => {
+                step.arguments = PathArguments::AngleBracketed(parse_quote_spanned!(span=> <(), #handler>));
+            }
+            PathArguments::AngleBracketed(given) if given.args.is_empty() => {
+                given.args = parse_quote!((), #handler);
+            }
+            PathArguments::AngleBracketed(given) if matches!(given.args.first(), Some(GenericArgument::Type(_))) => {
+                if given.args.len() == 1 {
+                    given.args.push(parse_quote!(#handler));
+                }
+            }
+            PathArguments::AngleBracketed(_) | PathArguments::Parenthesized(_) => {}
+        }
+    }
+
+    /// Completes each call of a word in a body.
+    pub(crate) fn complete_body(&self, body: &Group) -> Group {
+        let mut completed = Group::new(body.delimiter(), self.complete_calls(body.stream()));
+        completed.set_span(body.span());
+        completed
+    }
+
+    fn complete_calls(&self, tokens: TokenStream) -> TokenStream {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut completed = TokenStream::new();
+        for (index, token) in tokens.iter().enumerate() {
+            match token {
+                TokenTree::Group(group) => completed.extend([TokenTree::Group(self.complete_body(group))]),
+                TokenTree::Ident(word) if self.is_call(word, &tokens[..index], tokens.get(index + 1)) => {
+                    let handler = at(self.handler, word.span());
+                    completed.extend(quote_spanned!(word.span()=> #word::<#handler>));
+                }
+                other => completed.extend([other.clone()]),
+            }
+        }
+        completed
+    }
+
+    /// Whether `word` is one of ours, called by itself or through the crate: not a method, not a function's head, not
+    /// another module's function, not yet completed.
+    fn is_call(&self, word: &Ident, before: &[TokenTree], after: Option<&TokenTree>) -> bool {
+        let called = matches!(after, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
+        if !called || !STEP_WORDS.iter().any(|step_word| word == step_word) {
+            return false;
+        }
+        match before {
+            [.., TokenTree::Punct(first), TokenTree::Punct(second)] if is_path_separator(first, second) => {
+                self.crate_path.is_here(&way_before(&before[..before.len() - 2]))
+            }
+            // `..stay()` is a range.
+            [.., TokenTree::Punct(first), TokenTree::Punct(second)] if is_dot(first) && is_dot(second) => true,
+            [.., TokenTree::Punct(punct)] => !is_dot(punct),
+            [.., TokenTree::Ident(ident)] => ident != "fn",
+            _ => true,
+        }
+    }
+}
+
+/// The words of the path that ends before a `::`.
+fn way_before(tokens: &[TokenTree]) -> Vec<&Ident> {
+    let mut way = Vec::new();
+    let mut rest = tokens;
+    while let [before @ .., TokenTree::Ident(word)] = rest {
+        way.insert(0, word);
+        match before {
+            [before @ .., TokenTree::Punct(first), TokenTree::Punct(second)] if is_path_separator(first, second) => {
+                rest = before;
+            }
+            _ => break,
+        }
+    }
+    way
+}
+
+fn is_path_separator(first: &Punct, second: &Punct) -> bool {
+    first.as_char() == ':' && first.spacing() == Spacing::Joint && second.as_char() == ':'
+}
+
+fn is_dot(punct: &Punct) -> bool {
+    punct.as_char() == '.'
+}
+
+/// Whether a path names the type `Step`.
+pub(crate) fn is_step(path: &Path, crate_path: &CratePath) -> bool {
+    crate_path.leads_to(path) && path.segments.last().is_some_and(|last| last.ident == STEP)
+}
+
+/// The same tokens, blamed on `span`.
+fn at(path: &Path, span: Span) -> TokenStream {
+    path.to_token_stream()
+        .into_iter()
+        .map(|mut token| {
+            token.set_span(span);
+            token
+        })
+        .collect()
+}
+
+struct CompleteSteps<'a>(&'a Words<'a>);
+
+impl VisitMut for CompleteSteps<'_> {
+    fn visit_path_mut(&mut self, path: &mut Path) {
+        visit_mut::visit_path_mut(self, path);
+        self.0.complete_step(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    fn completed(body: TokenStream) -> String {
+        let (handler, crate_path) = (parse_quote!(A), CratePath::default());
+        Words { handler: &handler, crate_path: &crate_path }.complete_calls(body).to_string()
+    }
+
+    fn completed_type(mut ty: Type) -> String {
+        let (handler, crate_path) = (parse_quote!(A), CratePath::default());
+        Words { handler: &handler, crate_path: &crate_path }.complete_type(&mut ty);
+        ty.to_token_stream().to_string()
+    }
+
+    #[test]
+    fn calls_by_themselves_and_through_the_crate_are_completed() {
+        for (body, expected) in [
+            (quote!(applying(x)), quote!(applying::<A>(x))),
+            (quote!(annals::stay()), quote!(annals::stay::<A>())),
+            (quote!(::annals::stay()), quote!(::annals::stay::<A>())),
+            (
+                quote!(if let Some(x) = y {
+                    vec![goto(S)]
+                }),
+                quote!(if let Some(x) = y {
+                    vec![goto::<A>(S)]
+                }),
+            ),
+            (quote!(return stay()), quote!(return stay::<A>())),
+            (quote!(x..stay()), quote!(x..stay::<A>())),
+        ] {
+            assert_eq!(completed(body), expected.to_string());
+        }
+    }
+
+    #[test]
+    fn methods_other_paths_and_completed_calls_stay() {
+        for body in [
+            quote!(step.applying(x)),
+            quote!(
+                fn stay() {}
+            ),
+            quote!(hotel::stay()),
+            quote!(hotel::annals::stay()),
+            quote!(stay::<B>()),
+            quote!(let stay = applying;),
+        ] {
+            assert_eq!(completed(body.clone()), body.to_string());
+        }
+    }
+
+    #[test]
+    fn steps_are_completed_where_they_stand() {
+        for (ty, expected) in [
+            (parse_quote!(Step), quote!(Step<(), A>)),
+            (parse_quote!(Step<u64>), quote!(Step<u64, A>)),
+            (parse_quote!(Result<annals::Step<u64>, E>), quote!(Result<annals::Step<u64, A>, E>)),
+            (parse_quote!(Alias<Step>), quote!(Alias<Step<(), A>>)),
+            (parse_quote!(Step<u64, B>), quote!(Step<u64, B>)),
+            (parse_quote!(dance::Step<u64>), quote!(dance::Step<u64>)),
+        ] {
+            assert_eq!(completed_type(ty), expected.to_string());
+        }
+    }
+}
