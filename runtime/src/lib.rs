@@ -34,7 +34,9 @@ pub use system::{Builder, ShutdownError, StartError, Stats, System};
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
-    pub use crate::{Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, stay};
+    pub use crate::{
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, stay,
+    };
 }
 
 /// What generated code names. Not for use by hand: it changes without notice.

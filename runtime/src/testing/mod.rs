@@ -5,3 +5,5 @@ mod clock;
 
 pub use bench::{Bench, Then, given};
 pub use clock::ManualClock;
+
+pub use crate::journal::{Appended, MemoryFaults, UnknownRun};
