@@ -10,6 +10,7 @@ mod failures;
 mod passivation;
 mod quarantine;
 mod shutdown;
+mod smallest;
 
 use annals::System;
 use annals::journal::MemoryJournal;
