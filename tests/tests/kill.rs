@@ -52,7 +52,9 @@ async fn every_acknowledged_command_survives_a_kill() {
         }
     }
     check(&store, &acknowledged, seed, kills).await;
-    println!("seed {seed}: {kills} kills, {commands} acknowledged commands, {beyond} stored without an acknowledgement");
+    println!(
+        "seed {seed}: {kills} kills, {commands} acknowledged commands, {beyond} stored without an acknowledgement"
+    );
     assert!(commands > kills, "the kills came too early to mean anything: {commands} commands");
 }
 

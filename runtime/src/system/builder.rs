@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::journal::{Durability, Journal};
+#[cfg(feature = "fjall")]
+use crate::journal::{FjallJournal, FjallOptions};
 use crate::system::System;
 use crate::system::mailbox::LANES;
 
@@ -26,24 +28,21 @@ use crate::system::mailbox::LANES;
 /// ```
 #[must_use = "a system runs once it is started or opened"]
 pub struct Builder {
-    shards: usize,
-    mailbox_max: usize,
-    run_ahead_max: usize,
-    run_ahead_bytes_max: usize,
-    residents_max: usize,
-    idle_after: Duration,
-    shutdown_within: Duration,
+    pub(super) shards: usize,
+    pub(super) mailbox_max: usize,
+    pub(super) shutdown_within: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(super) settings: Settings,
     durability: Durability,
-    clock: Arc<dyn Clock>,
-    services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 /// What a shard knows of the settings.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) run_ahead_max: usize,
     pub(crate) run_ahead_bytes_max: usize,
-    pub(crate) residents_max_per_shard: usize,
+    pub(crate) residents_max: usize,
     pub(crate) idle_after: Duration,
 }
 
@@ -54,14 +53,16 @@ impl Builder {
         Self {
             shards: cores * 4,
             mailbox_max: 16_384,
-            run_ahead_max: 4_096,
-            run_ahead_bytes_max: 16 << 20,
-            residents_max: 1_000_000,
-            idle_after: Duration::from_secs(120),
             shutdown_within: Duration::from_secs(30),
-            durability: Durability::Fsync,
             clock: Arc::new(SystemClock),
             services: HashMap::from([(TypeId::of::<()>(), nothing)]),
+            settings: Settings {
+                run_ahead_max: 4_096,
+                run_ahead_bytes_max: 16 << 20,
+                residents_max: 1_000_000,
+                idle_after: Duration::from_secs(120),
+            },
+            durability: Durability::Fsync,
         }
     }
 
@@ -80,26 +81,26 @@ impl Builder {
 
     /// How many handled commands of one entity may wait for the disk. Default: 4,096.
     pub fn run_ahead_max(mut self, commands: usize) -> Self {
-        self.run_ahead_max = commands;
+        self.settings.run_ahead_max = commands;
         self
     }
 
     /// How many encoded bytes of each shard may wait for the disk. Default: 16 MiB.
     pub fn run_ahead_bytes_max(mut self, bytes: usize) -> Self {
-        self.run_ahead_bytes_max = bytes;
+        self.settings.run_ahead_bytes_max = bytes;
         self
     }
 
     /// How many entities are kept in memory; beyond it, those are dropped that were not used lately. Entities with
     /// calls in flight are never dropped, so it may be exceeded by those. Default: 1,000,000.
     pub fn residents_max(mut self, entities: usize) -> Self {
-        self.residents_max = entities;
+        self.settings.residents_max = entities;
         self
     }
 
     /// After how much idle time an entity is dropped from memory, in steps of 0.1 s. Default: 2 minutes.
     pub fn idle_after(mut self, time: Duration) -> Self {
-        self.idle_after = time;
+        self.settings.idle_after = time;
         self
     }
 
@@ -139,22 +140,27 @@ impl Builder {
             return Err(StartError::NoRuntime);
         }
         self.check()?;
-        let settings = Settings {
-            run_ahead_max: self.run_ahead_max,
-            run_ahead_bytes_max: self.run_ahead_bytes_max,
-            residents_max_per_shard: self.residents_max.div_ceil(self.shards),
-            idle_after: self.idle_after,
-        };
-        let shutdown_within = self.shutdown_within;
-        Ok(System::start(
-            Arc::new(journal),
-            self.clock,
-            settings,
-            self.shards,
-            self.mailbox_max,
-            shutdown_within,
-            self.services,
-        ))
+        Ok(System::start(Arc::new(journal), self))
+    }
+
+    /// Opens the journal in `directory`, or makes one there, and starts the system on it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory can't be opened as a journal, or if the system can't start.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the directory is opened in the background and closed again.
+    #[cfg(feature = "fjall")]
+    pub async fn open(self, directory: impl AsRef<std::path::Path>) -> Result<System, OpenError> {
+        self.check()?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let directory = directory.as_ref().to_owned();
+        let options = FjallOptions::new().durability(self.durability);
+        let opened = runtime.spawn_blocking(move || FjallJournal::open(&directory, options)).await;
+        let journal = opened.map_err(|_| StartError::NoRuntime)??;
+        Ok(self.start(journal)?)
     }
 
     fn check(&self) -> Result<(), StartError> {
@@ -163,9 +169,9 @@ impl Builder {
         };
         at_least("shards", self.shards, 1)?;
         at_least("mailbox_max", self.mailbox_max, LANES)?;
-        at_least("run_ahead_max", self.run_ahead_max, 1)?;
-        at_least("run_ahead_bytes_max", self.run_ahead_bytes_max, 1)?;
-        at_least("residents_max", self.residents_max, 1)?;
+        at_least("run_ahead_max", self.settings.run_ahead_max, 1)?;
+        at_least("run_ahead_bytes_max", self.settings.run_ahead_bytes_max, 1)?;
+        at_least("residents_max", self.settings.residents_max, 1)?;
         Ok(())
     }
 }
@@ -175,14 +181,24 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("shards", &self.shards)
             .field("mailbox_max", &self.mailbox_max)
-            .field("run_ahead_max", &self.run_ahead_max)
-            .field("run_ahead_bytes_max", &self.run_ahead_bytes_max)
-            .field("residents_max", &self.residents_max)
-            .field("idle_after", &self.idle_after)
+            .field("settings", &self.settings)
             .field("shutdown_within", &self.shutdown_within)
             .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
+}
+
+/// Why a system didn't start on a directory.
+#[cfg(feature = "fjall")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory can't be opened as a journal.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::OpenError),
+    /// The system can't start.
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 /// Why a system didn't start.

@@ -199,7 +199,7 @@ impl<A: Aggregate> Entity<A> {
             Phase::Absent | Phase::Live(_) => true,
             Phase::Loading { .. } | Phase::Draining => false,
         };
-        resting && desk.tenth().saturating_sub(self.last_used) >= idle_tenths
+        resting && desk.tenth.saturating_sub(self.last_used) >= idle_tenths
     }
 
     /// Takes the mark that it was used since the last look.
@@ -224,7 +224,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// Queues a message that has a place in the mailbox.
     pub(crate) fn queue(&mut self, message: Box<dyn Message<A>>, key: Key, desk: &mut Desk) -> Next {
-        self.last_used = desk.tenth();
+        self.last_used = desk.tenth;
         self.used = true;
         let next = match &self.phase {
             Phase::Absent => {

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::Aggregate;
-use crate::clock::Clock;
 use crate::entity_ref::EntityRef;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
@@ -27,10 +26,11 @@ mod slots;
 mod stats;
 mod store;
 
+#[cfg(feature = "fjall")]
+pub use builder::OpenError;
 pub use builder::{Builder, StartError};
 pub use stats::Stats;
 
-use builder::Settings;
 use mailbox::{Mailbox, ShardPort, mailbox};
 use shard::{Setup, Shard, Stage};
 use stats::Counters;
@@ -83,34 +83,37 @@ struct Registered {
 }
 
 impl System {
+    /// Starts a system with the default settings on the journal in `directory`, which is made if it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as for [`Builder::open`].
+    #[cfg(feature = "fjall")]
+    pub async fn open(directory: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
+        Self::builder().open(directory).await
+    }
+
     /// Sets up a system.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    fn start(
-        journal: Arc<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        settings: Settings,
-        shards: usize,
-        mailbox_max: usize,
-        shutdown_within: Duration,
-        services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    ) -> Self {
-        let settings = Arc::new(settings);
+    fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
+        let Builder { clock, services, shutdown_within, .. } = builder;
+        let residents_max = builder.settings.residents_max.div_ceil(builder.shards);
         let aggregates = Arc::new(Aggregates::default());
         let run_numbers = Arc::new(AtomicU64::new(0));
         let (stage, stages) = watch::channel(Stage::Running);
         let (mut mailboxes, mut counters, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
-        for index in 0..shards {
-            let (sender, receiver, lanes) = mailbox(mailbox_max);
+        for index in 0..builder.shards {
+            let (sender, receiver, lanes) = mailbox(builder.mailbox_max);
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
-            let counted = Arc::new(Counters::default());
-            let known = aggregates.clone();
+            let (counted, known) = (Arc::new(Counters::default()), aggregates.clone());
             let shard = Shard::new(Setup {
                 journal: journal.clone(),
                 clock: clock.clone(),
-                settings: settings.clone(),
+                settings: builder.settings,
+                residents_max,
                 lanes,
                 counters: counted.clone(),
                 run_numbers: run_numbers.clone(),

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use crate::aggregate::Aggregate;
 use crate::execute::{Replayed, Unrecoverable, Unusable, panic_message};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Journal, ReadError};
+use crate::journal::{Journal, ReadError, StreamHead};
 
 /// How much is read at once.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -38,14 +38,26 @@ fn replay<A: Aggregate>(
 ) -> Result<Found<A>, Unrecoverable> {
     let span = tracing::debug_span!("recovery", %id);
     let _entered = span.enter();
+    let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
+    let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable)?;
+    let replayed = replay_to(journal, runtime, head).inspect_err(|_| journal.close_stream(head.stream))?;
+    tracing::debug!(records = head.last.0, "recovered");
+    Ok(Found { stream: head.stream, replayed })
+}
+
+/// Folds a stream up to its head.
+fn replay_to<A: Aggregate>(
+    journal: &dyn Journal,
+    runtime: &Handle,
+    head: StreamHead,
+) -> Result<Replayed<A>, Unrecoverable> {
     let mut replayed = Replayed::new()?;
-    let unreadable = |seq_nr: SeqNr| move |error: ReadError| Unrecoverable { seq_nr, why: error.into() };
-    let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable(SeqNr(1)))?;
     let store = journal.facts().store;
     while replayed.last < head.last {
         let from = replayed.last.next();
-        let page =
-            runtime.block_on(journal.read(head.stream, from, head.last, PAGE_BYTES_MAX)).map_err(unreadable(from))?;
+        let page = runtime
+            .block_on(journal.read(head.stream, from, head.last, PAGE_BYTES_MAX))
+            .map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
         for run in &page.runs {
             replayed.fold(run, store)?;
         }
@@ -53,6 +65,5 @@ fn replay<A: Aggregate>(
             return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
         }
     }
-    tracing::debug!(records = head.last.0, "recovered");
-    Ok(Found { stream: head.stream, replayed })
+    Ok(replayed)
 }

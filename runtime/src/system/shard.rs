@@ -58,7 +58,7 @@ pub(crate) struct Desk {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) facts: Facts,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Settings,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draft: Draft,
@@ -75,17 +75,15 @@ pub(crate) struct Desk {
     pub(crate) busy: usize,
     /// Entities in memory.
     pub(crate) residents: usize,
+    /// This shard's part of the resident maximum.
+    pub(crate) residents_max: usize,
     /// Numbers runs within the epoch, over all shards.
     pub(crate) run_numbers: Arc<AtomicU64>,
-    started: Instant,
+    /// Tenths of a second since the shard started, when this pass began.
+    pub(crate) tenth: u32,
 }
 
 impl Desk {
-    /// Tenths of a second since the shard started.
-    pub(crate) fn tenth(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_millis() / 100).unwrap_or(u32::MAX)
-    }
-
     pub(crate) fn next_run(&self) -> u64 {
         self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -127,7 +125,8 @@ impl Stores {
 pub(crate) struct Setup {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Settings,
+    pub(crate) residents_max: usize,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) run_numbers: Arc<AtomicU64>,
@@ -178,8 +177,9 @@ impl Shard {
             bytes_unsettled: 0,
             busy: 0,
             residents: 0,
+            residents_max: setup.residents_max,
             run_numbers: setup.run_numbers,
-            started: Instant::now(),
+            tenth: 0,
         };
         Self {
             desk,
@@ -199,8 +199,11 @@ impl Shard {
         let sweep_every = (self.desk.settings.idle_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
         let mut sweep = tokio::time::interval(sweep_every);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = Instant::now();
         while !self.is_done() {
-            match self.wake(&mut sweep).await {
+            let wake = self.wake(&mut sweep).await;
+            self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
+            match wake {
                 Wake::Stage(stage) => self.enter(stage),
                 Wake::Outcomes(outcomes) => self.settle(outcomes),
                 Wake::Loaded(loaded) => self.install(loaded),
@@ -341,7 +344,7 @@ impl Shard {
     /// Drops entities beyond the resident maximum.
     fn evict(&mut self) {
         let Self { stores, desk, .. } = self;
-        if desk.residents > desk.settings.residents_max_per_shard {
+        if desk.residents > desk.residents_max {
             stores.all().for_each(|store| store.evict(desk));
         }
     }

@@ -182,9 +182,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
     }
 
     fn evict(&mut self, desk: &mut Desk) {
-        self.pass_over(desk, |entity, desk| {
-            desk.residents > desk.settings.residents_max_per_shard && !entity.take_used()
-        });
+        self.pass_over(desk, |entity, desk| desk.residents > desk.residents_max && !entity.take_used());
     }
 
     fn give_up(&mut self, desk: &mut Desk) {

@@ -35,7 +35,8 @@ fn main() -> Outcome<()> {
     let payload = payload();
 
     let file = row("plain file, fdatasync for each 200", commands, plain_file(directory, commands, &payload)?);
-    let engine = row("fjall, one row per event, SyncData for each 200", commands, engine(directory, commands, &payload)?);
+    let engine =
+        row("fjall, one row per event, SyncData for each 200", commands, engine(directory, commands, &payload)?);
     let annals = row("annals, a reply for each command", commands, annals(directory, commands)?);
     println!("annals / fjall {:.2}, annals / file {:.2}", annals / engine, annals / file);
     Ok(())

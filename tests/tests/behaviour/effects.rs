@@ -10,7 +10,7 @@ use crate::until;
 
 /// Writes down what it is told.
 #[derive(Debug, Default)]
-pub struct Porter(Mutex<Vec<String>>);
+struct Porter(Mutex<Vec<String>>);
 
 impl Porter {
     fn report(&self, text: impl Into<String>) {
@@ -23,7 +23,7 @@ impl Porter {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Door {
+struct Door {
     opened: u64,
 }
 

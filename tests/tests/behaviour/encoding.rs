@@ -8,7 +8,7 @@ use annals_tests::Account;
 use crate::{restarted, system};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Thermometer {
+struct Thermometer {
     last: f64,
 }
 
@@ -212,7 +212,7 @@ async fn a_codec_may_be_changed_later() {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, annals::Event)]
-pub enum SwitchEvent {
+enum SwitchEvent {
     #[event(name = "on")]
     TurnedOn,
     TurnedOff {
@@ -223,7 +223,7 @@ pub enum SwitchEvent {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Switch {
+struct Switch {
     seen: Vec<SwitchEvent>,
 }
 

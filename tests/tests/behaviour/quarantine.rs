@@ -61,7 +61,7 @@ mod tomorrow {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Lamp {
+struct Lamp {
     switched: u64,
 }
 

@@ -4,7 +4,7 @@ use annals::prelude::*;
 
 // begin
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Counter {
+struct Counter {
     count: u64,
 }
 
