@@ -8,8 +8,12 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 mod bytes;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
+#[cfg(feature = "fjall")]
+mod head;
 mod memory;
 mod oneshot;
+#[cfg(feature = "fjall")]
+mod order;
 mod run;
 
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
