@@ -22,9 +22,9 @@
 //! | reserved keys | 04 stream, inverted seq: floor of deletion; 05 deadline checkpoint; 06 names |
 //! | stream row | group u64, base offset u64, run, digest 8 over the key, group, base offset and the run's checksum |
 //! | id row | stream u64, group u64 in which it was made, digest 8 over key and both |
-//! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8, runs v, each run, controls v, each control, own digest 8 over the key and all before it |
-//! | run in an order row | stream v, first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due, 0x02 tags: reserved) |
-//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate length v, aggregate, entity id to the end. Reserved: 2 new name, 3 floor, 4 forget. Bit 0x80 as in a record |
+//! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8 (0 before the first), aggregates v, each: length v, UTF-8, runs v, each run, controls v, each control, own digest 8 over the key and all before it |
+//! | run in an order row | stream v, aggregate v (index), first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due, 0x02 tags: reserved) |
+//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. Reserved: 2 new name, 3 floor, 4 forget. Bit 0x80 as in a record |
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
 //! | acked, synced, checkpoint | group u64, offset u64 (the last record's), digest u64 (the order row's) |
 //!

@@ -36,7 +36,7 @@ pub(super) struct Store {
     /// Appends that wait for the gate, or for the appends before them.
     pub(super) held: VecDeque<Held>,
     /// Those who wait for the journal to be closed; while there are any, nothing new is taken.
-    closing: Vec<Sender<Result<(), CloseError>>>,
+    closing: Vec<Sender<Closed>>,
     #[cfg(any(test, feature = "testing"))]
     pub(super) faults: Faults,
 }
@@ -53,6 +53,8 @@ struct Stored {
     first: SeqNr,
     records: u64,
 }
+
+type Closed = Result<(), CloseError>;
 
 pub(super) struct Held {
     facts: Facts,
@@ -258,7 +260,7 @@ impl Store {
     }
 
     /// Closes, if somebody waits for it and nothing is held any more: what to tell, and whom.
-    pub(super) fn finish_closing(&mut self) -> Vec<(Sender<Result<(), CloseError>>, Result<(), CloseError>)> {
+    pub(super) fn finish_closing(&mut self) -> Vec<(Sender<Closed>, Closed)> {
         if self.closing.is_empty() || !self.held.is_empty() {
             return Vec::new();
         }

@@ -1,5 +1,6 @@
 //! The journal: where runs are stored, read and ordered.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,10 +9,20 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 mod bytes;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "fjall")]
+mod head;
 mod memory;
 mod oneshot;
+#[cfg(feature = "fjall")]
+mod order;
 mod run;
+#[cfg(test)]
+mod suite;
 
+#[cfg(feature = "fjall")]
+pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};
@@ -172,6 +183,14 @@ pub enum Why {
     /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open.
     #[error("the run can't be taken: {0}")]
     BadRun(Arc<str>),
+    /// More waits to be written than the journal takes. Others will be stored when that is less.
+    #[error("{bytes} bytes wait to be written, and no more than {limit} may")]
+    QueueFull {
+        /// How much waits.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The journal has failed before and takes no writes until it is opened again.
     #[error("the journal takes no writes since it failed: {0}")]
     Failed(Arc<str>),
@@ -258,12 +277,18 @@ pub enum Place {
         /// The first.
         from: SeqNr,
     },
+    /// A file or a directory.
+    File {
+        /// Its path.
+        path: PathBuf,
+    },
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Place::Offsets { from, to } => write!(f, "the journal from offset {from} to {to}"),
+            Place::File { path } => write!(f, "`{}`", path.display()),
             Place::Stream { stream, id: None, from } => write!(f, "stream {stream} from sequence number {from}"),
             Place::Stream { id: Some(id), from, .. } => write!(f, "{id} from sequence number {from}"),
         }

@@ -513,7 +513,7 @@ impl<'a> RunView<'a> {
         let mut records = 0;
         while !body.is_empty() {
             let mut write = Reader::new(body.prefixed("a write").map_err(malformed)?);
-            let (time, count) = self.write_header(&mut write, &mut micros)?;
+            let (time, count) = Self::write_header(&mut write, &mut micros)?;
             for _ in 0..count {
                 // The header has checked that `first + records` doesn't overflow.
                 if records == self.records {
@@ -535,7 +535,7 @@ impl<'a> RunView<'a> {
     }
 
     /// Reads a write up to its records: its time and how many records follow.
-    fn write_header(&self, write: &mut Reader<'a>, micros: &mut i64) -> Result<(Timestamp, u64), RunError> {
+    fn write_header(write: &mut Reader<'a>, micros: &mut i64) -> Result<(Timestamp, u64), RunError> {
         let out_of_range = |what| Malformed { what, flaw: Flaw::OutOfRange };
         let flags = write.u8("a write's flags")?;
         if flags & !WRITE_EXTENSIONS != 0 {
