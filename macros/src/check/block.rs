@@ -104,7 +104,7 @@ fn check_marker_keys(ctxt: &Ctxt, marker: &Attribute) {
         return;
     }
     if let Some(keys) = ctxt.ok(keys_of(marker)).filter(|keys| !keys.is_empty()) {
-        ctxt.error(&keys, format!("unknown key `{keys}`; `#[{word}]` has no keys"));
+        ctxt.error(&keys, format!("`#[{word}]` has no keys; remove this"));
     }
 }
 
@@ -115,7 +115,9 @@ fn check_one_marker(ctxt: &Ctxt, markers: &[Attribute], method: &Method) {
         let (word, name) = (word_of(other), &method.sig.ident);
         ctxt.collision(
             other,
-            format!("`{name}` is marked twice; a method is an event, a command or a query: remove `#[{word}]`, or the other"),
+            format!(
+                "`{name}` is marked twice; a method is an event, a command or a query: remove `#[{word}]`, or the other"
+            ),
             first,
             format!("`{name}` is first marked here"),
         );

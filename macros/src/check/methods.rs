@@ -5,13 +5,18 @@ use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
 use crate::ctxt::Ctxt;
 use crate::model::{Answer, Command, Event, Member, Model, Query, is_context, is_owned_context, parameters};
+use crate::spell::spell;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
         check_event_receiver(ctxt, event);
         check_event_return(ctxt, event);
         check_event_sync(ctxt, event);
-        check_no_context(ctxt, &event.member, "an event knows its parameters only: let the command put in what is needed");
+        check_no_context(
+            ctxt,
+            &event.member,
+            "an event knows its parameters only: let the command put in what is needed",
+        );
     }
     for command in &model.commands {
         check_command_receiver(ctxt, command);
@@ -24,7 +29,11 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         check_query_receiver(ctxt, query);
         check_query_sync(ctxt, query);
         check_query_replies(ctxt, query);
-        check_no_context(ctxt, &query.member, "a query reads the data only: let a command reply with what needs the context");
+        check_no_context(
+            ctxt,
+            &query.member,
+            "a query reads the data only: let a command reply with what needs the context",
+        );
     }
     for member in model.members() {
         check_plain_fn(ctxt, &member.method.sig);
@@ -64,10 +73,15 @@ fn has_receiver(sig: &Signature, expected: &Takes) -> bool {
     sig.receiver().is_some_and(|receiver| takes(receiver) == *expected)
 }
 
+/// Whether a method takes `&mut self`.
+pub(crate) fn has_mut_self(sig: &Signature) -> bool {
+    has_receiver(sig, &Takes::Mutable)
+}
+
 /// An event changes data, so it has `&mut self`.
 fn check_event_receiver(ctxt: &Ctxt, event: &Event<'_>) {
     let sig = &event.member.method.sig;
-    if !has_receiver(sig, &Takes::Mutable) {
+    if !has_mut_self(sig) {
         ctxt.error(receiver_of(sig), "an event changes data: take `&mut self`");
     }
 }
@@ -91,7 +105,7 @@ fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
 /// A command decides on data that it can't change, so it has `&self`.
 fn check_command_receiver(ctxt: &Ctxt, command: &Command<'_>) {
     let sig = &command.member.method.sig;
-    if has_receiver(sig, &Takes::Mutable) {
+    if has_mut_self(sig) {
         ctxt.error(receiver_of(sig), "a command decides; only `#[event]` methods change data: take `&self`");
     } else if !has_receiver(sig, &Takes::Shared) {
         ctxt.error(receiver_of(sig), "a command decides on the data: take `&self`");
@@ -111,7 +125,7 @@ fn check_answer(ctxt: &Ctxt, command: &Command<'_>) {
     let sig = &command.member.method.sig;
     match (&command.answer, &sig.output) {
         (Answer::Wrong(_), ReturnType::Type(_, ty)) => {
-            ctxt.error(ty, format!("{expected}, found `{}`", ty.to_token_stream()));
+            ctxt.error(ty, format!("{expected}, found `{}`", spell(ty)));
         }
         (Answer::Missing, _) => {
             ctxt.error(&sig.ident, format!("{expected}, found nothing; write `-> Step` for a command without a reply"));
@@ -187,7 +201,10 @@ fn check_plain_fn(ctxt: &Ctxt, sig: &Signature) {
 fn check_parameters_unconditional(ctxt: &Ctxt, member: &Member<'_>) {
     for attr in parameters(member.method).flat_map(|parameter| &parameter.attrs) {
         if attr.path().is_ident("cfg") {
-            ctxt.error(attr, "a parameter can't be left out alone: put the `#[cfg(..)]` on the method, and write one for each case");
+            ctxt.error(
+                attr,
+                "a parameter can't be left out alone: put the `#[cfg(..)]` on the method, and write one for each case",
+            );
         }
     }
 }

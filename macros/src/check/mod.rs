@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::stored::{self, Stored};
 
 pub(crate) use block::{header, markers};
+pub(crate) use methods::has_mut_self;
 
 /// All rules for the finished model.
 pub(crate) fn aggregate(ctxt: &Ctxt, model: &Model<'_>) {

@@ -1,12 +1,12 @@
 //! Rules for the names that a block makes, and for where its events come from.
 
-use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Ident, Path};
 
 use crate::block::Method;
 use crate::ctxt::Ctxt;
 use crate::model::{Member, Model};
+use crate::spell::spell;
 use crate::symbol::{ENUM_DERIVES, EVENT_DERIVE, REF_METHODS};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
@@ -45,9 +45,9 @@ fn check_methods_differ(ctxt: &Ctxt, model: &Model<'_>) {
 fn check_variants_differ<'m>(ctxt: &Ctxt, variants: impl Iterator<Item = (&'m Ident, &'m Member<'m>)>) {
     let mut seen: Vec<(&Ident, &Member<'_>)> = Vec::new();
     for (variant, member) in variants {
-        let twin = seen.iter().find(|(other, first)| {
-            *other == variant && first.ident() != member.ident() && always(first, member)
-        });
+        let twin = seen
+            .iter()
+            .find(|(other, first)| *other == variant && first.ident() != member.ident() && always(first, member));
         match twin {
             Some((_, first)) => {
                 let [first_name, name] = [first.name(), member.name()];
@@ -65,7 +65,7 @@ fn check_variants_differ<'m>(ctxt: &Ctxt, variants: impl Iterator<Item = (&'m Id
 
 /// Whether both methods are there in all builds.
 fn always(first: &Member<'_>, second: &Member<'_>) -> bool {
-    first.cfgs().chain(second.cfgs()).next().is_none()
+    !first.is_conditional() && !second.is_conditional()
 }
 
 /// A command or query must not hide what every ref has.
@@ -107,7 +107,7 @@ fn last_word(path: &Path) -> String {
 /// With `event = BankEvent` that enum has the events, and no method is one.
 fn check_events_in_one_place(ctxt: &Ctxt, model: &Model<'_>, event: &Path) {
     for method in model.events.iter().map(|event| &event.member) {
-        let event = event.to_token_stream();
+        let event = spell(event);
         ctxt.error(
             method.ident(),
             format!("the events are those of `{event}`: make this a variant of it, or remove `event = {event}`"),
@@ -121,7 +121,7 @@ fn check_events_in_one_place(ctxt: &Ctxt, model: &Model<'_>, event: &Path) {
 fn check_own_apply(ctxt: &Ctxt, model: &Model<'_>, event: &Path) {
     let is_apply = |method: &Method| method.sig.ident.unraw() == "apply" && method.sig.receiver().is_some();
     if !model.block.methods().any(is_apply) {
-        let found = event.to_token_stream();
+        let found = spell(event);
         ctxt.error(
             event,
             format!("`{}` needs `fn apply(&mut self, event: {found})` in this block, to change its data", model.ident),

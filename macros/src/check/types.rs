@@ -1,6 +1,5 @@
 //! Rules for the types of marked methods: what travels to an entity, or is stored, owns its data and has one shape.
 
-use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{
     Lifetime, ParenthesizedGenericArguments, ReturnType, Signature, TraitBound, Type, TypeFnPtr, TypeImplTrait,
@@ -9,6 +8,7 @@ use syn::{
 
 use crate::ctxt::Ctxt;
 use crate::model::{Field, Model, is_context};
+use crate::spell::spell;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
@@ -43,7 +43,7 @@ fn check_no_parameters(ctxt: &Ctxt, sig: &Signature, why: &str) {
     struct Find<'a>(&'a Ctxt, &'a str);
     impl<'a> Visit<'a> for Find<'_> {
         fn visit_type_impl_trait(&mut self, ty: &'a TypeImplTrait) {
-            self.0.error(ty, format!("{}; it can't be generic: name a type for `{}`", self.1, ty.to_token_stream()));
+            self.0.error(ty, format!("{}; it can't be generic: name a type for `{}`", self.1, spell(ty)));
         }
     }
     Find(ctxt, why).visit_signature(sig);
@@ -76,7 +76,7 @@ fn report_borrowed(ctxt: &Ctxt, ty: &Type, why: &str, with_static: Static) {
     find.visit_type(ty);
     if let Some(found) = find.found {
         let remedy = owned(found).map_or_else(|| "an owned type".to_owned(), |ty| format!("`{ty}`"));
-        ctxt.error(found, format!("{why}; `{}` borrows: use {remedy}", found.to_token_stream()));
+        ctxt.error(found, format!("{why}; `{}` borrows: use {remedy}", spell(found)));
     }
 }
 
@@ -85,8 +85,8 @@ fn owned(ty: &Type) -> Option<String> {
     let Type::Reference(reference) = ty else { return None };
     match &*reference.elem {
         Type::Path(path) if path.path.is_ident("str") => Some("String".to_owned()),
-        Type::Slice(slice) => Some(format!("Vec<{}>", slice.elem.to_token_stream())),
-        Type::Path(path) => Some(path.to_token_stream().to_string()),
+        Type::Slice(slice) => Some(format!("Vec<{}>", spell(&slice.elem))),
+        Type::Path(path) => Some(spell(path)),
         _ => None,
     }
 }

@@ -18,9 +18,6 @@ impl<T> Vault<T> {}
 impl Vault<u64> {}
 
 #[aggregate]
-impl [Account] {}
-
-#[aggregate]
 struct Order;
 
 #[aggregate]
