@@ -2,10 +2,10 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Path, Type};
+use syn::{Attribute, Path, Type};
 
 use crate::attr::word_of;
-use crate::block::{Block, Item};
+use crate::block::{Block, Item, Method};
 use crate::check;
 use crate::ctxt::Ctxt;
 use crate::expand;
@@ -63,14 +63,25 @@ fn marked<'a>(ctxt: &Ctxt, block: &'a Block) -> Marked<'a> {
             Item::Other { markers, .. } => (markers, None),
         };
         check::markers(ctxt, markers, method);
-        let (Some(first), Some(method)) = (markers.first(), method) else { continue };
-        match word_of(first).as_str() {
-            // Further markers are mistakes.
-            EVENT => marked.events.push((method, first)),
+        let Some(method) = method else { continue };
+        let Some((word, marker)) = decisive(method) else { continue };
+        match word.as_str() {
+            EVENT => marked.events.push((method, marker)),
             COMMAND => marked.commands.push(method),
             QUERY => marked.queries.push(method),
             _ => {}
         }
     }
     marked
+}
+
+/// The marker that counts. A second one is a mistake, after which the receiver tells what was probably meant.
+fn decisive(method: &Method) -> Option<(String, &Attribute)> {
+    let mut markers = method.markers.iter().map(|marker| (word_of(marker), marker));
+    let first = markers.next()?;
+    let changes_data = check::has_mut_self(&method.sig);
+    if (first.0 == EVENT) == changes_data {
+        return Some(first);
+    }
+    Some(markers.find(|(word, _)| (word == EVENT) == changes_data).unwrap_or(first))
 }

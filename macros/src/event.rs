@@ -104,7 +104,7 @@ fn check_no_event_attribute(ctxt: &Ctxt, attrs: &[Attribute]) {
 fn check_serde_keeps_the_name(ctxt: &Ctxt, attrs: &[Attribute], refused: &[&str]) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
         // What can't be read is serde's to report.
-        let _ = attr.parse_args_with(|input: ParseStream<'_>| {
+        let _serde_reports_it = attr.parse_args_with(|input: ParseStream<'_>| {
             while !input.is_empty() {
                 check_serde_key(ctxt, input, refused)?;
             }

@@ -12,6 +12,7 @@ mod expand;
 mod model;
 mod near;
 mod options;
+mod spell;
 mod stored;
 mod symbol;
 mod words;

@@ -159,6 +159,11 @@ impl Member<'_> {
     pub(crate) fn cfgs(&self) -> impl Iterator<Item = &Attribute> {
         self.method.attrs.iter().filter(|attr| is_conditional(attr))
     }
+
+    /// Whether the method may not be there.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.cfgs().next().is_some()
+    }
 }
 
 /// `#[cfg(..)]`, or a `#[cfg_attr(.., cfg(..))]`.
@@ -183,8 +188,7 @@ struct Builder<'b> {
 impl Builder<'_> {
     fn event<'a>(&self, (method, marker): &(&'a Method, &'a Attribute)) -> Option<Event<'a>> {
         let member = self.member(method, None);
-        let conditional = member.cfgs().next().is_some();
-        let stored = Stored::read(self.ctxt, &method.sig.ident, member.name(), &[*marker], conditional);
+        let stored = Stored::read(self.ctxt, &method.sig.ident, member.name(), &[*marker], member.is_conditional());
         Some(Event { variant: self.variant(&member)?, member, stored })
     }
 

@@ -56,7 +56,7 @@ impl Options {
             }
             CODEC => {
                 input.parse::<Token![=]>()?;
-                self.codec = codec(&input.parse()?)?;
+                self.codec = codec(input)?;
             }
             SERVICES => {
                 input.parse::<Token![=]>()?;
@@ -72,7 +72,11 @@ impl Options {
     }
 }
 
-fn codec(word: &Ident) -> syn::Result<Codec> {
+fn codec(input: ParseStream<'_>) -> syn::Result<Codec> {
+    let found = input.span();
+    let word: Ident = input.parse().map_err(|_| {
+        Error::new(found, format!("expected the name of a codec, without quotes: {}", CODECS.join(", ")))
+    })?;
     match word.to_string().as_str() {
         JSON => Ok(Codec::Json),
         crate::symbol::MESSAGE_PACK => Ok(Codec::MessagePack),

@@ -193,6 +193,8 @@ fn check_names_differ(ctxt: &Ctxt, events: &[&Stored]) {
                         format!("`{name}` is first given here"),
                     );
                 }
+                // Declared twice, which is reported as such.
+                Some((_, event, _)) if event.ident == stored.ident => {}
                 Some((_, event, first)) => {
                     let [second, event] = [stored.ident.unraw(), event.ident.unraw()];
                     ctxt.collision(

@@ -43,7 +43,7 @@ pub(crate) const REF_METHODS: &[&str] = &["id", "send", "clone", "state", "accep
 /// What the generated enums derive in any case.
 pub(crate) const ENUM_DERIVES: &[&str] = &["Debug", "Clone", "PartialEq"];
 /// What the generated event enum derives beside.
-pub(crate) const EVENT_DERIVES: &[&str] = &["Serialize", "Deserialize", "Event"];
+pub(crate) const EVENT_DERIVE: &str = "Event";
 
 /// The keys of serde on an enum that change how a variant's name is written.
 pub(crate) const SERDE_ENUM_KEYS: &[&str] = &["tag", "content", "untagged", "from", "into", "try_from", "remote"];

@@ -119,8 +119,9 @@ pub(crate) fn is_step(path: &Path, crate_path: &CratePath) -> bool {
 }
 
 /// The same tokens, blamed on `span`.
-fn at(path: &Path, span: Span) -> TokenStream {
-    path.to_token_stream()
+pub(crate) fn at(tokens: impl ToTokens, span: Span) -> TokenStream {
+    tokens
+        .into_token_stream()
         .into_iter()
         .map(|mut token| {
             token.set_span(span);

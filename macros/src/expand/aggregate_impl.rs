@@ -6,6 +6,7 @@ use syn::LitStr;
 
 use crate::expand::quiet_item;
 use crate::model::Model;
+use crate::words::at;
 
 /// ```ignore
 /// impl Handler for Account { type Aggregate = Account; }
@@ -33,34 +34,43 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     let name = options.name.clone().unwrap_or_else(|| LitStr::new(&model.ident.to_string(), model.ident.span()));
     let (event_type, command_type, ref_type) = (model.event_type(), model.command_type(), model.ref_type());
     let quiet = quiet_item();
-    // The bounds of `Aggregate` are checked at the type's name, so the whole head has its span.
-    let head = quote_spanned!(model.ident.span()=> impl #krate::Aggregate for #ty);
-    quote! {
+    let constants_and_types = quote! {
+        const NAME: &'static #krate::__rt::str = #name;
+        const CODEC: #krate::Codec = #krate::Codec::#codec;
+        type Event = #event_type;
+        type Command = #command_type;
+        type Ref = #ref_type;
+        type Services = #services;
+
+        fn apply(&mut self, event: #event_type) {
+            #apply
+        }
+    };
+    let push_to = quote! {
+        fn push_to(self, events: &mut #krate::EventList<#event_type>) {
+            events.push(self);
+        }
+    };
+    // What the type lacks is reported at these impls, and so at the type's name.
+    let span = model.ident.span();
+    let handler = at(quote!(#krate::Handler), span);
+    let aggregate = at(quote!(#krate::Aggregate), span);
+    let events_of = at(quote!(#krate::EventsOf<#ty>), span);
+    quote_spanned! {span=>
         #[automatically_derived]
-        impl #krate::Handler for #ty {
+        impl #handler for #ty {
             type Aggregate = #ty;
         }
 
         #[automatically_derived]
         #quiet
-        #head {
-            const NAME: &'static #krate::__rt::str = #name;
-            const CODEC: #krate::Codec = #krate::Codec::#codec;
-            type Event = #event_type;
-            type Command = #command_type;
-            type Ref = #ref_type;
-            type Services = #services;
-
-            fn apply(&mut self, event: #event_type) {
-                #apply
-            }
+        impl #aggregate for #ty {
+            #constants_and_types
         }
 
         #[automatically_derived]
-        impl #krate::EventsOf<#ty> for #event_type {
-            fn push_to(self, events: &mut #krate::EventList<#event_type>) {
-                events.push(self);
-            }
+        impl #events_of for #event_type {
+            #push_to
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The impl of `Command`.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 
-use crate::expand::{call, field_names, quiet_item};
+use crate::expand::{call, call_at, field_names, quiet_item, span_of_answer};
 use crate::model::Model;
+use crate::words::at;
 
 /// ```ignore
 /// impl Command<Account> for AccountCommand {
@@ -28,7 +29,8 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
         let (variant, cfgs) = (&command.variant, command.member.cfgs());
         let fields = field_names(&command.member);
         let call = call(model, &command.member, command.context.is_some());
-        quote!(#(#cfgs)* Self::#variant #fields => #krate::__rt::unnamed(#call),)
+        let unnamed = call_at(span_of_answer(&command.member), quote!(#krate::__rt::unnamed), call);
+        quote!(#(#cfgs)* Self::#variant #fields => #unnamed,)
     });
     with_bodies(model, &quote!(match *self { #(#names)* }), &quote!(match self { #(#handlers)* }))
 }
@@ -37,21 +39,26 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
 pub(super) fn with_bodies(model: &Model<'_>, name: &TokenStream, handle: &TokenStream) -> TokenStream {
     let (krate, ty, enum_type) = (&model.options.crate_path, &model.ty, model.command_type());
     let quiet = quiet_item();
-    quote! {
+    let methods = quote! {
+        fn name(&self) -> &'static #krate::__rt::str {
+            #name
+        }
+
+        fn handle(
+            self,
+            __data: &#ty,
+            __cx: &#krate::Context<#ty>,
+        ) -> #krate::__rt::Result<#krate::Step<(), #ty>, #krate::Refused> {
+            #handle
+        }
+    };
+    // As with the impl of `Aggregate`: what is wrong is the type's.
+    let command = at(quote!(#krate::Command<#ty>), model.ident.span());
+    quote_spanned! {model.ident.span()=>
         #[automatically_derived]
         #quiet
-        impl #krate::Command<#ty> for #enum_type {
-            fn name(&self) -> &'static #krate::__rt::str {
-                #name
-            }
-
-            fn handle(
-                self,
-                __data: &#ty,
-                __cx: &#krate::Context<#ty>,
-            ) -> #krate::__rt::Result<#krate::Step<(), #ty>, #krate::Refused> {
-                #handle
-            }
+        impl #command for #enum_type {
+            #methods
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The typed reference: a method for each command and query.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::Type;
+use syn::spanned::Spanned;
 
-use crate::expand::{call, field_types, quiet_item};
+use crate::expand::{call, call_at, field_types, quiet_item, span_of_answer};
 use crate::model::{Answer, Command, Member, Model, Query};
+use crate::words::at;
 
 /// ```ignore
 /// #[derive(Clone, Debug)]
@@ -72,7 +74,11 @@ fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
     let name = command.member.name();
     let call = call(model, &command.member, command.context.is_some());
     let context = if command.context.is_some() { quote!(__cx) } else { quote!(_) };
-    let body = quote!(#krate::__rt::call(&self.0, #name, move |__data, #context| #call));
+    let body = call_at(
+        span_of_answer(&command.member),
+        quote!(#krate::__rt::call),
+        quote!(&self.0, #name, move |__data, #context| #call),
+    );
     method(model, &command.member, &call_type(model, &command.answer), &body)
 }
 
@@ -94,13 +100,12 @@ pub(super) fn method(model: &Model<'_>, member: &Member<'_>, call: &TokenStream,
     let (vis, ident, parameters) = (&model.options.vis, member.ident(), field_types(member));
     let (docs, cfgs) = (member.docs(), member.cfgs());
     let deprecated = member.method.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"));
+    let body = quote_spanned!(span_of_answer(member)=> { #body });
     quote! {
         #(#docs)*
         #(#cfgs)*
         #(#deprecated)*
-        #vis fn #ident(&self, #(#parameters),*) -> #call {
-            #body
-        }
+        #vis fn #ident(&self, #(#parameters),*) -> #call #body
     }
 }
 
@@ -111,8 +116,10 @@ pub(super) fn call_type(model: &Model<'_>, answer: &Answer) -> TokenStream {
         Answer::Step { reply } => infallible(model, reply),
         Answer::Refusable { reply, refusal } => quote!(#krate::Call<#reply, #refusal>),
         Answer::Named(ty) => {
-            let returned = quote!(<#ty as #krate::HandlerReturn>);
-            quote!(#krate::Call<#returned::Reply, #returned::Refusal>)
+            // That it is a step at all only the compiler can tell, so all of it is blamed on what is written there.
+            let span = ty.span();
+            let [call, returned] = [quote!(#krate::Call), quote!(#krate::HandlerReturn)].map(|path| at(path, span));
+            quote_spanned!(span=> #call<<#ty as #returned>::Reply, <#ty as #returned>::Refusal>)
         }
         Answer::Wrong(reply) => infallible(model, reply),
         Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Infallible>),

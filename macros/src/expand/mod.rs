@@ -7,12 +7,14 @@ mod enums;
 mod stub;
 mod warning;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote};
+use syn::spanned::Spanned;
 use syn::{FnArg, ReturnType, Signature};
 
 use crate::block::Method;
 use crate::model::{Member, Model, leaves_for_field};
+use crate::words::at;
 
 pub(crate) use stub::stub;
 
@@ -61,26 +63,25 @@ pub(crate) fn unmarked(Method { attrs, vis, sig, body, .. }: &Method) -> TokenSt
 
 fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
     let Method { attrs, vis, body, .. } = method;
-    let mut sig = method.sig.clone();
-    leave_field_attributes(&mut sig);
-    let mut body = body.clone();
-    if model.is_handler(method) {
-        let words = model.words();
-        if let ReturnType::Type(_, ty) = &mut sig.output {
-            words.complete_type(ty);
-        }
-        body = words.complete_body(&body);
-    }
+    let sig = signature(model, method);
+    let completed = model.is_handler(method).then(|| model.words().complete_body(body));
+    let body = completed.as_ref().unwrap_or(body);
     let quiet = quiet_method();
     quote!(#(#attrs)* #quiet #vis #sig #body)
 }
 
-fn leave_field_attributes(sig: &mut Signature) {
+/// The signature without the attributes that went to fields, and with each `Step` of a handler complete.
+fn signature(model: &Model<'_>, method: &Method) -> Signature {
+    let mut sig = method.sig.clone();
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input {
             parameter.attrs.retain(|attr| !leaves_for_field(attr));
         }
     }
+    if let (true, ReturnType::Type(_, ty)) = (model.is_handler(method), &mut sig.output) {
+        model.words().complete_type(ty);
+    }
+    sig
 }
 
 /// Lints about the shape of a marked method, which isn't the user's to choose.
@@ -105,6 +106,7 @@ fn quiet_item() -> TokenStream {
             private_bounds,
             private_interfaces,
             unreachable_pub,
+            unused_variables,
             clippy::all,
             clippy::pedantic
         )]
@@ -122,7 +124,23 @@ fn call(model: &Model<'_>, member: &Member<'_>, context: bool) -> TokenStream {
     let (ty, method) = (&model.ty, member.ident());
     let context = context.then(|| quote!(__cx,));
     let fields = member.fields.iter().map(|field| field.ident);
-    quote!(#ty::#method(__data, #context #(#fields),*))
+    call_at(span_of_answer(member), quote!(#ty::#method), quote!(__data, #context #(#fields),*))
+}
+
+/// A call that is blamed on `span` as a whole. What can be wrong with the call of a handler is what it returns.
+fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenStream {
+    let function = at(function, span);
+    let mut arguments = Group::new(Delimiter::Parenthesis, arguments);
+    arguments.set_span(span);
+    quote!(#function #arguments)
+}
+
+/// The span of the return type.
+fn span_of_answer(member: &Member<'_>) -> Span {
+    match &member.method.sig.output {
+        ReturnType::Type(_, ty) => ty.span(),
+        ReturnType::Default => member.ident().span(),
+    }
 }
 
 /// `amount: u64, currency: Currency`

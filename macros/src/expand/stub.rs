@@ -2,21 +2,23 @@
 //! "not found" follows in other code.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, Type, TypeReference, parse_quote};
+use syn::{Lifetime, Path, Type, TypeReference, parse_quote};
 
 use crate::block::Method;
-use crate::expand::{aggregate_impl, command_impl, entity_ref, method, quiet_item};
-use crate::model::{Answer, Member, Model, is_conditional};
+use crate::expand::{aggregate_impl, command_impl, entity_ref, method, quiet_item, signature};
+use crate::model::{Answer, Member, Model, is_conditional, is_context, is_owned_context};
+use crate::symbol::ENUM_DERIVES;
 
 /// The block and the stubs, without mistakes of their own.
 pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
     leave_twins_out(&mut model);
-    own_all_types(&mut model);
+    leave_contexts_out(&mut model);
+    let events_changed = own_all_types(&mut model);
     let model = &model;
     let nothing = quote!(loop {});
-    let block = block(model);
+    let block = block(model, events_changed);
     let event = model.options.event.is_none().then(|| event(model));
     let commands = model.commands.iter().map(|command| (&command.variant, &command.member));
     let command = stub_enum(model, &model.command_type(), commands);
@@ -36,12 +38,9 @@ pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
 /// Leaves the second of two items with one name out: rustc would say again that they collide.
 fn leave_twins_out(model: &mut Model<'_>) {
     let mut variants: Vec<Ident> = Vec::new();
-    model.events.retain(|event| is_first(&mut variants, &event.variant));
+    model.events.retain(|event| event.member.is_conditional() || is_first(&mut variants, &event.variant));
     variants.clear();
-    model.commands.retain(|command| is_first(&mut variants, &command.variant));
-    let mut methods: Vec<Ident> = Vec::new();
-    model.commands.retain(|command| is_first(&mut methods, command.member.ident()));
-    model.queries.retain(|query| is_first(&mut methods, query.member.ident()));
+    model.commands.retain(|command| command.member.is_conditional() || is_first(&mut variants, &command.variant));
 }
 
 fn is_first(seen: &mut Vec<Ident>, ident: &Ident) -> bool {
@@ -50,14 +49,38 @@ fn is_first(seen: &mut Vec<Ident>, ident: &Ident) -> bool {
     first
 }
 
+/// Leaves contexts out of the fields: where they are no mistake, they aren't there.
+fn leave_contexts_out(model: &mut Model<'_>) {
+    let events = model.events.iter_mut().map(|event| &mut event.member);
+    let commands = model.commands.iter_mut().map(|command| &mut command.member);
+    let queries = model.queries.iter_mut().map(|query| &mut query.member);
+    for member in events.chain(commands).chain(queries) {
+        member.fields.retain(|field| !is_context(field.given) && !is_owned_context(field.given));
+    }
+}
+
 /// The user's block, without the second of two marked methods with one name.
-fn block(model: &Model<'_>) -> TokenStream {
+///
+/// If the types of events are wrong, the bodies that make events are left out: they would be wrong, too.
+fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
     let mut seen: Vec<Ident> = Vec::new();
     model.block.rewritten(|found: &Method| {
         let conditional = found.attrs.iter().any(is_conditional);
-        let twin = !found.markers.is_empty() && !is_first(&mut seen, &found.sig.ident) && !conditional;
-        if twin { TokenStream::new() } else { method(model, found) }
+        let twin = !found.markers.is_empty() && !conditional && !is_first(&mut seen, &found.sig.ident);
+        if twin {
+            TokenStream::new()
+        } else if events_changed && model.is_handler(found) {
+            method_without_body(model, found)
+        } else {
+            method(model, found)
+        }
     })
+}
+
+fn method_without_body(model: &Model<'_>, found: &Method) -> TokenStream {
+    let sig = signature(model, found);
+    let vis = &found.vis;
+    quote!(#[allow(unused_variables)] #vis #sig { loop {} })
 }
 
 /// ```ignore
@@ -113,10 +136,7 @@ fn stub_enum<'a>(
     enum_type: &Ident,
     variants: impl Iterator<Item = (&'a Ident, &'a Member<'a>)>,
 ) -> TokenStream {
-    let (vis, derives) = (&model.options.vis, &model.options.derives);
-    let derives = derives.iter().filter(|path| {
-        path.segments.last().is_none_or(|last| last.ident != "Serialize" && last.ident != "Deserialize")
-    });
+    let (vis, derives) = (&model.options.vis, derives(model));
     let variants = variants.map(|(variant, member)| {
         let (cfgs, fields) = (member.cfgs(), super::field_types(member));
         let fields = (!member.fields.is_empty()).then(|| quote!({ #(#fields),* }));
@@ -132,57 +152,95 @@ fn stub_enum<'a>(
     }
 }
 
+/// What `derive(..)` adds, once each, without serde's derives: they need types that are right.
+fn derives<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Path> {
+    let mut seen: Vec<Ident> = [ENUM_DERIVES, &["Event", "Serialize", "Deserialize"]]
+        .concat()
+        .into_iter()
+        .map(|word| format_ident!("{word}"))
+        .collect();
+    model
+        .options
+        .derives
+        .iter()
+        .filter(move |path| path.segments.last().is_some_and(|last| is_first(&mut seen, &last.ident)))
+}
+
 fn entity_ref(model: &Model<'_>, nothing: &TokenStream) -> TokenStream {
-    let commands = model.commands.iter().map(|command| {
+    // These two every ref has already.
+    let mut seen = vec![format_ident!("id"), format_ident!("send")];
+    let mut has_room = |member: &Member<'_>| member.is_conditional() || is_first(&mut seen, member.ident());
+    let commands = model.commands.iter().filter(|command| has_room(&command.member)).map(|command| {
         let call = entity_ref::call_type(model, &command.answer);
         entity_ref::method(model, &command.member, &call, nothing)
     });
-    let queries = model.queries.iter().map(|query| {
+    let commands: TokenStream = commands.collect();
+    let queries = model.queries.iter().filter(|query| has_room(&query.member)).map(|query| {
         let call = entity_ref::infallible(model, &query.reply);
         entity_ref::method(model, &query.member, &call, nothing)
     });
-    entity_ref::with_methods(model, &commands.chain(queries).collect())
+    let queries: TokenStream = queries.collect();
+    entity_ref::with_methods(model, &quote!(#commands #queries))
 }
 
 /// Makes types of those that no field can have: `&str` becomes `&'static str`, `impl Trait` becomes `()`.
-fn own_all_types(model: &mut Model<'_>) {
-    let events = model.events.iter_mut().map(|event| &mut event.member);
-    let commands = model.commands.iter_mut().map(|command| {
+///
+/// Tells whether a field of an event was among them.
+fn own_all_types(model: &mut Model<'_>) -> bool {
+    let mut own = Own { changed: false };
+    for event in &mut model.events {
+        own.fields(&mut event.member);
+    }
+    let events_changed = own.changed;
+    for command in &mut model.commands {
+        own.fields(&mut command.member);
         match &mut command.answer {
-            Answer::Step { reply } | Answer::Wrong(reply) => Own.visit_type_mut(reply),
+            Answer::Step { reply } | Answer::Wrong(reply) => own.visit_type_mut(reply),
             Answer::Refusable { reply, refusal } => {
-                Own.visit_type_mut(reply);
-                Own.visit_type_mut(refusal);
+                own.visit_type_mut(reply);
+                own.visit_type_mut(refusal);
             }
             Answer::Named(_) | Answer::Missing => {}
         }
-        &mut command.member
-    });
-    let queries = model.queries.iter_mut().map(|query| {
-        Own.visit_type_mut(&mut query.reply);
-        &mut query.member
-    });
-    for field in events.chain(commands).chain(queries).flat_map(|member| &mut member.fields) {
-        Own.visit_type_mut(&mut field.ty);
     }
+    for query in &mut model.queries {
+        own.fields(&mut query.member);
+        own.visit_type_mut(&mut query.reply);
+    }
+    events_changed
 }
 
-struct Own;
+struct Own {
+    changed: bool,
+}
+
+impl Own {
+    fn fields(&mut self, member: &mut Member<'_>) {
+        for field in &mut member.fields {
+            self.visit_type_mut(&mut field.ty);
+        }
+    }
+}
 
 impl VisitMut for Own {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         visit_mut::visit_type_mut(self, ty);
         if matches!(ty, Type::ImplTrait(_)) {
+            self.changed = true;
             *ty = parse_quote!(());
         }
     }
 
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
         visit_mut::visit_type_reference_mut(self, reference);
+        self.changed = true;
         reference.lifetime = Some(parse_quote!('static));
     }
 
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
-        *lifetime = parse_quote!('static);
+        if lifetime.ident != "static" {
+            self.changed = true;
+            *lifetime = parse_quote!('static);
+        }
     }
 }

@@ -1,0 +1,210 @@
+//! Rules for the signatures of marked methods.
+
+use quote::ToTokens;
+use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
+
+use crate::ctxt::Ctxt;
+use crate::model::{Answer, Command, Event, Member, Model, Query, is_context, is_owned_context, parameters};
+use crate::spell::spell;
+
+pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
+    for event in &model.events {
+        check_event_receiver(ctxt, event);
+        check_event_return(ctxt, event);
+        check_event_sync(ctxt, event);
+        check_no_context(
+            ctxt,
+            &event.member,
+            "an event knows its parameters only: let the command put in what is needed",
+        );
+    }
+    for command in &model.commands {
+        check_command_receiver(ctxt, command);
+        check_handler_sync(ctxt, command);
+        check_answer(ctxt, command);
+        check_context_shared(ctxt, command);
+        check_context_first(ctxt, command);
+    }
+    for query in &model.queries {
+        check_query_receiver(ctxt, query);
+        check_query_sync(ctxt, query);
+        check_query_replies(ctxt, query);
+        check_no_context(
+            ctxt,
+            &query.member,
+            "a query reads the data only: let a command reply with what needs the context",
+        );
+    }
+    for member in model.members() {
+        check_plain_fn(ctxt, &member.method.sig);
+        check_parameters_unconditional(ctxt, member);
+    }
+}
+
+/// How a method takes `self`.
+#[derive(PartialEq)]
+enum Takes {
+    Shared,
+    Mutable,
+    Value,
+}
+
+fn takes(receiver: &Receiver) -> Takes {
+    let reference = |mutable| if mutable { Takes::Mutable } else { Takes::Shared };
+    match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => reference(mutability.is_some()),
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(ty) => reference(ty.mutability.is_some()),
+            _ => Takes::Value,
+        },
+        _ => Takes::Value,
+    }
+}
+
+/// The receiver, or the name of a method without one.
+fn receiver_of(sig: &Signature) -> &dyn ToTokens {
+    match sig.receiver() {
+        Some(receiver) => receiver,
+        None => &sig.ident,
+    }
+}
+
+fn has_receiver(sig: &Signature, expected: &Takes) -> bool {
+    sig.receiver().is_some_and(|receiver| takes(receiver) == *expected)
+}
+
+/// Whether a method takes `&mut self`.
+pub(crate) fn has_mut_self(sig: &Signature) -> bool {
+    has_receiver(sig, &Takes::Mutable)
+}
+
+/// An event changes data, so it has `&mut self`.
+fn check_event_receiver(ctxt: &Ctxt, event: &Event<'_>) {
+    let sig = &event.member.method.sig;
+    if !has_mut_self(sig) {
+        ctxt.error(receiver_of(sig), "an event changes data: take `&mut self`");
+    }
+}
+
+/// An event has happened: there is nothing to return.
+fn check_event_return(ctxt: &Ctxt, event: &Event<'_>) {
+    if let ReturnType::Type(_, ty) = &event.member.method.sig.output {
+        if !matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
+            ctxt.error(ty, "an event only changes data; it returns nothing: remove the return type");
+        }
+    }
+}
+
+/// A fold is the same each time it is replayed, so it waits for nothing.
+fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
+    if let Some(keyword) = &event.member.method.sig.asyncness {
+        ctxt.error(keyword, "an event only changes data; it waits for nothing: remove `async`");
+    }
+}
+
+/// A command decides on data that it can't change, so it has `&self`.
+fn check_command_receiver(ctxt: &Ctxt, command: &Command<'_>) {
+    let sig = &command.member.method.sig;
+    if has_mut_self(sig) {
+        ctxt.error(receiver_of(sig), "a command decides; only `#[event]` methods change data: take `&self`");
+    } else if !has_receiver(sig, &Takes::Shared) {
+        ctxt.error(receiver_of(sig), "a command decides on the data: take `&self`");
+    }
+}
+
+/// A handler decides at once; what takes time is an effect.
+fn check_handler_sync(ctxt: &Ctxt, command: &Command<'_>) {
+    if let Some(keyword) = &command.member.method.sig.asyncness {
+        ctxt.error(keyword, "handlers are synchronous; do the waiting in an effect: `.and_then(|fx| ..)`");
+    }
+}
+
+/// A handler returns a step, or refuses with an error. Aliases are left to the trait `HandlerReturn`.
+fn check_answer(ctxt: &Ctxt, command: &Command<'_>) {
+    let expected = "expected `Step<R>` or `Result<Step<R>, E>`";
+    let sig = &command.member.method.sig;
+    match (&command.answer, &sig.output) {
+        (Answer::Wrong(_), ReturnType::Type(_, ty)) => {
+            ctxt.error(ty, format!("{expected}, found `{}`", spell(ty)));
+        }
+        (Answer::Missing, _) => {
+            ctxt.error(&sig.ident, format!("{expected}, found nothing; write `-> Step` for a command without a reply"));
+        }
+        _ => {}
+    }
+}
+
+/// All see the same context, so it is behind `&`.
+fn check_context_shared(ctxt: &Ctxt, command: &Command<'_>) {
+    if let Some(Type::Reference(ty)) = command.context.map(|context| &*context.ty) {
+        if ty.mutability.is_some() {
+            ctxt.error(ty, "nobody changes the context: take `&Context<Self>`");
+        }
+    }
+}
+
+/// The context comes before what the caller gives, and by reference.
+fn check_context_first(ctxt: &Ctxt, command: &Command<'_>) {
+    for (index, parameter) in parameters(command.member.method).enumerate() {
+        if is_owned_context(&parameter.ty) {
+            ctxt.error(&parameter.ty, "the context belongs to the runtime: take `&Context<Self>`");
+        } else if index > 0 && is_context(&parameter.ty) {
+            ctxt.error(parameter, "the context is a handler's first parameter: move it to the front");
+        }
+    }
+}
+
+/// A query reads, so it has `&self`.
+fn check_query_receiver(ctxt: &Ctxt, query: &Query<'_>) {
+    let sig = &query.member.method.sig;
+    if !has_receiver(sig, &Takes::Shared) {
+        ctxt.error(receiver_of(sig), "a query reads the data: take `&self`");
+    }
+}
+
+/// A query reads what is in memory.
+fn check_query_sync(ctxt: &Ctxt, query: &Query<'_>) {
+    if let Some(keyword) = &query.member.method.sig.asyncness {
+        ctxt.error(keyword, "queries are synchronous; they read what is in memory: remove `async`");
+    }
+}
+
+/// A query without a reply would tell nothing.
+fn check_query_replies(ctxt: &Ctxt, query: &Query<'_>) {
+    let sig = &query.member.method.sig;
+    if matches!(sig.output, ReturnType::Default) {
+        ctxt.error(&sig.ident, "a query replies with what it read: give it a return type");
+    }
+}
+
+/// Only commands have a context.
+fn check_no_context(ctxt: &Ctxt, member: &Member<'_>, message: &str) {
+    for parameter in parameters(member.method) {
+        if is_context(&parameter.ty) || is_owned_context(&parameter.ty) {
+            ctxt.error(parameter, message);
+        }
+    }
+}
+
+/// Generated code calls marked methods, so they are safe functions of Rust.
+fn check_plain_fn(ctxt: &Ctxt, sig: &Signature) {
+    let message = "the runtime calls this method: make it a plain `fn`";
+    if let Safety::Unsafe(keyword) = &sig.safety {
+        ctxt.error(keyword, message);
+    }
+    if let Some(abi) = &sig.abi {
+        ctxt.error(abi, message);
+    }
+}
+
+/// A parameter becomes a field and an argument, which can't be left out alone.
+fn check_parameters_unconditional(ctxt: &Ctxt, member: &Member<'_>) {
+    for attr in parameters(member.method).flat_map(|parameter| &parameter.attrs) {
+        if attr.path().is_ident("cfg") {
+            ctxt.error(
+                attr,
+                "a parameter can't be left out alone: put the `#[cfg(..)]` on the method, and write one for each case",
+            );
+        }
+    }
+}

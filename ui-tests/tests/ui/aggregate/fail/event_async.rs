@@ -1,0 +1,21 @@
+use annals::prelude::*;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+#[aggregate]
+impl Account {
+    #[event]
+    async fn deposited(&mut self, amount: u64) {
+        self.balance += amount;
+    }
+
+    #[command]
+    fn deposit(&self, amount: u64) -> Step {
+        applying(AccountEvent::Deposited { amount })
+    }
+}
+
+fn main() {}

@@ -1,0 +1,22 @@
+use annals::prelude::*;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+#[aggregate]
+impl Account {
+    #[event]
+    fn deposited(&mut self, amount: u64) -> u64 {
+        self.balance += amount;
+        self.balance
+    }
+
+    #[command]
+    fn deposit(&self, amount: u64) -> Step {
+        applying(AccountEvent::Deposited { amount })
+    }
+}
+
+fn main() {}
