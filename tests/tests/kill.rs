@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use annals::Offset;
 use annals::System;
-use annals::journal::{FjallJournal, FjallOptions, Journal, Offset, RunView};
+use annals::journal::{FjallJournal, FjallOptions, Journal, RunView};
 use annals_tests::Account;
 
 const ENTITIES: u64 = 20;
