@@ -74,7 +74,7 @@ struct Quarantine {
 }
 
 /// What an entity has only while it has something to do.
-struct Work<A> {
+pub(crate) struct Work<A> {
     queue: VecDeque<Box<dyn Message<A>>>,
     /// Runs that the journal doesn't have yet.
     pending: VecDeque<RunBuilder>,
@@ -113,12 +113,39 @@ pub(crate) enum Next {
     Load,
 }
 
-/// What surrounds an entity during a turn.
+/// What surrounds an entity while it acts.
 pub(crate) struct Surroundings<'s, A: Aggregate> {
     pub(crate) key: Key,
     pub(crate) desk: &'s mut Desk,
     pub(crate) port: &'s Arc<ShardPort>,
     pub(crate) services: &'s Arc<A::Services>,
+    /// The aggregate's stored name.
+    pub(crate) name: &'s Arc<str>,
+    pub(crate) spare: &'s mut SpareWork<A>,
+}
+
+/// Working memory that lies idle, for the next entity that needs some.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
+pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
+
+/// So much working memory is kept at the most, and none that has grown beyond so many messages.
+const SPARE_MAX: usize = 1024;
+const SPARE_MESSAGES_MAX: usize = 64;
+
+impl<A: Aggregate> SpareWork<A> {
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn take(&mut self) -> Box<Work<A>> {
+        self.0.pop().unwrap_or_else(|| Box::new(Work::new()))
+    }
+
+    fn put(&mut self, work: Box<Work<A>>) {
+        if self.0.len() < SPARE_MAX && work.held.capacity().max(work.queue.capacity()) <= SPARE_MESSAGES_MAX {
+            self.0.push(work);
+        }
+    }
 }
 
 impl<A: Aggregate> Work<A> {
@@ -207,23 +234,24 @@ impl<A: Aggregate> Entity<A> {
         mem::take(&mut self.used)
     }
 
-    fn work(&mut self, desk: &mut Desk) -> &mut Work<A> {
+    fn work(&mut self, around: &mut Surroundings<'_, A>) -> &mut Work<A> {
         self.work.get_or_insert_with(|| {
-            desk.busy += 1;
-            Box::new(Work::new())
+            around.desk.busy += 1;
+            around.spare.take()
         })
     }
 
-    /// Drops the working memory when there is nothing left to do.
-    fn rest(&mut self, desk: &mut Desk) {
-        if self.work.as_ref().is_some_and(|work| work.is_done()) {
-            self.work = None;
-            desk.busy -= 1;
+    /// Gives the working memory back when there is nothing left to do.
+    fn rest(&mut self, around: &mut Surroundings<'_, A>) {
+        if let Some(work) = self.work.take_if(|work| work.is_done()) {
+            around.desk.busy -= 1;
+            around.spare.put(work);
         }
     }
 
     /// Queues a message that has a place in the mailbox.
-    pub(crate) fn queue(&mut self, message: Box<dyn Message<A>>, key: Key, desk: &mut Desk) -> Next {
+    pub(crate) fn queue(&mut self, message: Box<dyn Message<A>>, around: &mut Surroundings<'_, A>) -> Next {
+        let desk = &mut *around.desk;
         self.last_used = desk.tenth;
         self.used = true;
         let next = match &self.phase {
@@ -242,17 +270,18 @@ impl<A: Aggregate> Entity<A> {
             }
             Phase::Loading { .. } | Phase::Live(_) | Phase::Draining => Next::Nothing,
         };
-        self.work(desk).queue.push_back(message);
-        self.make_ready(key, desk);
+        self.work(around).queue.push_back(message);
+        self.make_ready(around);
         next
     }
 
     /// Asks for a turn, if there is anything to do in it.
-    fn make_ready(&mut self, key: Key, desk: &mut Desk) {
+    fn make_ready(&mut self, around: &mut Surroundings<'_, A>) {
         let (Phase::Live(_), Some(work)) = (&self.phase, &mut self.work) else { return };
+        let Surroundings { key, desk, .. } = around;
         if !work.ready && !work.queue.is_empty() && work.may_go_on(desk.settings.run_ahead_max) {
             work.ready = true;
-            desk.ready.push_back(key);
+            desk.ready.push_back(*key);
         }
     }
 
@@ -260,7 +289,7 @@ impl<A: Aggregate> Entity<A> {
     pub(crate) fn take_turn(&mut self, around: &mut Surroundings<'_, A>) -> Next {
         let Some(mut work) = self.work.take() else { return Next::Nothing };
         work.ready = false;
-        let broken = self.handle_some(&mut work, around.desk);
+        let broken = self.handle_some(&mut work, around.desk, around.name);
         self.release(&mut work, around);
         self.work = Some(work);
         if broken {
@@ -270,7 +299,7 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Handles messages in order, and says whether the data broke.
-    fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk) -> bool {
+    fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
         let Phase::Live(data) = &mut self.phase else { return false };
         let started = Instant::now();
         let now = whole_micros(desk.clock.now()).max(self.time);
@@ -283,7 +312,7 @@ impl<A: Aggregate> Entity<A> {
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed => {
-                    let run = growing_run(&mut work.pending, desk, self.stream, &self.id, A::NAME, self.issued);
+                    let run = growing_run(&mut work.pending, desk, self.stream, (name, &self.id), self.issued);
                     let before = run.bytes();
                     run.push_write(now, desk.draft.records::<A>());
                     desk.bytes_unsettled += run.bytes() - before;
@@ -355,14 +384,15 @@ impl<A: Aggregate> Entity<A> {
                 desk.journal.close_stream(self.stream);
             }
         }
-        self.make_ready(key, desk);
-        self.rest(desk);
+        self.make_ready(around);
+        self.rest(around);
         next
     }
 
     /// Seals the oldest pending run; `None` if it was given up since it was announced.
-    pub(crate) fn seal(&mut self, key: Key, desk: &mut Desk) -> Option<Run> {
+    pub(crate) fn seal(&mut self, around: &mut Surroundings<'_, A>) -> Option<Run> {
         let work = self.work.as_mut()?;
+        let desk = &mut *around.desk;
         work.dirty = false;
         let sealed = work.pending.pop_front().map(|run| {
             desk.bytes_unsettled -= run.bytes();
@@ -371,13 +401,13 @@ impl<A: Aggregate> Entity<A> {
         });
         if !work.pending.is_empty() {
             work.dirty = true;
-            desk.dirty.push_back(key);
+            desk.dirty.push_back(around.key);
         }
         if let Some(run) = &sealed {
             desk.bytes_unsettled += run.bytes.len();
         }
-        self.make_ready(key, desk);
-        self.rest(desk);
+        self.make_ready(around);
+        self.rest(around);
         sealed
     }
 
@@ -432,8 +462,9 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes in the loaded data, or why there is none.
-    pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, key: Key, desk: &mut Desk) {
+    pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, around: &mut Surroundings<'_, A>) {
         let Phase::Loading { failures } = self.phase else { return };
+        let desk = &mut *around.desk;
         match found {
             Ok(found) => {
                 Counters::add(&desk.counters.recoveries, 1);
@@ -446,8 +477,8 @@ impl<A: Aggregate> Entity<A> {
             }
             Err(unusable) => self.enter_quarantine(&unusable, failures, desk),
         }
-        self.make_ready(key, desk);
-        self.rest(desk);
+        self.make_ready(around);
+        self.rest(around);
     }
 
     fn enter_quarantine(&mut self, unusable: &Unrecoverable, failures: u32, desk: &mut Desk) {
@@ -477,12 +508,12 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// One step's effects that waited have found room.
-    pub(crate) fn effect_left(&mut self, key: Key, desk: &mut Desk) {
+    pub(crate) fn effect_left(&mut self, around: &mut Surroundings<'_, A>) {
         if let Some(work) = &mut self.work {
             work.effects_waiting -= 1;
         }
-        self.make_ready(key, desk);
-        self.rest(desk);
+        self.make_ready(around);
+        self.rest(around);
     }
 
     /// Answers every waiting caller, because the shard ends.
@@ -508,13 +539,13 @@ fn growing_run<'w>(
     pending: &'w mut VecDeque<RunBuilder>,
     desk: &mut Desk,
     stream: StreamNo,
-    id: &EntityId,
-    aggregate: &'static str,
+    (aggregate, entity): (&Arc<str>, &EntityId),
     issued: SeqNr,
 ) -> &'w mut RunBuilder {
     let is_full = pending.back().is_none_or(|run| run.bytes() + desk.draft.bytes_max() > desk.facts.run_bytes_max);
     if is_full {
-        let run = RunBuilder::new(stream, PersistenceId::new(aggregate, id), issued.next());
+        let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
+        let run = RunBuilder::new(stream, id, issued.next());
         desk.bytes_unsettled += run.bytes();
         pending.push_back(run);
     }

@@ -11,7 +11,7 @@ use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::message::Message;
-use crate::system::entity::{Entity, Next, Surroundings};
+use crate::system::entity::{Entity, Next, SpareWork, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, recover};
 use crate::system::shard::{Desk, Key};
@@ -67,24 +67,37 @@ pub(crate) struct EntityStore<A: Aggregate> {
     hand: u32,
     port: Arc<ShardPort>,
     services: Arc<A::Services>,
+    name: Arc<str>,
+    spare: SpareWork<A>,
 }
 
 impl<A: Aggregate> EntityStore<A> {
     pub(crate) fn new(number: u32, port: Arc<ShardPort>, services: Arc<A::Services>) -> Self {
-        Self { number, slots: Slots::new(), hand: 0, port, services }
+        let (name, spare) = (Arc::from(A::NAME), SpareWork::new());
+        Self { number, slots: Slots::new(), hand: 0, port, services, name, spare }
     }
 
     fn key(&self, slot: u32) -> Key {
         Key { store: self.number, slot }
     }
 
-    /// Lets an entity do something that may need the whole shard, and sees to what follows.
-    fn with(&mut self, slot: u32, desk: &mut Desk, act: impl FnOnce(&mut Entity<A>, &mut Surroundings<'_, A>) -> Next) {
+    /// Lets an entity act.
+    fn with<T>(
+        &mut self,
+        slot: u32,
+        desk: &mut Desk,
+        act: impl FnOnce(&mut Entity<A>, &mut Surroundings<'_, A>) -> T,
+    ) -> Option<T> {
         let key = self.key(slot);
-        let Some(entity) = self.slots.get_mut(slot) else { return };
-        let mut around = Surroundings { key, desk, port: &self.port, services: &self.services };
-        if act(entity, &mut around) == Next::Load {
-            desk.absent.push_back(key);
+        let Self { slots, port, services, name, spare, .. } = self;
+        let entity = slots.get_mut(slot)?;
+        Some(act(entity, &mut Surroundings { key, desk, port, services, name, spare }))
+    }
+
+    /// Lets an entity act, and sees to what follows.
+    fn act(&mut self, slot: u32, desk: &mut Desk, act: impl FnOnce(&mut Entity<A>, &mut Surroundings<'_, A>) -> Next) {
+        if self.with(slot, desk, act) == Some(Next::Load) {
+            desk.absent.push_back(self.key(slot));
         }
     }
 
@@ -123,20 +136,19 @@ impl<A: Aggregate> Store for EntityStore<A> {
             Counters::add(&desk.counters.residents, 1);
             self.slots.insert(Entity::new(message.entity().clone(), delivery.hash))
         });
-        self.with(slot, desk, |entity, around| entity.queue(message, around.key, around.desk));
+        self.act(slot, desk, |entity, around| entity.queue(message, around));
     }
 
     fn take_turn(&mut self, slot: u32, desk: &mut Desk) {
-        self.with(slot, desk, Entity::take_turn);
+        self.act(slot, desk, Entity::take_turn);
     }
 
     fn seal(&mut self, slot: u32, desk: &mut Desk) -> Option<Run> {
-        let key = self.key(slot);
-        self.slots.get_mut(slot)?.seal(key, desk)
+        self.with(slot, desk, Entity::seal)?
     }
 
     fn settle(&mut self, slot: u32, outcome: Outcome, desk: &mut Desk) {
-        self.with(slot, desk, |entity, around| entity.settle(outcome, around));
+        self.act(slot, desk, |entity, around| entity.settle(outcome, around));
     }
 
     fn load(&mut self, desk: &mut Desk) -> LoadJob {
@@ -162,18 +174,12 @@ impl<A: Aggregate> Store for EntityStore<A> {
     fn install(&mut self, entities: Box<dyn Any + Send>, desk: &mut Desk) {
         let batch = entities.downcast::<Batch<A>>().expect("a batch returns to the store that asked for it");
         for (slot, found) in *batch {
-            self.with(slot, desk, |entity, around| {
-                entity.install(found, around.key, around.desk);
-                Next::Nothing
-            });
+            self.with(slot, desk, |entity, around| entity.install(found, around));
         }
     }
 
     fn effect_left(&mut self, slot: u32, desk: &mut Desk) {
-        self.with(slot, desk, |entity, around| {
-            entity.effect_left(around.key, around.desk);
-            Next::Nothing
-        });
+        self.with(slot, desk, Entity::effect_left);
     }
 
     fn sweep(&mut self, desk: &mut Desk) {
