@@ -92,10 +92,6 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(crate) fn rest(self) -> &'a [u8] {
         self.bytes
     }
@@ -281,14 +277,14 @@ mod tests {
             bytes.extend(&behind);
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(reader.varint("it"), Ok(value));
-            prop_assert_eq!(reader.len(), bytes.len() - len);
+            prop_assert_eq!(reader.rest().len(), bytes.len() - len);
         }
 
         #[test]
         fn a_varint_that_is_read_is_written_the_same(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
             let mut reader = Reader::new(&bytes);
             if let Ok(value) = reader.varint("it") {
-                let used = bytes.len() - reader.len();
+                let used = bytes.len() - reader.rest().len();
                 let written = Varint::new(value);
                 prop_assert_eq!(written.as_slice(), &bytes[..used]);
             }

@@ -149,3 +149,108 @@ impl std::fmt::Debug for MemoryFaults {
         f.debug_struct("MemoryFaults").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Offset, SeqNr};
+    use crate::journal::oneshot::block_on;
+    use crate::journal::suite::{append, id, is_pending, open, read, run, store};
+    use crate::journal::{CloseError, Fut, Health, Journal, Outcome};
+
+    fn next(journal: &MemoryJournal, first: u64) -> Fut<'static, Vec<Outcome>> {
+        let alice = open(journal, &id("alice"));
+        journal.append(vec![run(journal, alice.stream, &id("alice"), first, &[b"x"])])
+    }
+
+    #[test]
+    fn a_failure_leaves_the_run_stored_or_lost_and_ends_writing_until_reopened() {
+        for (unknown, stored) in [(UnknownRun::Stored, 2), (UnknownRun::Lost, 1)] {
+            let journal = MemoryJournal::new();
+            journal.faults().fail_nth(2, unknown);
+            assert_eq!(block_on(next(&journal, 1)), [Outcome::Stored(Offset(1))]);
+            assert!(matches!(block_on(next(&journal, 2))[..], [Outcome::Unknown(_)]));
+            assert!(matches!(journal.health(), Health::Failed(_)));
+            assert!(matches!(block_on(next(&journal, 2))[..], [Outcome::NotStored(Why::Failed(_))]));
+            assert!(matches!(block_on(journal.close()), Err(CloseError(_))));
+            let journal = journal.reopen();
+            assert_eq!(open(&journal, &id("alice")).last, SeqNr(stored));
+            store(&journal, &id("alice"), &[b"y"]);
+        }
+    }
+
+    #[test]
+    fn an_older_handle_is_shut_out() {
+        let old = MemoryJournal::new();
+        store(&old, &id("alice"), &[b"x"]);
+        let new = old.reopen();
+        assert_eq!(block_on(next(&old, 2)), [Outcome::NotStored(Why::Fenced { epoch: 1 })]);
+        assert!(matches!(old.health(), Health::Failed(_)));
+        store(&new, &id("alice"), &[b"y"]);
+        assert_eq!(read(&new, &id("alice")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_happens_once() {
+        let journal = MemoryJournal::new();
+        journal.faults().refuse_next(Why::Failed("for once".into()));
+        assert_eq!(block_on(next(&journal, 1)), [Outcome::NotStored(Why::Failed("for once".into()))]);
+        assert_eq!(block_on(next(&journal, 1)), [Outcome::Stored(Offset(1))]);
+    }
+
+    #[test]
+    fn the_gate_holds_groups_and_lets_them_pass_in_order() {
+        let journal = MemoryJournal::new();
+        let faults = journal.faults();
+        faults.hold();
+        let mut waiting: Vec<_> = (1..=4).map(|first| next(&journal, first)).collect();
+        assert!(waiting.iter_mut().all(is_pending));
+        assert_eq!((faults.held(), journal.durable(), faults.appended().groups), (4, Offset(0), 0));
+        assert!(faults.release_next());
+        assert_eq!((faults.held(), journal.durable()), (3, Offset(1)));
+        assert!(waiting[1..].iter_mut().all(is_pending));
+        faults.release();
+        for (future, offset) in waiting.into_iter().zip(1..) {
+            assert_eq!(block_on(future), [Outcome::Stored(Offset(offset))]);
+        }
+        assert_eq!(append(&journal, vec![]), []);
+        assert_eq!(faults.appended(), Appended { groups: 5, runs: 4 });
+        assert!(!faults.release_next());
+    }
+
+    #[test]
+    fn closing_waits_for_what_is_held_and_takes_nothing_new() {
+        let journal = MemoryJournal::new();
+        let faults = journal.faults();
+        faults.hold();
+        let held = next(&journal, 1);
+        let closing = journal.close();
+        assert_eq!(block_on(next(&journal, 2)), [Outcome::NotStored(Why::Closed)]);
+        assert_eq!(journal.health(), Health::Good);
+        faults.release();
+        assert_eq!(block_on(closing), Ok(()));
+        assert_eq!(block_on(held), [Outcome::Stored(Offset(1))]);
+        assert_eq!(journal.health(), Health::Closed);
+    }
+
+    #[test]
+    fn what_is_held_when_the_journal_is_opened_again_is_shut_out() {
+        let old = MemoryJournal::new();
+        old.faults().hold();
+        let held = next(&old, 1);
+        let _new = old.reopen();
+        old.faults().release();
+        assert_eq!(block_on(held), [Outcome::NotStored(Why::Fenced { epoch: 1 })]);
+    }
+
+    #[test]
+    fn reads_fail_until_they_are_healed() {
+        let journal = MemoryJournal::new();
+        store(&journal, &id("alice"), &[b"x"]);
+        journal.faults().fail_reads(ReadError::Closed);
+        assert_eq!(read(&journal, &id("alice")), Err(ReadError::Closed));
+        assert_eq!(block_on(journal.read_all(Offset(0), 1)), Err(ReadError::Closed));
+        journal.faults().heal_reads();
+        assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
+    }
+}

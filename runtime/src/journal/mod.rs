@@ -19,6 +19,7 @@ mod oneshot;
 mod order;
 mod run;
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 #[cfg(feature = "fjall")]

@@ -74,6 +74,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Stores the rows, all or none.
+    pub(super) fn commit(self) -> Result<(), EngineError> {
+        Ok(self.batch.commit()?)
+    }
+
     pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.batch.insert(&self.rows, Slice::from(key), Slice::from(value));
     }
@@ -135,10 +140,6 @@ impl Engine {
         };
         let batch = OwnedWriteBatch::with_capacity(self.db.clone(), rows).durability(Some(mode));
         Batch { batch, rows: self.rows.clone() }
-    }
-
-    pub(super) fn commit(&self, batch: Batch) -> Result<(), EngineError> {
-        Ok(batch.batch.commit()?)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, EngineError> {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use super::oneshot::{lock, oneshot};
 use super::order::Mark;
 use super::run::Run;
-use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead, Why};
+use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 
 mod engine;

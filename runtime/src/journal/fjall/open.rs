@@ -37,7 +37,7 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     // A journal stays where it is when the process changes its directory.
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
     let (lock, path) = loop_over_makers(&path)?;
-    open_locked(path, lock, options)
+    open_locked(&path, lock, options)
 }
 
 fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
@@ -212,11 +212,11 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open_locked(path: PathBuf, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
+fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
     let head_path = path.join(HEAD);
-    let mut head = read_head(&path, &head_path)?;
+    let mut head = read_head(path, &head_path)?;
     let engine_path = path.join(ENGINE);
-    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(&path, error))?;
+    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
     let was_clean = head.state == State::Clean;
     let durability_before = head.durability;
 
@@ -229,7 +229,7 @@ fn open_locked(path: PathBuf, lock: LockFile, options: FjallOptions) -> Result<F
     };
     let shared = Shared {
         facts,
-        path: path.clone(),
+        path: path.to_owned(),
         engine: RwLock::new(None),
         queue: Queue::default(),
         streams: Mutex::new(Streams::new(1)),
@@ -242,12 +242,12 @@ fn open_locked(path: PathBuf, lock: LockFile, options: FjallOptions) -> Result<F
         faults: super::faults::Faults::default(),
     };
     let check = Check { shared: &shared, engine: &engine, head: &head };
-    let end = check.run().map_err(|error| check_error(&path, error))?;
-    let next_stream = check.last_stream().map_err(|error| check_error(&path, error))?.0 + 1;
+    let end = check.run().map_err(|error| check_error(path, error))?;
+    let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
     if !was_clean {
         // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
         // there. New tables are written and synced from what was read.
-        engine.flush().map_err(|error| engine_error(&path, error))?;
+        engine.flush().map_err(|error| engine_error(path, error))?;
         tracing::warn!(
             path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
             durability = ?durability_before, "the journal was not closed in order; what it holds is whole"
@@ -273,7 +273,7 @@ fn open_locked(path: PathBuf, lock: LockFile, options: FjallOptions) -> Result<F
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
     let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
-    let thread = thread.map_err(io_error("start the writer of", &path))?;
+    let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread) })
 }

@@ -66,7 +66,6 @@ pub(super) fn write_stream_row(
 
 /// A row of a stream; all its checksums are right.
 pub(super) struct StreamRow<'a> {
-    pub(super) stream: StreamNo,
     pub(super) group: u64,
     pub(super) base: Offset,
     pub(super) run: &'a [u8],
@@ -79,7 +78,7 @@ impl<'a> StreamRow<'a> {
     /// Reads a row; what is wrong with it, if it is damaged.
     pub(super) fn parse(key: &[u8], row: &'a [u8], store: u64) -> Result<Self, String> {
         let key: &[u8; STREAM_KEY_BYTES] = key.try_into().map_err(|_| "the key of a run has the wrong length")?;
-        let (stream, first) = stream_of_key(key).ok_or("the key of a run is wrong")?;
+        let (_, first) = stream_of_key(key).ok_or("the key of a run is wrong")?;
         let (rest, digest) = row.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a run's row is cut off")?;
         let mut reader = Reader::new(rest);
         let group = reader.u64("the group").map_err(|error| error.to_string())?;
@@ -93,12 +92,7 @@ impl<'a> StreamRow<'a> {
         if view.first() != first {
             return Err(format!("a run that begins with {} is stored where one with {first} belongs", view.first()));
         }
-        Ok(Self { stream, group, base, run, checksum: sum, view })
-    }
-
-    /// The offset of its last record.
-    pub(super) fn last_offset(&self) -> Offset {
-        Offset(self.base.0.saturating_add(self.view.records() - 1))
+        Ok(Self { group, base, run, checksum: sum, view })
     }
 }
 

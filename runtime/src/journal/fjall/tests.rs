@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::journal::oneshot::block_on;
 use crate::journal::suite::{append, id, is_pending, open, read, read_all, run, store};
-use crate::journal::{Corrupt, Place};
+use crate::journal::{Corrupt, Place, Why};
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())

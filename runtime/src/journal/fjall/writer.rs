@@ -237,31 +237,28 @@ impl Writer {
             Ok(Err(halt)) => halt,
             Err(_) => Halt::During("the writer panicked".into()),
         };
-        match halt {
-            Halt::Before(why) => {
-                // ORDER: failed before anybody hears of it, so that whoever hears finds the journal failed.
-                self.halt(&why);
-                for request in batch.drain(..) {
-                    request.resolve(|_| Outcome::NotStored(why.clone()));
-                }
+        let (why, outcome) = match halt {
+            Halt::Before(why) => (why.clone(), Outcome::NotStored(why)),
+            Halt::During(cause) => (Why::Failed(Arc::clone(&cause)), Outcome::Unknown(Cause(cause))),
+        };
+        self.halt(&why, || {
+            for request in batch.drain(..) {
+                request.resolve(|_| outcome.clone());
             }
-            Halt::During(cause) => {
-                self.halt(&Why::Failed(Arc::clone(&cause)));
-                for request in batch.drain(..) {
-                    request.resolve(|_| Outcome::Unknown(Cause(Arc::clone(&cause))));
-                }
-            }
-        }
+        });
     }
 
-    /// Takes no more writes.
-    fn halt(&mut self, why: &Why) {
+    /// Takes no more writes, and answers those of a batch.
+    fn halt(&mut self, why: &Why, answer: impl FnOnce()) {
         let cause: Arc<str> = match why {
             Why::Failed(cause) => Arc::clone(cause),
             why => why.to_string().into(),
         };
         tracing::error!(path = %self.shared.path.display(), %cause, "the journal takes no more writes");
+        // ORDER: failed before anybody hears of it, so that whoever hears finds the journal failed; answered before the
+        // head is touched, since a disk that has failed may take its time.
         self.shared.fail(&cause);
+        answer();
         self.shared.queue.refuse(why);
         // Somebody else's head is not ours to write.
         if !matches!(why, Why::Fenced { .. }) {
@@ -374,7 +371,7 @@ impl Writer {
         bytes += row.len();
         #[cfg(test)]
         self.shared.faults.before_commit().map_err(|error| Halt::During(error.into()))?;
-        engine.commit(rows).map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
+        rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
         Ok((mark, bytes))
     }
 
