@@ -12,7 +12,7 @@ pub mod journal;
 mod message;
 mod step;
 
-pub use annals_macros::{Event, aggregate};
+pub use annals_macros::{Event, aggregate, command, event, query};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, NotStored, Tell, Unknown};
@@ -29,7 +29,10 @@ pub use step::{HandlerReturn, Refused, Step, applying, stay};
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
-    pub use crate::{Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, aggregate, applying, stay};
+    pub use crate::{
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, aggregate, applying, command, event,
+        query, stay,
+    };
 }
 
 /// What generated code names. Not for use by hand: it changes without notice.
