@@ -21,12 +21,12 @@ pub(crate) fn aggregate(keys: TokenStream, item: TokenStream) -> TokenStream {
         Ok(block) => block,
         Err(error) => {
             ctxt.push(error);
-            return with_mistakes(item, ctxt);
+            return with_mistakes(&item, ctxt);
         }
     };
     check::header(&ctxt, &block);
     let Some(ty) = plain_type(&block) else {
-        return with_mistakes(block.rewritten(expand::unmarked), ctxt);
+        return with_mistakes(&block.rewritten(expand::unmarked), ctxt);
     };
     let model = Model::new(&ctxt, &block, &options, ty, &marked(&ctxt, &block));
     check::aggregate(&ctxt, &model);
@@ -39,7 +39,7 @@ pub(crate) fn aggregate(keys: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn with_mistakes(item: TokenStream, ctxt: Ctxt) -> TokenStream {
+fn with_mistakes(item: &TokenStream, ctxt: Ctxt) -> TokenStream {
     let mistakes = ctxt.finish().err().map(syn::Error::into_compile_error);
     quote!(#mistakes #item)
 }
@@ -59,7 +59,7 @@ fn marked<'a>(ctxt: &Ctxt, block: &'a Block) -> Marked<'a> {
     let mut marked = Marked::default();
     for item in &block.items {
         let (markers, method) = match item {
-            Item::Method(method) => (&method.markers, Some(method)),
+            Item::Method(method) => (&method.markers, Some(&**method)),
             Item::Other { markers, .. } => (markers, None),
         };
         check::markers(ctxt, markers, method);

@@ -4,10 +4,12 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
+use syn::token::Paren;
 use syn::{Attribute, Error, LitStr, Meta, Path, Token, parenthesized};
 
 use crate::ctxt::Ctxt;
 use crate::near;
+use crate::symbol::LIST_KEYS;
 
 /// The keys that one item has been given so far.
 pub(crate) struct Keys<'a> {
@@ -26,16 +28,21 @@ impl<'a> Keys<'a> {
     /// A mistake in one key is reported, and the next key is read all the same.
     pub(crate) fn read(&mut self, tokens: TokenStream, mut read: impl FnMut(&str, ParseStream<'_>) -> syn::Result<()>) {
         let ctxt = self.ctxt;
+        let mut clean = true;
         let keys = |input: ParseStream<'_>| {
             while !input.is_empty() {
                 if let Err(error) = self.read_one(input, &mut read) {
                     ctxt.push(error);
+                    clean = false;
                 }
                 skip_to_comma(input)?;
             }
             Ok(())
         };
-        ctxt.ok(keys.parse2(tokens));
+        // After a mistake the parser also complains of what was skipped.
+        if let (Err(error), true) = (keys.parse2(tokens), clean) {
+            ctxt.push(error);
+        }
     }
 
     fn read_one(
@@ -60,6 +67,10 @@ impl<'a> Keys<'a> {
         // The end of an attribute has no span of its own worth showing, so a value that is missing is shown at its key.
         if input.is_empty() || input.peek(Token![,]) {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: {}", example(&word))));
+        }
+        let is_list = LIST_KEYS.contains(&word.as_str());
+        if is_list != input.peek(Paren) || is_list == input.peek(Token![=]) {
+            return Err(Error::new(key.span(), format!("`{key}` is written like this: {}", example(&word))));
         }
         read(&word, input)?;
         if !input.is_empty() && !input.peek(Token![,]) {

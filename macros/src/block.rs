@@ -22,7 +22,7 @@ pub(crate) struct Block {
 }
 
 pub(crate) enum Item {
-    Method(Method),
+    Method(Box<Method>),
     /// A constant, say, or what can't be read.
     Other {
         markers: Vec<Attribute>,
@@ -80,7 +80,7 @@ impl Block {
 
     pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
         self.items.iter().filter_map(|item| match item {
-            Item::Method(method) => Some(method),
+            Item::Method(method) => Some(&**method),
             Item::Other { .. } => None,
         })
     }
@@ -110,7 +110,7 @@ impl Item {
         let ahead = input.fork();
         if let Ok((vis, sig, body)) = method(&ahead) {
             input.advance_to(&ahead);
-            return Ok(Self::Method(Method { markers, attrs, vis, sig, body }));
+            return Ok(Self::Method(Box::new(Method { markers, attrs, vis, sig, body })));
         }
         let mut tokens = TokenStream::new();
         tokens.append_all(&attrs);

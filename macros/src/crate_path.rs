@@ -35,11 +35,10 @@ impl CratePath {
         words.split_last().is_some_and(|(_, way)| way.is_empty() || self.is_here(way))
     }
 
-    /// Whether these words, with `::` between, name the crate.
+    /// Whether these words, with `::` between, name the crate: `annals`, or how the given path ends.
     pub(crate) fn is_here(&self, way: &[&Ident]) -> bool {
-        let mut here = self.path.segments.iter().map(|segment| &segment.ident);
-        matches!(way, [word] if *word == "annals")
-            || (way.len() == here.len() && way.iter().all(|word| here.next() == Some(word)))
+        let path: Vec<&Ident> = self.path.segments.iter().map(|segment| &segment.ident).collect();
+        matches!(way, [word] if *word == "annals") || (!way.is_empty() && path.ends_with(way))
     }
 }
 

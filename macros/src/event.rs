@@ -26,7 +26,9 @@ pub(crate) fn event(item: TokenStream) -> TokenStream {
     match ctxt.finish() {
         Ok(()) => expand(&events),
         Err(mistakes) => {
-            let (mistakes, stub) = (mistakes.into_compile_error(), stub(&events));
+            let mistakes = mistakes.into_compile_error();
+            // Parameters are a mistake that would be repeated by each impl.
+            let stub = input.generics.params.is_empty().then(|| stub(&events));
             quote!(#mistakes #stub)
         }
     }

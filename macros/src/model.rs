@@ -75,7 +75,7 @@ pub(crate) enum Answer {
     /// `Step<R>`
     Step { reply: Type },
     /// `Result<Step<R>, E>`
-    Refusable { reply: Type, refusal: Type },
+    Refusable { reply: Type, refusal: Box<Type> },
     /// An alias, it is hoped.
     Named(Type),
     /// Evidently no step.
@@ -252,10 +252,10 @@ impl Builder<'_> {
         if let Some(reply) = self.reply(&ty) {
             return Answer::Step { reply };
         }
-        if let Some([step, refusal]) = arguments_of(&ty, RESULT).as_deref() {
-            if let Some(reply) = self.reply(step) {
-                return Answer::Refusable { reply, refusal: (*refusal).clone() };
-            }
+        if let Some([step, refusal]) = arguments_of(&ty, RESULT).as_deref()
+            && let Some(reply) = self.reply(step)
+        {
+            return Answer::Refusable { reply, refusal: Box::new((*refusal).clone()) };
         }
         Words { handler: self.ty, crate_path: self.crate_path }.complete_type(&mut ty);
         Answer::Named(ty)

@@ -25,6 +25,8 @@ pub(crate) const AGGREGATE_KEYS: &[&str] = &[NAME, EVENT, CODEC, SERVICES, VIS, 
 pub(crate) const EVENT_KEYS: &[&str] = &[NAME, WAS, VERSION, UPCAST];
 /// The keys of `#[event(..)]` on an enum.
 pub(crate) const EVENT_ENUM_KEYS: &[&str] = &[CRATE];
+/// The keys whose values are in parentheses.
+pub(crate) const LIST_KEYS: &[&str] = &[WAS, UPCAST, DERIVE];
 
 pub(crate) const JSON: &str = "json";
 pub(crate) const MESSAGE_PACK: &str = "message_pack";

@@ -153,7 +153,7 @@ mod tests {
     fn completed_type(mut ty: Type) -> String {
         let (handler, crate_path) = (parse_quote!(A), CratePath::default());
         Words { handler: &handler, crate_path: &crate_path }.complete_type(&mut ty);
-        ty.to_token_stream().to_string()
+        crate::spell::spell(ty)
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             (parse_quote!(Step<u64, B>), quote!(Step<u64, B>)),
             (parse_quote!(dance::Step<u64>), quote!(dance::Step<u64>)),
         ] {
-            assert_eq!(completed_type(ty), expected.to_string());
+            assert_eq!(completed_type(ty), crate::spell::spell(expected));
         }
     }
 }

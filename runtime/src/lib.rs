@@ -69,7 +69,7 @@ mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use annals_macros::{Event, aggregate};
+pub use annals_macros::{Event, aggregate, command, event, query};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, NotStored, Tell, Unknown};
@@ -90,7 +90,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, command,
+        event, query, stay,
     };
 }
 

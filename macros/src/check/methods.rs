@@ -88,10 +88,10 @@ fn check_event_receiver(ctxt: &Ctxt, event: &Event<'_>) {
 
 /// An event has happened: there is nothing to return.
 fn check_event_return(ctxt: &Ctxt, event: &Event<'_>) {
-    if let ReturnType::Type(_, ty) = &event.member.method.sig.output {
-        if !matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
-            ctxt.error(ty, "an event only changes data; it returns nothing: remove the return type");
-        }
+    if let ReturnType::Type(_, ty) = &event.member.method.sig.output
+        && !matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+    {
+        ctxt.error(ty, "an event only changes data; it returns nothing: remove the return type");
     }
 }
 
@@ -136,10 +136,10 @@ fn check_answer(ctxt: &Ctxt, command: &Command<'_>) {
 
 /// All see the same context, so it is behind `&`.
 fn check_context_shared(ctxt: &Ctxt, command: &Command<'_>) {
-    if let Some(Type::Reference(ty)) = command.context.map(|context| &*context.ty) {
-        if ty.mutability.is_some() {
-            ctxt.error(ty, "nobody changes the context: take `&Context<Self>`");
-        }
+    if let Some(Type::Reference(ty)) = command.context.map(|context| &*context.ty)
+        && ty.mutability.is_some()
+    {
+        ctxt.error(ty, "nobody changes the context: take `&Context<Self>`");
     }
 }
 

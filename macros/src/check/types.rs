@@ -107,10 +107,11 @@ impl Borrowed<'_> {
 
 impl<'a> Visit<'a> for Borrowed<'a> {
     fn visit_type(&mut self, ty: &'a Type) {
-        if let Type::Reference(TypeReference { lifetime, .. }) = ty {
-            if self.found.is_none() && self.borrows(lifetime.as_ref()) {
-                self.found = Some(ty);
-            }
+        if let Type::Reference(TypeReference { lifetime, .. }) = ty
+            && self.found.is_none()
+            && self.borrows(lifetime.as_ref())
+        {
+            self.found = Some(ty);
         }
         visit::visit_type(self, ty);
     }

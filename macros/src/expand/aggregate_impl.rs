@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::LitStr;
 
-use crate::expand::quiet_item;
+use crate::expand::quiet_calls;
 use crate::model::Model;
 use crate::words::at;
 
@@ -33,7 +33,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     let (krate, codec, services) = (&options.crate_path, &options.codec, &options.services);
     let name = options.name.clone().unwrap_or_else(|| LitStr::new(&model.ident.to_string(), model.ident.span()));
     let (event_type, command_type, ref_type) = (model.event_type(), model.command_type(), model.ref_type());
-    let quiet = quiet_item();
+    let quiet = quiet_calls();
     let constants_and_types = quote! {
         const NAME: &'static #krate::__rt::str = #name;
         const CODEC: #krate::Codec = #krate::Codec::#codec;

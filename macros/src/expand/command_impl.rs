@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use crate::expand::{call, call_at, field_names, quiet_item, span_of_answer};
+use crate::expand::{call, call_at, field_names, quiet_calls, span_of_answer};
 use crate::model::Model;
 use crate::words::at;
 
@@ -38,7 +38,7 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
 /// The impl with these bodies for `name` and `handle`.
 pub(super) fn with_bodies(model: &Model<'_>, name: &TokenStream, handle: &TokenStream) -> TokenStream {
     let (krate, ty, enum_type) = (&model.options.crate_path, &model.ty, model.command_type());
-    let quiet = quiet_item();
+    let quiet = quiet_calls();
     let methods = quote! {
         fn name(&self) -> &'static #krate::__rt::str {
             #name

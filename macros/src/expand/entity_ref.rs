@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use crate::expand::{call, call_at, field_types, quiet_item, span_of_answer};
+use crate::expand::{call, call_at, field_types, quiet_calls, quiet_item, span_of_answer};
 use crate::model::{Answer, Command, Member, Model, Query};
 use crate::words::at;
 
@@ -31,8 +31,8 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
 pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStream {
     let (krate, vis, ty) = (&model.options.crate_path, &model.options.vis, &model.ty);
     let (ref_type, command_type) = (model.ref_type(), model.command_type());
-    let doc = format!("The handle of one `{}`, with a method for each command and query.", model.ident);
-    let quiet = quiet_item();
+    let doc = format!(" The handle of one `{}`, with a method for each command and query.", model.ident);
+    let (quiet, calls) = (quiet_item(), quiet_calls());
     quote! {
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -47,6 +47,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
         }
 
         #quiet
+        #calls
         impl #ref_type {
             /// The entity's id.
             #vis fn id(&self) -> &#krate::EntityId {

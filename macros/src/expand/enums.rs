@@ -30,7 +30,7 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
         let variant = variant(&event.member, &event.variant);
         quote!(#stored #variant)
     });
-    let doc = format!("What happens to `{}`: its stored events.", model.ident);
+    let doc = format!(" What happens to `{}`: its stored events.", model.ident);
     let quiet = quiet_item();
     quote! {
         #[doc = #doc]
@@ -63,7 +63,7 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
 pub(super) fn command(model: &Model<'_>) -> TokenStream {
     let (vis, enum_type, derives) = (&model.options.vis, model.command_type(), &model.options.derives);
     let variants = model.commands.iter().map(|command| variant(&command.member, &command.variant));
-    let doc = format!("What can be asked of `{}`: its commands.", model.ident);
+    let doc = format!(" What can be asked of `{}`: its commands.", model.ident);
     let quiet = quiet_item();
     quote! {
         #[doc = #doc]

@@ -84,33 +84,28 @@ fn signature(model: &Model<'_>, method: &Method) -> Signature {
     sig
 }
 
-/// Lints about the shape of a marked method, which isn't the user's to choose.
+/// Lints about the shape of a marked method, and about the type that completes a step: neither is the user's to choose.
 fn quiet_method() -> TokenStream {
     quote! {
         #[allow(
+            clippy::needless_pass_by_ref_mut,
             clippy::needless_pass_by_value,
             clippy::trivially_copy_pass_by_ref,
             clippy::unnecessary_wraps,
-            clippy::unused_self
+            clippy::unused_self,
+            clippy::use_self
         )]
     }
 }
 
 /// Lints that a generated item may raise in a crate that is strict with itself.
 fn quiet_item() -> TokenStream {
-    quote! {
-        #[allow(
-            dead_code,
-            deprecated,
-            missing_docs,
-            private_bounds,
-            private_interfaces,
-            unreachable_pub,
-            unused_variables,
-            clippy::all,
-            clippy::pedantic
-        )]
-    }
+    quote!(#[allow(dead_code, missing_docs, private_interfaces, unreachable_pub, clippy::pedantic)])
+}
+
+/// Generated code goes on calling a method that users should leave alone.
+fn quiet_calls() -> TokenStream {
+    quote!(#[allow(deprecated)])
 }
 
 /// The fields by name, to take a variant apart or to build it: `{ amount, currency }`, or nothing.

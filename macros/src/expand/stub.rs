@@ -17,7 +17,7 @@ pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
     leave_contexts_out(&mut model);
     let events_changed = own_all_types(&mut model);
     let model = &model;
-    let nothing = quote!(loop {});
+    let nothing = quote!(#![allow(unused_variables)] loop {});
     let block = block(model, events_changed);
     let event = model.options.event.is_none().then(|| event(model));
     let commands = model.commands.iter().map(|command| (&command.variant, &command.member));

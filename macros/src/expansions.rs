@@ -1,0 +1,178 @@
+//! What the macros make of typical input, as snapshots to review like source.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::aggregate::aggregate;
+use crate::event::event;
+
+fn pretty(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn::parse2(tokens).expect("the macros make items"))
+}
+
+#[test]
+fn an_account() {
+    let block = quote! {
+        /// What an account does.
+        impl Account {
+            #[event]
+            fn deposited(&mut self, amount: u64) {
+                self.balance += amount
+            }
+
+            /// Money was taken out.
+            #[event]
+            fn withdrawn(&mut self, amount: u64) {
+                self.balance -= amount
+            }
+
+            /// Pays `amount` in; replies with the new balance.
+            #[command]
+            fn deposit(&self, amount: u64) -> Step<u64> {
+                applying(AccountEvent::Deposited { amount }).replying_with(Self::balance)
+            }
+
+            /// Takes `amount` out, or says how much is missing.
+            #[command]
+            fn withdraw(&self, cx: &Context<Self>, amount: u64) -> Result<Step<u64>, Overdrawn> {
+                self.check(amount)?;
+                Ok(applying(AccountEvent::Withdrawn { amount }).replying_with(Self::balance))
+            }
+
+            #[command]
+            fn touch(&self) -> Step {
+                stay()
+            }
+
+            #[query]
+            fn balance(&self) -> u64 {
+                self.balance
+            }
+
+            fn check(&self, amount: u64) -> Result<(), Overdrawn> {
+                if amount > self.balance { Err(Overdrawn) } else { Ok(()) }
+            }
+        }
+    };
+    insta::assert_snapshot!(pretty(aggregate(TokenStream::new(), block)));
+}
+
+#[test]
+fn an_aggregate_with_events_of_its_own() {
+    let keys = quote!(event = BankEvent);
+    let block = quote! {
+        impl Bank {
+            fn apply(&mut self, event: BankEvent) {
+                match event {
+                    BankEvent::Opened => self.open = true,
+                }
+            }
+
+            #[command]
+            fn open(&self) -> Step {
+                applying(BankEvent::Opened)
+            }
+        }
+    };
+    insta::assert_snapshot!(pretty(aggregate(keys, block)));
+}
+
+#[test]
+fn an_aggregate_with_all_options() {
+    let keys = quote! {
+        name = "bank/account",
+        codec = json,
+        services = Mailer,
+        vis = pub(crate),
+        derive(Eq, serde::Serialize),
+        crate = crate::deps::annals
+    };
+    let block = quote! {
+        impl bank::Account {
+            const LIMIT: u64 = 10;
+
+            #[event(name = "paid", was("paid_in"), version = 2, upcast(1 => PaidV1))]
+            fn deposited(&mut self, #[serde(default)] mut amount: u64) {
+                self.balance += amount;
+            }
+
+            #[cfg(feature = "notes")]
+            #[event]
+            fn note_1_taken(&mut self, r#type: Box<Self>) {}
+
+            #[command]
+            #[deprecated]
+            #[cfg(feature = "notes")]
+            fn note(&self, /** What to note. */ text: [u8; Self::LIMIT]) -> Decision<Self> {
+                vec![annals::stay()]
+            }
+        }
+    };
+    insta::assert_snapshot!(pretty(aggregate(keys, block)));
+}
+
+#[test]
+fn an_aggregate_with_mistakes() {
+    let block = quote! {
+        impl Account {
+            #[event]
+            fn deposited(&self, amount: &str) {}
+
+            #[command]
+            fn deposit(&self, amount: u64) -> u64 {
+                amount
+            }
+        }
+    };
+    insta::assert_snapshot!(pretty(aggregate(TokenStream::new(), block)));
+}
+
+#[test]
+fn a_half_typed_body() {
+    let block = quote! {
+        impl Account {
+            #[event]
+            fn deposited(&mut self) {}
+
+            #[command]
+            fn deposit(&self) -> Step {
+                let step = ; applying(AccountEvent::)
+            }
+        }
+    };
+    // It is no Rust, so it can't be printed as such; what matters is that the macro goes on.
+    let expanded = aggregate(TokenStream::new(), block).to_string();
+    assert!(expanded.contains("enum AccountCommand"), "{expanded}");
+    assert!(!expanded.contains("compile_error"), "{expanded}");
+}
+
+#[test]
+fn an_event_enum_with_upcasts() {
+    let item = quote! {
+        #[event(crate = crate::deps::annals)]
+        enum AccountEvent {
+            #[event(version = 3, upcast(2 => DepositedV2, 1 => DepositedV1))]
+            Deposited { amount: u64 },
+            #[event(was("taken"))]
+            Withdrawn(u64),
+        }
+    };
+    insta::assert_snapshot!(pretty(event(item)));
+}
+
+#[test]
+fn an_event_enum_without_upcasts() {
+    insta::assert_snapshot!(pretty(event(quote!(
+        enum AccountEvent {
+            Opened,
+            HTTPAnswered,
+        }
+    ))));
+}
+
+#[test]
+fn the_same_input_makes_the_same_output() {
+    let block = quote!(impl Account { #[event] fn a(&mut self) {} #[event] fn b(&mut self) {} #[command] fn c(&self) -> Step { stay() } });
+    let once = aggregate(TokenStream::new(), block.clone()).to_string();
+    assert_eq!(once, aggregate(TokenStream::new(), block).to_string());
+}

@@ -1,0 +1,21 @@
+use annals::prelude::*;
+
+#[derive(Serialize, Deserialize, Event)]
+#[event(crat = annals)]
+enum AccountEvent {
+    #[event(nmae = "deposited")]
+    Deposited {
+        #[event(name = "amount")]
+        amount: u64,
+    },
+    #[event(name = "withdrawn", name = "taken")]
+    Withdrawn,
+    #[event(name = "withdrawn")]
+    Taken,
+    #[event(was = "closed")]
+    Closed,
+    #[event(upcast(1 = Old))]
+    Moved,
+}
+
+fn main() {}
