@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod calls;
+mod directory;
 mod durable;
 mod effects;
 mod encoding;
 mod failures;
+mod ids;
 mod passivation;
 mod quarantine;
 mod shutdown;
