@@ -43,6 +43,8 @@ pub(super) struct Store {
 
 struct Stream {
     id: PersistenceId,
+    /// How often it is open.
+    opened: u64,
     last: SeqNr,
     /// Indexes into `Store::runs`.
     runs: Vec<usize>,
@@ -93,6 +95,9 @@ impl MemoryJournal {
         let mut store = lock(&self.store);
         store.epoch += 1;
         store.health = Health::Good;
+        for stream in &mut store.streams {
+            stream.opened = 0;
+        }
         let facts = Facts { epoch: store.epoch, ..self.facts };
         drop(store);
         Self { facts, store: Arc::clone(&self.store) }
@@ -119,13 +124,17 @@ impl MemoryJournal {
         super::check_id(id)?;
         let mut store = lock(&self.store);
         self.readable(&store)?;
-        if let Some(&stream) = store.numbers.get(id) {
-            return Ok(StreamHead { stream, last: store.stream(stream).map_or(SeqNr::ZERO, |stream| stream.last) });
-        }
-        store.streams.push(Stream { id: id.clone(), last: SeqNr::ZERO, runs: Vec::new() });
-        let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
-        store.numbers.insert(id.clone(), stream);
-        Ok(StreamHead { stream, last: SeqNr::ZERO })
+        let stream = store.numbers.get(id).copied().unwrap_or_else(|| {
+            store.streams.push(Stream { id: id.clone(), opened: 0, last: SeqNr::ZERO, runs: Vec::new() });
+            let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
+            store.numbers.insert(id.clone(), stream);
+            stream
+        });
+        let last = store.stream_mut(stream).map_or(SeqNr::ZERO, |stream| {
+            stream.opened += 1;
+            stream.last
+        });
+        Ok(StreamHead { stream, last })
     }
 
     fn read_now(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
@@ -187,6 +196,10 @@ impl Store {
         self.streams.get(usize::try_from(stream.0.checked_sub(1)?).ok()?)
     }
 
+    fn stream_mut(&mut self, stream: StreamNo) -> Option<&mut Stream> {
+        self.streams.get_mut(usize::try_from(stream.0.checked_sub(1)?).ok()?)
+    }
+
     fn durable(&self) -> Offset {
         self.runs.last().map_or(Offset(0), Stored::last_offset)
     }
@@ -237,8 +250,8 @@ impl Store {
         run.check(facts)?;
         let offset = Offset(self.durable().0 + 1);
         let index = self.runs.len();
-        let stream = usize::try_from(run.stream.0.wrapping_sub(1)).ok().and_then(|index| self.streams.get_mut(index));
-        let Some(stream) = stream.filter(|stream| stream.id == run.id) else {
+        let stream = self.stream_mut(run.stream).filter(|stream| stream.opened > 0 && stream.id == run.id);
+        let Some(stream) = stream else {
             return Err(Why::BadRun(super::NOT_OPEN.into()));
         };
         if stream.last.next() != run.first {
@@ -296,7 +309,14 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(self.open_stream_now(id)))
     }
 
-    fn close_stream(&self, _stream: StreamNo) {}
+    fn close_stream(&self, stream: StreamNo) {
+        let mut store = lock(&self.store);
+        if store.epoch == self.facts.epoch
+            && let Some(stream) = store.stream_mut(stream)
+        {
+            stream.opened = stream.opened.saturating_sub(1);
+        }
+    }
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let mut store = lock(&self.store);

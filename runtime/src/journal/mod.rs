@@ -83,6 +83,10 @@ pub trait Journal: Send + Sync + 'static {
     fn health(&self) -> Health;
 
     /// Takes no more writes, stores what was handed over, and closes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing begins with the call; dropping the future cancels nothing.
     fn close(&self) -> Fut<'_, Result<(), CloseError>>;
 }
 

@@ -91,6 +91,7 @@ every_journal! {
     a_run_with_other_bytes_than_fields_is_refused
     a_closed_journal_takes_nothing
     an_empty_group_has_no_outcomes
+    a_stream_that_is_closed_and_opened_again_goes_on_where_it_was
 }
 
 pub(super) fn id(entity: &str) -> PersistenceId {
@@ -426,6 +427,21 @@ fn a_closed_journal_takes_nothing(store_in: impl Store) {
     assert_eq!(block_on(journal.read(stream, SeqNr(1), SeqNr(1), 1)), Err(ReadError::Closed));
     assert_eq!(block_on(journal.read_all(Offset(0), 1)), Err(ReadError::Closed));
     block_on(journal.close()).unwrap();
+}
+
+fn a_stream_that_is_closed_and_opened_again_goes_on_where_it_was(store_in: impl Store) {
+    let (journal, alice) = (store_in.journal(), id("alice"));
+    for next in 1..=30 {
+        let head = open(journal, &alice);
+        assert_eq!(head.last, SeqNr(next - 1));
+        assert_eq!(open(journal, &alice), head);
+        journal.close_stream(head.stream);
+        let outcomes = append(journal, vec![run(journal, head.stream, &alice, next, &[b"x"])]);
+        assert_eq!(outcomes, [Outcome::Stored(Offset(next))]);
+        journal.close_stream(head.stream);
+        let late = append(journal, vec![run(journal, head.stream, &alice, next + 1, &[b"x"])]);
+        assert!(matches!(late[..], [Outcome::NotStored(Why::BadRun(_))]), "{late:?}");
+    }
 }
 
 fn an_empty_group_has_no_outcomes(store_in: impl Store) {

@@ -129,8 +129,8 @@ impl Shared {
 impl FjallJournal {
     /// Opens the journal in a directory, or makes one if there is none or an empty one.
     ///
-    /// It takes as long as checking what was written since the journal's last checkpoint; after a crash also as long as
-    /// moving that into synced tables.
+    /// Blocks the thread, for as long as checking what was written since the journal's last checkpoint takes; after a crash
+    /// also as long as moving that into synced tables.
     ///
     /// # Errors
     ///
