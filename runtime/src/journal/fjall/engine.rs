@@ -196,7 +196,9 @@ impl Engine {
         let begin = Instant::now();
         while !done() {
             // Fails when a worker of the engine has failed: then nobody would ever be done.
-            self.db.persist(PersistMode::Buffer)?;
+            self.db.persist(PersistMode::Buffer).map_err(|error| {
+                EngineError::Failed(format!("it failed while it was {what}, and its log says why: {error}"))
+            })?;
             if begin.elapsed() > STALLED_AFTER {
                 return Err(EngineError::Failed(format!("it has been {what} for {STALLED_AFTER:?}")));
             }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
-use super::oneshot::{lock, oneshot};
+use super::lock;
+use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
