@@ -79,6 +79,12 @@ impl Batch {
         Ok(self.batch.commit()?)
     }
 
+    /// Takes a row away, as a fault would.
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(&self.rows, Slice::from(key));
+    }
+
     pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.batch.insert(&self.rows, Slice::from(key), Slice::from(value));
     }

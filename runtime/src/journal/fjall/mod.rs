@@ -79,6 +79,19 @@ impl Default for FjallOptions {
 ///
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
 /// it: it blocks until what was handed over is stored.
+///
+/// # Examples
+///
+/// ```
+/// use annals::Offset;
+/// use annals::journal::{Durability, FjallJournal, FjallOptions, Journal};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("data");
+/// let journal = FjallJournal::open(path, FjallOptions::new().durability(Durability::Os))?;
+/// assert_eq!(journal.durable(), Offset(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct FjallJournal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
