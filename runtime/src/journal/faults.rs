@@ -1,11 +1,13 @@
 //! Faults on demand, for tests of what stands above a journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use super::lock;
 use super::memory::{MemoryJournal, Store};
-use super::oneshot::lock;
-use super::{ReadError, Why};
+use super::oneshot::{Sender, oneshot};
+use super::run::Run;
+use super::{CloseError, Facts, Fut, Outcome, ReadError, Why};
 
 /// Controls a [`MemoryJournal`] from a test, across all of its handles.
 #[derive(Clone)]
@@ -37,9 +39,19 @@ pub(super) enum Fault {
     Refuse(Why),
 }
 
-#[derive(Debug, Default)]
+/// A group that waits at the gate.
+struct Held {
+    facts: Facts,
+    group: Vec<Run>,
+    done: Sender<Vec<Outcome>>,
+}
+
+#[derive(Default)]
 pub(super) struct Faults {
-    pub(super) holding: bool,
+    holding: bool,
+    held: VecDeque<Held>,
+    /// Those who wait for the journal to be closed; while there are any, nothing new is taken.
+    closing: Vec<Sender<Result<(), CloseError>>>,
     appended: Appended,
     /// By the number of the group, counted from 1.
     planned: BTreeMap<u64, Fault>,
@@ -52,6 +64,31 @@ impl Faults {
         self.appended.groups += 1;
         self.appended.runs += super::bytes::len_u64(runs);
         self.planned.remove(&self.appended.groups)
+    }
+
+    /// Holds a group, or gives it back if nothing holds it.
+    pub(super) fn hold(&mut self, facts: Facts, group: Vec<Run>) -> Result<Fut<'static, Vec<Outcome>>, Vec<Run>> {
+        let runs = group.len();
+        let closed = move || vec![Outcome::NotStored(Why::Closed); runs];
+        if !self.closing.is_empty() {
+            return Ok(Box::pin(std::future::ready(closed())));
+        }
+        if !self.holding && self.held.is_empty() {
+            return Err(group);
+        }
+        let (done, outcomes) = oneshot();
+        self.held.push_back(Held { facts, group, done });
+        Ok(Box::pin(async move { outcomes.await.unwrap_or_else(closed) }))
+    }
+
+    /// Waits until what is held is stored, if anything is.
+    pub(super) fn wait_for_held(&mut self) -> Option<Fut<'static, Result<(), CloseError>>> {
+        if self.held.is_empty() {
+            return None;
+        }
+        let (done, closed) = oneshot();
+        self.closing.push(done);
+        Some(Box::pin(async move { closed.await.unwrap_or(Ok(())) }))
     }
 
     pub(super) fn read(&self) -> Result<(), ReadError> {
@@ -117,25 +154,25 @@ impl MemoryFaults {
     /// Stores the group that has waited longest, and leaves the gate as it is; says whether there was one.
     pub fn release_next(&self) -> bool {
         let mut store = lock(&self.store);
-        let step = store.step();
-        let closed = store.finish_closing();
+        let Some(Held { facts, group, done }) = store.faults.held.pop_front() else {
+            return false;
+        };
+        let outcomes = store.append(&facts, group);
+        let last = store.faults.held.is_empty();
+        let closing = if last { std::mem::take(&mut store.faults.closing) } else { Vec::new() };
+        let closed = (!closing.is_empty()).then(|| store.close());
         // ORDER: told outside of the lock, since whoever waits may poll, and append, at once.
         drop(store);
-        for (done, result) in closed {
-            done.send(result);
+        done.send(outcomes);
+        for (waiting, result) in closing.into_iter().zip(std::iter::repeat(closed.unwrap_or(Ok(())))) {
+            waiting.send(result);
         }
-        match step {
-            None => false,
-            Some((done, outcomes)) => {
-                done.send(outcomes);
-                true
-            }
-        }
+        true
     }
 
     /// How many groups wait at the gate.
     pub fn held(&self) -> usize {
-        lock(&self.store).held.len()
+        lock(&self.store).faults.held.len()
     }
 
     /// How much was appended, without what is held.

@@ -1,16 +1,16 @@
 //! A journal in memory, for tests: the same bytes, checks and order as on a disk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex};
 
 use super::bytes::RUN_BYTES_MAX;
 #[cfg(any(test, feature = "testing"))]
 use super::faults::{Fault, Faults, UnknownRun};
-use super::oneshot::{Sender, lock, oneshot};
+use super::lock;
 use super::run::{Run, RunView};
 use super::{
-    Cause, CloseError, Corrupt, Durability, Facts, Fut, Health, Journal, Outcome, Page, Place, ReadError, StoredRun,
+    CloseError, Corrupt, Durability, Facts, Fut, Health, Journal, Outcome, Page, Place, ReadError, StoredRun,
     StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
@@ -33,16 +33,14 @@ pub(super) struct Store {
     streams: Vec<Stream>,
     numbers: HashMap<PersistenceId, StreamNo>,
     runs: Vec<Stored>,
-    /// Appends that wait for the gate, or for the appends before them.
-    pub(super) held: VecDeque<Held>,
-    /// Those who wait for the journal to be closed; while there are any, nothing new is taken.
-    closing: Vec<Sender<Closed>>,
     #[cfg(any(test, feature = "testing"))]
     pub(super) faults: Faults,
 }
 
 struct Stream {
     id: PersistenceId,
+    /// How often it is open.
+    opened: u64,
     last: SeqNr,
     /// Indexes into `Store::runs`.
     runs: Vec<usize>,
@@ -54,14 +52,6 @@ struct Stored {
     records: u64,
 }
 
-type Closed = Result<(), CloseError>;
-
-pub(super) struct Held {
-    facts: Facts,
-    group: Vec<Run>,
-    done: Sender<Vec<Outcome>>,
-}
-
 impl MemoryJournal {
     /// Makes an empty journal and opens it.
     pub fn new() -> Self {
@@ -71,8 +61,6 @@ impl MemoryJournal {
             streams: Vec::new(),
             numbers: HashMap::new(),
             runs: Vec::new(),
-            held: VecDeque::new(),
-            closing: Vec::new(),
             #[cfg(any(test, feature = "testing"))]
             faults: Faults::default(),
         };
@@ -93,6 +81,9 @@ impl MemoryJournal {
         let mut store = lock(&self.store);
         store.epoch += 1;
         store.health = Health::Good;
+        for stream in &mut store.streams {
+            stream.opened = 0;
+        }
         let facts = Facts { epoch: store.epoch, ..self.facts };
         drop(store);
         Self { facts, store: Arc::clone(&self.store) }
@@ -119,13 +110,17 @@ impl MemoryJournal {
         super::check_id(id)?;
         let mut store = lock(&self.store);
         self.readable(&store)?;
-        if let Some(&stream) = store.numbers.get(id) {
-            return Ok(StreamHead { stream, last: store.stream(stream).map_or(SeqNr::ZERO, |stream| stream.last) });
-        }
-        store.streams.push(Stream { id: id.clone(), last: SeqNr::ZERO, runs: Vec::new() });
-        let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
-        store.numbers.insert(id.clone(), stream);
-        Ok(StreamHead { stream, last: SeqNr::ZERO })
+        let stream = store.numbers.get(id).copied().unwrap_or_else(|| {
+            store.streams.push(Stream { id: id.clone(), opened: 0, last: SeqNr::ZERO, runs: Vec::new() });
+            let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
+            store.numbers.insert(id.clone(), stream);
+            stream
+        });
+        let last = store.stream_mut(stream).map_or(SeqNr::ZERO, |stream| {
+            stream.opened += 1;
+            stream.last
+        });
+        Ok(StreamHead { stream, last })
     }
 
     fn read_now(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
@@ -187,6 +182,10 @@ impl Store {
         self.streams.get(usize::try_from(stream.0.checked_sub(1)?).ok()?)
     }
 
+    fn stream_mut(&mut self, stream: StreamNo) -> Option<&mut Stream> {
+        self.streams.get_mut(usize::try_from(stream.0.checked_sub(1)?).ok()?)
+    }
+
     fn durable(&self) -> Offset {
         self.runs.last().map_or(Offset(0), Stored::last_offset)
     }
@@ -203,14 +202,7 @@ impl Store {
         }
     }
 
-    /// Stores the group at the front, if there is one and the gate is open; what to tell, and whom.
-    pub(super) fn step(&mut self) -> Option<(Sender<Vec<Outcome>>, Vec<Outcome>)> {
-        let Held { facts, group, done } = self.held.pop_front()?;
-        let outcomes = self.append(&facts, group);
-        Some((done, outcomes))
-    }
-
-    fn append(&mut self, facts: &Facts, group: Vec<Run>) -> Vec<Outcome> {
+    pub(super) fn append(&mut self, facts: &Facts, group: Vec<Run>) -> Vec<Outcome> {
         if let Some(why) = self.shut(facts) {
             return vec![Outcome::NotStored(why); group.len()];
         }
@@ -227,7 +219,7 @@ impl Store {
                     }
                 }
                 self.health = Health::Failed(Arc::clone(&cause));
-                return vec![Outcome::Unknown(Cause(cause)); runs];
+                return vec![Outcome::Unknown(super::Cause(cause)); runs];
             }
         }
         group.into_iter().map(|run| self.store(facts, run).map_or_else(Outcome::NotStored, Outcome::Stored)).collect()
@@ -237,8 +229,8 @@ impl Store {
         run.check(facts)?;
         let offset = Offset(self.durable().0 + 1);
         let index = self.runs.len();
-        let stream = usize::try_from(run.stream.0.wrapping_sub(1)).ok().and_then(|index| self.streams.get_mut(index));
-        let Some(stream) = stream.filter(|stream| stream.id == run.id) else {
+        let stream = self.stream_mut(run.stream).filter(|stream| stream.opened > 0 && stream.id == run.id);
+        let Some(stream) = stream else {
             return Err(Why::BadRun(super::NOT_OPEN.into()));
         };
         if stream.last.next() != run.first {
@@ -251,27 +243,15 @@ impl Store {
         Ok(offset)
     }
 
-    /// Whether an append must wait behind the gate.
-    fn gated(&self) -> bool {
-        #[cfg(any(test, feature = "testing"))]
-        return self.faults.holding || !self.held.is_empty();
-        #[cfg(not(any(test, feature = "testing")))]
-        !self.held.is_empty()
-    }
-
-    /// Closes, if somebody waits for it and nothing is held any more: what to tell, and whom.
-    pub(super) fn finish_closing(&mut self) -> Vec<(Sender<Closed>, Closed)> {
-        if self.closing.is_empty() || !self.held.is_empty() {
-            return Vec::new();
-        }
-        let result = match &self.health {
+    /// Takes no more writes.
+    pub(super) fn close(&mut self) -> Result<(), CloseError> {
+        match &self.health {
             Health::Failed(cause) => Err(CloseError(Arc::clone(cause))),
             Health::Good | Health::Closed => {
                 self.health = Health::Closed;
                 Ok(())
             }
-        };
-        std::mem::take(&mut self.closing).into_iter().map(|done| (done, result.clone())).collect()
+        }
     }
 }
 
@@ -296,24 +276,26 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(self.open_stream_now(id)))
     }
 
-    fn close_stream(&self, _stream: StreamNo) {}
+    fn close_stream(&self, stream: StreamNo) {
+        let mut store = lock(&self.store);
+        if store.epoch == self.facts.epoch
+            && let Some(stream) = store.stream_mut(stream)
+        {
+            stream.opened = stream.opened.saturating_sub(1);
+        }
+    }
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let mut store = lock(&self.store);
-        let closing = || (!store.closing.is_empty()).then_some(Why::Closed);
-        if let Some(why) = store.shut(&self.facts).or_else(closing) {
+        if let Some(why) = store.shut(&self.facts) {
             return Box::pin(std::future::ready(vec![Outcome::NotStored(why); group.len()]));
         }
-        if !store.gated() {
-            return Box::pin(std::future::ready(store.append(&self.facts, group)));
-        }
-        let runs = group.len();
-        let (done, outcomes) = oneshot();
-        store.held.push_back(Held { facts: self.facts, group, done });
-        Box::pin(async move {
-            let gone = || vec![Outcome::NotStored(Why::Closed); runs];
-            outcomes.await.unwrap_or_else(gone)
-        })
+        #[cfg(any(test, feature = "testing"))]
+        let group = match store.faults.hold(self.facts, group) {
+            Ok(held) => return held,
+            Err(group) => group,
+        };
+        Box::pin(std::future::ready(store.append(&self.facts, group)))
     }
 
     fn durable(&self) -> Offset {
@@ -334,17 +316,13 @@ impl Journal for MemoryJournal {
 
     fn close(&self) -> Fut<'_, Result<(), CloseError>> {
         let mut store = lock(&self.store);
-        match self.health_in(&store) {
-            Health::Failed(cause) => return Box::pin(std::future::ready(Err(CloseError(cause)))),
-            Health::Closed | Health::Good => {}
+        if let Health::Failed(cause) = self.health_in(&store) {
+            return Box::pin(std::future::ready(Err(CloseError(cause))));
         }
-        let (done, closed) = oneshot();
-        store.closing.push(done);
-        let waiting = store.finish_closing();
-        drop(store);
-        for (done, result) in waiting {
-            done.send(result);
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(closing) = store.faults.wait_for_held() {
+            return closing;
         }
-        Box::pin(async move { closed.await.unwrap_or(Ok(())) })
+        Box::pin(std::future::ready(store.close()))
     }
 }

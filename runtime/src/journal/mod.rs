@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 
@@ -14,6 +14,7 @@ mod fjall;
 #[cfg(feature = "fjall")]
 mod head;
 mod memory;
+#[cfg(any(test, feature = "fjall", feature = "testing"))]
 mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
@@ -83,7 +84,16 @@ pub trait Journal: Send + Sync + 'static {
     fn health(&self) -> Health;
 
     /// Takes no more writes, stores what was handed over, and closes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing begins with the call; dropping the future cancels nothing.
     fn close(&self) -> Fut<'_, Result<(), CloseError>>;
+}
+
+/// Locks, also after a panic of another holder: nothing here leaves half a change behind.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 const NOT_OPEN: &str = "its stream isn't open under its id";

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+
+use super::lock;
 
 enum State<T> {
     Waiting(Option<Waker>),
@@ -21,11 +23,6 @@ pub(crate) struct Receiver<T>(Arc<Mutex<State<T>>>);
 pub(crate) fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
     let state = Arc::new(Mutex::new(State::Waiting(None)));
     (Sender(Arc::clone(&state)), Receiver(state))
-}
-
-/// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> Sender<T> {

@@ -95,6 +95,27 @@ impl std::fmt::Debug for Run {
 /// Collects the writes of a run.
 ///
 /// Nothing is allocated for an event but room in growing buffers.
+///
+/// # Examples
+///
+/// ```
+/// use annals::journal::{EventRecord, Journal, MemoryJournal, Record, RunBuilder, RunError, RunView};
+/// use annals::{Codec, PersistenceId, SeqNr, StreamNo, Timestamp};
+///
+/// let facts = MemoryJournal::new().facts();
+/// let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("account", "alice"), SeqNr(1));
+/// let deposited = EventRecord { name: "deposited", version: 1, codec: Codec::Json, payload: b"{}" };
+/// run.push_write(Timestamp::UNIX_EPOCH, [deposited, deposited].into_iter());
+/// let run = run.seal(&facts, 1);
+///
+/// let view = RunView::parse(&run.bytes, facts.store)?;
+/// assert_eq!((view.first(), view.last()), (SeqNr(1), SeqNr(2)));
+/// view.for_each(|_seq_nr, _time, record| {
+///     assert_eq!(record, Record::Event(deposited));
+///     Ok::<(), RunError>(())
+/// })?;
+/// # Ok::<(), RunError>(())
+/// ```
 pub struct RunBuilder {
     stream: StreamNo,
     id: PersistenceId,

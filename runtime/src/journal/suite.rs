@@ -91,6 +91,7 @@ every_journal! {
     a_run_with_other_bytes_than_fields_is_refused
     a_closed_journal_takes_nothing
     an_empty_group_has_no_outcomes
+    a_stream_that_is_closed_and_opened_again_goes_on_where_it_was
 }
 
 pub(super) fn id(entity: &str) -> PersistenceId {
@@ -428,6 +429,21 @@ fn a_closed_journal_takes_nothing(store_in: impl Store) {
     block_on(journal.close()).unwrap();
 }
 
+fn a_stream_that_is_closed_and_opened_again_goes_on_where_it_was(store_in: impl Store) {
+    let (journal, alice) = (store_in.journal(), id("alice"));
+    for next in 1..=30 {
+        let head = open(journal, &alice);
+        assert_eq!(head.last, SeqNr(next - 1));
+        assert_eq!(open(journal, &alice), head);
+        journal.close_stream(head.stream);
+        let outcomes = append(journal, vec![run(journal, head.stream, &alice, next, &[b"x"])]);
+        assert_eq!(outcomes, [Outcome::Stored(Offset(next))]);
+        journal.close_stream(head.stream);
+        let late = append(journal, vec![run(journal, head.stream, &alice, next + 1, &[b"x"])]);
+        assert!(matches!(late[..], [Outcome::NotStored(Why::BadRun(_))]), "{late:?}");
+    }
+}
+
 fn an_empty_group_has_no_outcomes(store_in: impl Store) {
     assert_eq!(append(store_in.journal(), vec![]), []);
     assert_eq!(store_in.journal().durable(), Offset(0));
@@ -443,4 +459,89 @@ struct Nobody;
 
 impl std::task::Wake for Nobody {
     fn wake(self: Arc<Self>) {}
+}
+
+/// What a test does to a journal and to a model of it.
+#[derive(Debug, Clone)]
+enum Action {
+    /// Hands over groups, all before any outcome is looked at. A run: its stream, how far its first sequence number is
+    /// from the right one, and how many events it has.
+    Append(Vec<Vec<(usize, i64, usize)>>),
+    Reopen,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let run = (0..MODEL_STREAMS, prop_oneof![8 => Just(0_i64), 1 => -2..3_i64], 1..4_usize);
+    let group = prop::collection::vec(run, 1..4);
+    let append = prop::collection::vec(group, 1..4).prop_map(Action::Append);
+    prop::collection::vec(prop_oneof![6 => append, 1 => Just(Action::Reopen)], 1..12)
+}
+
+const MODEL_STREAMS: usize = 4;
+
+/// Does the same to a journal and to lists of events, and compares all that can be seen.
+fn check_against_model(mut store_in: impl Store, actions: &[Action]) {
+    let ids: Vec<_> = (0..MODEL_STREAMS).map(|index| id(&index.to_string())).collect();
+    let mut model: Vec<Vec<Vec<u8>>> = vec![Vec::new(); MODEL_STREAMS];
+    let mut order: Vec<(u64, usize, u64)> = Vec::new();
+    let mut durable = 0;
+    for action in actions {
+        let groups = match action {
+            Action::Append(groups) => groups,
+            Action::Reopen => {
+                store_in = store_in.reopen();
+                continue;
+            }
+        };
+        let journal = store_in.journal();
+        let streams: Vec<_> = ids.iter().map(|id| open(journal, id).stream).collect();
+        let mut expected = Vec::new();
+        let mut futures = Vec::new();
+        for group in groups {
+            let mut runs = Vec::new();
+            let mut outcomes = Vec::new();
+            for &(index, wrong_by, events) in group {
+                let last = super::bytes::len_u64(model[index].len());
+                let first = (last + 1).saturating_add_signed(wrong_by).max(1);
+                let payloads: Vec<Vec<u8>> = (0..events).map(|event| format!("{first} {event}").into_bytes()).collect();
+                let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+                runs.push(run(journal, streams[index], &ids[index], first, &slices));
+                if first == last + 1 {
+                    outcomes.push(Outcome::Stored(Offset(durable + 1)));
+                    order.push((durable + 1, index, first));
+                    durable += super::bytes::len_u64(events);
+                    model[index].extend(payloads);
+                } else {
+                    let (expected, last) = (SeqNr(first - 1), SeqNr(last));
+                    outcomes.push(Outcome::NotStored(Why::Conflict { expected, last }));
+                }
+            }
+            futures.push(journal.append(runs));
+            expected.push(outcomes);
+        }
+        let found: Vec<_> = futures.into_iter().map(block_on).collect();
+        assert_eq!(found, expected);
+        assert_eq!(journal.durable(), Offset(durable));
+        let expected_order: Vec<_> =
+            order.iter().map(|&(offset, index, first)| (offset, streams[index].0, first)).collect();
+        assert_eq!(read_all(journal, 150).unwrap(), expected_order);
+        for ((id, stream), events) in ids.iter().zip(streams).zip(&model) {
+            journal.close_stream(stream);
+            assert_eq!(read(journal, id).unwrap(), (1..).zip(events.iter().cloned()).collect::<Vec<_>>());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_journal_in_memory_is_like_its_model(actions in actions()) {
+        check_against_model(Memory(MemoryJournal::new()), &actions);
+    }
+
+    #[cfg(feature = "fjall")]
+    #[test]
+    fn a_journal_on_disk_is_like_its_model(actions in actions()) {
+        check_against_model(OnDisk::new(), &actions);
+    }
 }

@@ -22,7 +22,7 @@ const SLOW_FROM_RUNS: usize = 12;
 /// don't notice when its workers are gone.
 const STOP_FROM_RUNS: usize = 19;
 const STOP_FROM_SEALED: usize = 3;
-const STALLED_AFTER: Duration = Duration::from_secs(60);
+const STALLED_AFTER: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What the engine says when something fails.
@@ -77,6 +77,12 @@ impl Batch {
     /// Stores the rows, all or none.
     pub(super) fn commit(self) -> Result<(), EngineError> {
         Ok(self.batch.commit()?)
+    }
+
+    /// Takes a row away, as a fault would.
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(&self.rows, Slice::from(key));
     }
 
     pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
@@ -196,7 +202,9 @@ impl Engine {
         let begin = Instant::now();
         while !done() {
             // Fails when a worker of the engine has failed: then nobody would ever be done.
-            self.db.persist(PersistMode::Buffer)?;
+            self.db.persist(PersistMode::Buffer).map_err(|error| {
+                EngineError::Failed(format!("it failed while it was {what}, and its log says why: {error}"))
+            })?;
             if begin.elapsed() > STALLED_AFTER {
                 return Err(EngineError::Failed(format!("it has been {what} for {STALLED_AFTER:?}")));
             }

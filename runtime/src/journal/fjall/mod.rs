@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
-use super::oneshot::{lock, oneshot};
+use super::lock;
+use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
@@ -78,6 +79,19 @@ impl Default for FjallOptions {
 ///
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
 /// it: it blocks until what was handed over is stored.
+///
+/// # Examples
+///
+/// ```
+/// use annals::Offset;
+/// use annals::journal::{Durability, FjallJournal, FjallOptions, Journal};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("data");
+/// let journal = FjallJournal::open(path, FjallOptions::new().durability(Durability::Os))?;
+/// assert_eq!(journal.durable(), Offset(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct FjallJournal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
@@ -129,8 +143,8 @@ impl Shared {
 impl FjallJournal {
     /// Opens the journal in a directory, or makes one if there is none or an empty one.
     ///
-    /// It takes as long as checking what was written since the journal's last checkpoint; after a crash also as long as
-    /// moving that into synced tables.
+    /// Blocks the thread, for as long as checking what was written since the journal's last checkpoint takes; after a crash
+    /// also as long as moving that into synced tables.
     ///
     /// # Errors
     ///

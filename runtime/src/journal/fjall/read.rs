@@ -4,7 +4,7 @@ use super::Shared;
 use super::engine::{Engine, EngineError};
 use super::rows::{StreamRow, id_key, read_id_row, stream_key, stream_of_key};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
-use crate::journal::oneshot::lock;
+use crate::journal::lock;
 use crate::journal::order::{OrderRow, group_key};
 use crate::journal::{Corrupt, Page, Place, ReadError, StoredRun, StreamHead};
 

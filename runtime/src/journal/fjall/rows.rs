@@ -130,6 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_stream_row_are_these_for_ever() {
+        let mut row = Vec::new();
+        let key = stream_key(StreamNo(5), SeqNr(1));
+        write_stream_row(&mut row, 7, &key, 6, Offset(8), (b"run", 9));
+        let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "0600000000000000 0800000000000000 72756e a915e7b7979342a6".replace(' ', ""));
+    }
+
+    #[test]
     fn the_bytes_of_an_id_row_are_these_for_ever() {
         let mut row = Vec::new();
         write_id_row(&mut row, 7, b"key", StreamNo(5), 6);

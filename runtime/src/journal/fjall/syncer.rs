@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::journal::oneshot::lock;
+use crate::journal::lock;
 
 /// The longest time from a write to its sync.
 const BEHIND_MAX: Duration = Duration::from_millis(100);

@@ -155,7 +155,8 @@ fn a_writer_whose_lock_file_was_replaced_is_shut_out() {
     store(&journal, &id("alice"), &[b"x"]);
     let head = fs::read(path.join("head")).unwrap();
     fs::remove_file(path.join("lock")).unwrap();
-    fs::write(path.join("lock"), "").unwrap();
+    // The engine's own lock keeps others out.
+    assert!(matches!(journal_in(&path), Err(OpenError::Locked { .. })));
     let alice = open(&journal, &id("alice"));
     let late = append(&journal, vec![run(&journal, alice.stream, &id("alice"), 2, &[b"y"])]);
     assert_eq!(late, [Outcome::NotStored(Why::Fenced { epoch: journal.facts().epoch })]);
@@ -428,24 +429,6 @@ fn dropping_a_journal_stores_what_was_handed_over() {
 }
 
 #[test]
-fn a_stream_that_is_closed_and_opened_again_goes_on_where_it_was() {
-    let (_dir, _path, journal) = new();
-    let alice = id("alice");
-    for next in 1..=50 {
-        let head = open(&journal, &alice);
-        assert_eq!(head.last, SeqNr(next - 1));
-        let again = open(&journal, &alice);
-        assert_eq!(head, again);
-        let outcomes = append(&journal, vec![run(&journal, head.stream, &alice, next, &[b"x"])]);
-        assert_eq!(outcomes, [Outcome::Stored(Offset(next))]);
-        journal.close_stream(head.stream);
-        journal.close_stream(head.stream);
-        let late = append(&journal, vec![run(&journal, head.stream, &alice, next + 1, &[b"x"])]);
-        assert!(matches!(late[..], [Outcome::NotStored(Why::BadRun(_))]), "{late:?}");
-    }
-}
-
-#[test]
 fn many_threads_append_and_read_at_once() {
     let (_dir, path, journal) = new();
     std::thread::scope(|scope| {
@@ -483,6 +466,150 @@ fn os_durability_survives_the_crash_of_the_process() {
     let image = dir.path().join("image");
     copy(&path, &image);
     assert_eq!(contents(&journal_in(&image).unwrap()).unwrap(), expected);
+}
+
+/// Makes the head say that it was written before the machine was started.
+fn as_after_power_loss(image: &Path) {
+    let mut head = fs::read(image.join("head")).unwrap();
+    for slot in head.chunks_mut(4096) {
+        slot[36..52].fill(0xee);
+        let sum = crate::journal::bytes::checksum(0, &[&slot[..4088]]);
+        slot[4088..].copy_from_slice(&sum.to_le_bytes());
+    }
+    fs::write(image.join("head"), head).unwrap();
+}
+
+#[test]
+fn power_loss_may_take_what_was_not_synced_and_nothing_else() {
+    for durability in [Durability::Fsync, Durability::Os] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let open = || FjallJournal::open(&path, FjallOptions::new().durability(durability)).unwrap();
+        let journal = open();
+        fill(&journal, 3);
+        drop(journal);
+        let journal = open();
+        fill(&journal, 6);
+        let image = dir.path().join("image");
+        copy(&path, &image);
+        let file = fs::File::options().write(true).open(newest_journal(&image)).unwrap();
+        let end = written(&fs::read(newest_journal(&image)).unwrap());
+        file.set_len(u64::try_from(end - 10).unwrap()).unwrap();
+
+        // The same start of the machine: nothing may be lost.
+        let crashed = dir.path().join("crashed");
+        copy(&image, &crashed);
+        assert!(matches!(journal_in(&crashed), Err(OpenError::Corrupt { .. })));
+
+        as_after_power_loss(&image);
+        match (durability, journal_in(&image)) {
+            (Durability::Os, Ok(journal)) => assert_eq!(contents(&journal).unwrap().1.len(), 8),
+            (Durability::Fsync, Err(OpenError::Corrupt { .. })) => {}
+            (_, other) => panic!("{durability:?}: {other:?}"),
+        }
+    }
+}
+
+fn newest_journal(image: &Path) -> PathBuf {
+    let journals =
+        files_in(&image.join("fjall")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "jnl"));
+    journals.max().unwrap()
+}
+
+/// Changes the rows of a closed journal behind its back.
+fn tamper(path: &Path, change: impl FnOnce(&Engine, &mut engine::Batch)) {
+    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let mut batch = engine.batch(1, Durability::Fsync);
+    change(&engine, &mut batch);
+    batch.commit().unwrap();
+    engine.flush().unwrap();
+}
+
+fn alice_key(first: u64) -> [u8; rows::STREAM_KEY_BYTES] {
+    rows::stream_key(StreamNo(1), SeqNr(first))
+}
+
+/// A closed journal in which alice has the runs 1-2, 3-4 and 5-6, and others have runs in between.
+fn closed() -> (TempDir, PathBuf) {
+    let (dir, path, journal) = new();
+    fill(&journal, 8);
+    assert_eq!(open(&journal, &id("alice")), StreamHead { stream: StreamNo(1), last: SeqNr(6) });
+    drop(journal);
+    (dir, path)
+}
+
+#[test]
+fn a_run_that_is_missing_is_corrupt_and_never_a_shorter_history() {
+    for (removed, all_from) in [(1, 1), (3, 3)] {
+        let (_dir, path) = closed();
+        tamper(&path, |_, batch| batch.remove(&alice_key(removed)));
+        let journal = journal_in(&path).unwrap();
+        let place = Place::Stream { stream: StreamNo(1), id: Some(id("alice")), from: SeqNr(all_from) };
+        assert_eq!(read(&journal, &id("alice")), Err(Corrupt { place, reason: "a run is missing".into() }.into()));
+        assert!(matches!(read_all(&journal, 100), Err(ReadError::Corrupt(_))));
+        // Others are as they were.
+        assert_eq!(read(&journal, &id("bob")).unwrap().len(), 6);
+        let middle = block_on(journal.read(StreamNo(1), SeqNr(removed), SeqNr(removed), 1));
+        assert!(matches!(middle, Err(ReadError::Corrupt(_))), "{middle:?}");
+    }
+}
+
+#[test]
+fn the_last_run_of_a_stream_that_is_missing_is_found_by_the_order() {
+    let (_dir, path) = closed();
+    tamper(&path, |_, batch| batch.remove(&alice_key(5)));
+    let journal = journal_in(&path).unwrap();
+    assert!(matches!(read_all(&journal, 100), Err(ReadError::Corrupt(_))));
+}
+
+#[test]
+fn an_exchanged_run_is_corrupt() {
+    let (_dir, path) = closed();
+    let bob = rows::stream_key(StreamNo(2), SeqNr(1));
+    tamper(&path, |engine, batch| {
+        let row = engine.get(&bob).unwrap().unwrap();
+        batch.insert(&alice_key(1), &row);
+    });
+    let journal = journal_in(&path).unwrap();
+    assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))));
+    assert!(matches!(read_all(&journal, 100), Err(ReadError::Corrupt(_))));
+    assert_eq!(read(&journal, &id("bob")).unwrap().len(), 6);
+}
+
+#[test]
+fn an_id_that_leads_to_nothing_or_elsewhere_is_corrupt() {
+    let key_of = |name| {
+        let mut key = Vec::new();
+        rows::id_key(&mut key, &id(name));
+        key
+    };
+    let (_dir, path) = closed();
+    tamper(&path, |engine, batch| {
+        let row = engine.get(&key_of("bob")).unwrap().unwrap();
+        batch.insert(&key_of("alice"), &row);
+        for first in [1, 3, 5] {
+            batch.remove(&rows::stream_key(StreamNo(3), SeqNr(first)));
+        }
+    });
+    let journal = journal_in(&path).unwrap();
+    assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))));
+    assert!(matches!(read(&journal, &id("carol")), Err(ReadError::Corrupt(_))));
+}
+
+#[test]
+fn a_group_that_is_missing_is_corrupt() {
+    for (group, opens) in [(4, true), (8, false)] {
+        let (_dir, path) = closed();
+        tamper(&path, |_, batch| batch.remove(&crate::journal::order::group_key(group)));
+        match journal_in(&path) {
+            Ok(journal) => {
+                assert!(opens);
+                assert!(matches!(read_all(&journal, 100), Err(ReadError::Corrupt(_))));
+            }
+            Err(OpenError::Corrupt { .. }) => assert!(!opens),
+            Err(other) => panic!("{other}"),
+        }
+    }
 }
 
 /// Flips bits all over the files of a small journal. Each time, opening and reading everything is an error, or gives
