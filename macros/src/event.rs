@@ -129,7 +129,7 @@ fn check_serde_key(ctxt: &Ctxt, input: ParseStream<'_>, refused: &[&str]) -> syn
     attr::skip_to_comma(input)
 }
 
-/// ```ignore
+/// ```text
 /// impl Event for AccountEvent {
 ///     const VARIANTS: &'static [EventVariant] = &[EventVariant { name: "deposited", was: &["paid_in"], version: 2 }];
 ///     fn upcast(variant: usize, version: u32, payload: Payload<'_>) -> Result<Self, DecodeError> { .. }
@@ -145,7 +145,7 @@ fn expand(events: &EventEnum<'_>) -> TokenStream {
     implementation(events, &quote!(&[#(#variants),*]), &upcast)
 }
 
-/// ```ignore
+/// ```text
 /// match (variant, version) {
 ///     (0usize, 1u32) => Ok(upcast::<DepositedV2, Self>(upcast::<DepositedV1, DepositedV2>(payload.decode()?))),
 ///     (0usize, 2u32) => Ok(upcast::<DepositedV2, Self>(payload.decode()?)),

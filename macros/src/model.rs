@@ -29,6 +29,8 @@ pub(crate) struct Model<'a> {
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) commands: Vec<Command<'a>>,
     pub(crate) queries: Vec<Query<'a>>,
+    /// The methods in which the words of a handler are completed: the commands, and no matter what is wrong with them.
+    handlers: Vec<&'a Method>,
 }
 
 /// `#[event] fn deposited(&mut self, amount: u64)`
@@ -91,7 +93,7 @@ impl<'a> Model<'a> {
         let events = marked.events.iter().filter_map(|event| builder.event(event)).collect();
         let commands = marked.commands.iter().filter_map(|method| builder.command(method)).collect();
         let queries = marked.queries.iter().map(|method| builder.query(method)).collect();
-        Self { block, options, ty, ident, events, commands, queries }
+        Self { block, options, ty, ident, events, commands, queries, handlers: marked.commands.clone() }
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member<'a>> {
@@ -101,9 +103,9 @@ impl<'a> Model<'a> {
         events.chain(commands).chain(queries)
     }
 
-    /// Whether the method is a command, so that the words of a handler are completed in it.
+    /// Whether the words of a handler are completed in a method.
     pub(crate) fn is_handler(&self, method: &Method) -> bool {
-        self.commands.iter().any(|command| std::ptr::eq(command.member.method, method))
+        self.handlers.iter().any(|handler| std::ptr::eq(*handler, method))
     }
 
     pub(crate) fn words(&self) -> Words<'_> {

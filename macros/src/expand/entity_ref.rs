@@ -9,7 +9,7 @@ use crate::expand::{call, call_at, field_types, quiet_calls, quiet_item, span_of
 use crate::model::{Answer, Command, Member, Model, Query};
 use crate::words::at;
 
-/// ```ignore
+/// ```text
 /// #[derive(Clone, Debug)]
 /// pub struct AccountRef(EntityRef<Account>);
 ///
@@ -64,7 +64,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
     }
 }
 
-/// ```ignore
+/// ```text
 /// /// Pays `amount` in; replies with the new balance.
 /// pub fn deposit(&self, amount: u64) -> Call<u64, Infallible> {
 ///     call(&self.0, "deposit", move |__data, _| Account::deposit(__data, amount))
@@ -83,7 +83,7 @@ fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
     method(model, &command.member, &call_type(model, &command.answer), &body)
 }
 
-/// ```ignore
+/// ```text
 /// pub fn balance(&self) -> Call<u64, Infallible> {
 ///     query(&self.0, "balance", move |__data| Account::balance(__data))
 /// }

@@ -40,7 +40,7 @@ pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
 
 /// The user's block, without the markers and with the words of handlers completed:
 ///
-/// ```ignore
+/// ```text
 /// impl Account {
 ///     #[allow(..)]
 ///     fn deposit(&self, amount: u64) -> Step<u64, Account> {

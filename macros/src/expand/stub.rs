@@ -83,7 +83,7 @@ fn method_without_body(model: &Model<'_>, found: &Method) -> TokenStream {
     quote!(#[allow(unused_variables)] #vis #sig { loop {} })
 }
 
-/// ```ignore
+/// ```text
 /// pub enum AccountEvent { Deposited { amount: u64 } }
 /// impl Serialize for AccountEvent { .. }
 /// impl<'de> Deserialize<'de> for AccountEvent { .. }
