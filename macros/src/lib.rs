@@ -18,6 +18,7 @@ mod options;
 mod spell;
 mod stored;
 mod symbol;
+mod types;
 mod words;
 
 use proc_macro::TokenStream;

@@ -7,8 +7,9 @@ use syn::{
 };
 
 use crate::ctxt::Ctxt;
-use crate::model::{Field, Model, is_context};
+use crate::model::{Field, Model};
 use crate::spell::spell;
+use crate::types::is_context;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
