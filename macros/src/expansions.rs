@@ -172,7 +172,18 @@ fn an_event_enum_without_upcasts() {
 
 #[test]
 fn the_same_input_makes_the_same_output() {
-    let block = quote!(impl Account { #[event] fn a(&mut self) {} #[event] fn b(&mut self) {} #[command] fn c(&self) -> Step { stay() } });
+    let block = quote! {
+        impl Account {
+            #[event]
+            fn opened(&mut self) {}
+            #[event]
+            fn closed(&mut self) {}
+            #[command]
+            fn open(&self) -> Step {
+                stay()
+            }
+        }
+    };
     let once = aggregate(TokenStream::new(), &block).to_string();
     assert_eq!(once, aggregate(TokenStream::new(), &block).to_string());
 }

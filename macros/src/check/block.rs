@@ -79,7 +79,10 @@ fn check_marker_of_aggregates(ctxt: &Ctxt, marker: &Attribute) {
     if FSM_MARKERS.contains(&word.as_str()) {
         ctxt.error(
             marker,
-            format!("`#[{word}]` belongs on a method of an `#[fsm]` impl; an aggregate has `#[event]`, `#[command]`, `#[query]`"),
+            format!(
+                "`#[{word}]` belongs on a method of an `#[fsm]` impl; an aggregate has `#[event]`, `#[command]` and \
+                 `#[query]`"
+            ),
         );
     }
 }
