@@ -208,16 +208,27 @@ enum Sending {
     Done,
 }
 
+impl Sending {
+    /// Takes the parcel of a call that was not sent yet.
+    fn take_ready(&mut self) -> Option<Box<dyn Parcel>> {
+        match std::mem::replace(self, Sending::Done) {
+            Sending::Ready(parcel) => Some(parcel),
+            state @ (Sending::Waiting(_) | Sending::Done) => {
+                *self = state;
+                None
+            }
+        }
+    }
+}
+
 impl Outbox {
     fn id(&self) -> PersistenceId {
         PersistenceId::new(self.port.aggregate(), self.entity.clone())
     }
 
     fn poll_sent(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
-        if let Sending::Ready(_) = self.state {
-            if let Some(failure) = self.try_send() {
-                return Poll::Ready(Err(failure));
-            }
+        if let Some(failure) = self.try_send() {
+            return Poll::Ready(Err(failure));
         }
         if let Sending::Waiting(sending) = &mut self.state {
             match sending.as_mut().poll(task) {
@@ -232,8 +243,9 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends, if nothing was tried yet; says why, if it can't.
     fn try_send(&mut self) -> Option<Failure> {
-        let Sending::Ready(parcel) = std::mem::replace(&mut self.state, Sending::Done) else { return None };
+        let parcel = self.state.take_ready()?;
         if let Err(why) = self.entity.check() {
             return Some(Failure::NotStored { id: self.id(), why: why.into() });
         }

@@ -89,7 +89,7 @@ pub enum DecodeError {
         codec: Codec,
         /// Its length.
         bytes: usize,
-        /// What the codec says. It may name fields and types, and quote a value of the wrong type.
+        /// What the codec says. It names fields and types; values of the wrong type are left out.
         reason: String,
     },
     /// A codec that this version doesn't know.
@@ -135,12 +135,17 @@ impl Payload<'_> {
     }
 
     fn read_as<T>(self, shape: impl Shape<T>) -> Result<T, DecodeError> {
-        let fail = |reason| DecodeError::Payload { codec: self.codec, bytes: self.bytes.len(), reason };
+        let fail = |reason: String| DecodeError::Payload {
+            codec: self.codec,
+            bytes: self.bytes.len(),
+            reason: without_values(&reason),
+        };
         match self.codec {
             Codec::MessagePack => {
                 let mut source = rmp_serde::Deserializer::new(Cursor::new(self.bytes));
                 let value = shape.read(&mut source).map_err(|error| fail(error.to_string()))?;
-                match self.bytes.len() as u64 - source.position() {
+                let read = usize::try_from(source.position()).unwrap_or(usize::MAX);
+                match self.bytes.len().saturating_sub(read) {
                     0 => Ok(value),
                     left => Err(fail(format!("{left} bytes are left over"))),
                 }
@@ -153,6 +158,17 @@ impl Payload<'_> {
             }
         }
     }
+}
+
+/// Leaves out of serde's message the value that it quotes: errors are logged, and payloads may be secret.
+fn without_values(message: &str) -> String {
+    let quotes_value =
+        ["invalid type: ", "invalid value: ", "unknown variant "].iter().any(|start| message.starts_with(start));
+    let Some((found, expected)) = message.rsplit_once(", expected").filter(|_| quotes_value) else {
+        return message.to_owned();
+    };
+    let kind = found.split(['"', '`']).next().unwrap_or_default();
+    format!("{}, expected{expected}", kind.trim_end())
 }
 
 /// What a payload is to be read as.
@@ -187,20 +203,18 @@ impl fmt::Debug for Payload<'_> {
 
 /// Appends the payload of `event` to `out` and returns the index of its variant.
 pub(crate) fn encode<E: Event>(codec: Codec, event: &E, out: &mut Vec<u8>) -> Result<usize, EncodeError> {
-    match codec {
+    let fail = |reason| EncodeError::Write { codec, reason };
+    let variant = match codec {
         Codec::MessagePack => {
             let mut sink = rmp_serde::Serializer::new(out).with_struct_map();
-            event
-                .serialize(VariantSerializer(&mut sink))
-                .map_err(|error| EncodeError::Write { codec, reason: error.to_string() })
+            event.serialize(VariantSerializer(&mut sink)).map_err(|error| fail(error.to_string()))?
         }
         Codec::Json => {
             let mut sink = serde_json::Serializer::new(out);
-            event
-                .serialize(VariantSerializer(&mut sink))
-                .map_err(|error| EncodeError::Write { codec, reason: error.to_string() })
+            event.serialize(VariantSerializer(&mut sink)).map_err(|error| fail(error.to_string()))?
         }
-    }
+    };
+    usize::try_from(variant).map_err(|error| fail(error.to_string()))
 }
 
 /// Reads back what [`encode`] wrote.
@@ -234,25 +248,25 @@ impl<S: Serializer> VariantSerializer<S> {
 
 macro_rules! refuse_to_serialize {
     ($($method:ident($($value:ty),*);)*) => {
-        $(fn $method(self $(, _: $value)*) -> Result<usize, S::Error> { Self::refuse() })*
+        $(fn $method(self $(, _: $value)*) -> Result<u32, S::Error> { Self::refuse() })*
     };
 }
 
 impl<S: Serializer> Serializer for VariantSerializer<S> {
-    type Ok = usize;
+    type Ok = u32;
     type Error = S::Error;
-    type SerializeSeq = Impossible<usize, S::Error>;
-    type SerializeTuple = Impossible<usize, S::Error>;
-    type SerializeTupleStruct = Impossible<usize, S::Error>;
+    type SerializeSeq = Impossible<u32, S::Error>;
+    type SerializeTuple = Impossible<u32, S::Error>;
+    type SerializeTupleStruct = Impossible<u32, S::Error>;
     type SerializeTupleVariant = Fields<S::SerializeTuple>;
-    type SerializeMap = Impossible<usize, S::Error>;
-    type SerializeStruct = Impossible<usize, S::Error>;
+    type SerializeMap = Impossible<u32, S::Error>;
+    type SerializeStruct = Impossible<u32, S::Error>;
     type SerializeStructVariant = Fields<S::SerializeStruct>;
 
     /// A variant without fields is an empty map, so that it may get fields with defaults later.
-    fn serialize_unit_variant(self, _: &'static str, variant: u32, _: &'static str) -> Result<usize, S::Error> {
+    fn serialize_unit_variant(self, _: &'static str, variant: u32, _: &'static str) -> Result<u32, S::Error> {
         self.0.serialize_map(Some(0))?.end()?;
-        Ok(variant as usize)
+        Ok(variant)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -261,9 +275,9 @@ impl<S: Serializer> Serializer for VariantSerializer<S> {
         variant: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<usize, S::Error> {
+    ) -> Result<u32, S::Error> {
         value.serialize(self.0)?;
-        Ok(variant as usize)
+        Ok(variant)
     }
 
     fn serialize_tuple_variant(
@@ -306,11 +320,11 @@ impl<S: Serializer> Serializer for VariantSerializer<S> {
         serialize_unit_struct(&'static str);
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<usize, S::Error> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<u32, S::Error> {
         Self::refuse()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<usize, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<u32, S::Error> {
         Self::refuse()
     }
 
@@ -342,21 +356,21 @@ struct Fields<S> {
 }
 
 impl<S: SerializeTuple> ser::SerializeTupleVariant for Fields<S> {
-    type Ok = usize;
+    type Ok = u32;
     type Error = S::Error;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
         self.fields.serialize_element(value)
     }
 
-    fn end(self) -> Result<usize, S::Error> {
+    fn end(self) -> Result<u32, S::Error> {
         self.fields.end()?;
-        Ok(self.variant as usize)
+        Ok(self.variant)
     }
 }
 
 impl<S: SerializeStruct> ser::SerializeStructVariant for Fields<S> {
-    type Ok = usize;
+    type Ok = u32;
     type Error = S::Error;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), S::Error> {
@@ -367,9 +381,9 @@ impl<S: SerializeStruct> ser::SerializeStructVariant for Fields<S> {
         self.fields.skip_field(key)
     }
 
-    fn end(self) -> Result<usize, S::Error> {
+    fn end(self) -> Result<u32, S::Error> {
         self.fields.end()?;
-        Ok(self.variant as usize)
+        Ok(self.variant)
     }
 }
 
@@ -434,5 +448,27 @@ impl<'de, D: Deserializer<'de>> de::VariantAccess<'de> for VariantDeserializer<D
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         self.payload.deserialize_struct("event", fields, visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_values;
+
+    #[test]
+    fn a_value_that_serde_quotes_is_left_out() {
+        let told = |message| without_values(message);
+        assert_eq!(
+            told("invalid type: string \"top, expected secret\", expected u64"),
+            "invalid type: string, expected u64"
+        );
+        assert_eq!(told("invalid value: integer `12345`, expected u8"), "invalid value: integer, expected u8");
+        assert_eq!(told("unknown variant `secret`, expected `a` or `b`"), "unknown variant, expected `a` or `b`");
+    }
+
+    #[test]
+    fn names_of_fields_stay() {
+        assert_eq!(without_values("missing field `amount`"), "missing field `amount`");
+        assert_eq!(without_values("invalid type: null, expected u64"), "invalid type: null, expected u64");
     }
 }

@@ -131,11 +131,29 @@ impl<E> EventList<E> {
         };
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.0, List::Empty)
+    }
+
     pub(crate) fn as_slice(&self) -> &[E] {
         match &self.0 {
             List::Empty => &[],
             List::One(event) => std::slice::from_ref(event),
             List::Many(events) => events,
         }
+    }
+}
+
+impl<E> IntoIterator for EventList<E> {
+    type Item = E;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<E>, std::vec::IntoIter<E>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self.0 {
+            List::Empty => (None, Vec::new()),
+            List::One(event) => (Some(event), Vec::new()),
+            List::Many(events) => (None, events),
+        };
+        one.into_iter().chain(many)
     }
 }

@@ -1,4 +1,57 @@
-//! annals: typed, persistent state machines.
+//! Typed, persistent entities: one annotated `impl` block becomes commands, events and a typed reference, and a tokio
+//! runtime keeps the result in an embedded journal. Nothing is observable before it is durable.
+//!
+//! ```
+//! use annals::prelude::*;
+//!
+//! /// A bank account, in cents.
+//! #[derive(Debug, Default, Serialize, Deserialize)]
+//! pub struct Account {
+//!     balance: u64,
+//! }
+//!
+//! #[aggregate]
+//! impl Account {
+//!     #[event]
+//!     fn deposited(&mut self, amount: u64) {
+//!         self.balance += amount;
+//!     }
+//!
+//!     /// Pays `amount` in; replies with the new balance.
+//!     #[command]
+//!     fn deposit(&self, amount: u64) -> Step<u64> {
+//!         applying(AccountEvent::Deposited { amount }).replying_with(Self::balance)
+//!     }
+//!
+//!     #[query]
+//!     fn balance(&self) -> u64 {
+//!         self.balance
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let system = System::builder().start(annals::journal::MemoryJournal::new())?;
+//! # /*
+//! let system = System::open("data").await?;
+//! # */
+//! let alice = system.get::<Account>("alice");
+//! assert_eq!(alice.deposit(100).await?, 100);
+//! # system.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@Event`].
+//! - What a handler returns: [`Step`], begun with [`applying`] or [`stay`]; what it may know: [`Context`].
+//! - What a caller holds and gets: [`Call`], [`CallError`].
+//! - What runs it: [`System`], set up with [`Builder`]; what keeps it: [`journal`].
+//! - How to test it without any of that: `annals::testing`, with the feature `testing`.
+//!
+//! # Features
+//!
+//! - `fjall`, on by default: `FjallJournal` and `System::open`.
+//! - `testing`: the test kit, for `[dev-dependencies]`.
 
 mod aggregate;
 mod call;
@@ -7,10 +60,14 @@ mod codec;
 mod effects;
 mod entity_ref;
 mod event;
+mod execute;
 mod id;
 pub mod journal;
 mod message;
 mod step;
+mod system;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use annals_macros::{Event, aggregate, command, event, query};
 
@@ -24,14 +81,17 @@ pub use event::{Event, EventList, EventVariant, EventsOf};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
 pub use step::{HandlerReturn, Refused, Step, applying, stay};
+#[cfg(feature = "fjall")]
+pub use system::OpenError;
+pub use system::{Builder, ShutdownError, StartError, Stats, System};
 
 /// What a module with an aggregate needs, and serde's derives for its data.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, aggregate, applying, command, event,
-        query, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, command,
+        event, query, stay,
     };
 }
 
@@ -47,3 +107,7 @@ pub mod __rt {
     pub use std::primitive::{str, u32, usize};
     pub use std::result::Result::{self, Err, Ok};
 }
+
+#[cfg(all(doctest, feature = "fjall", feature = "testing"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

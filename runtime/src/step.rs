@@ -38,6 +38,16 @@ pub fn stay<H: Handler>() -> Step<(), H> {
     Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new() }
 }
 
+impl<R, H: Handler> std::fmt::Debug for Step<R, H> {
+    /// Says how much there is of what; the content may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Step")
+            .field("events", &self.events.as_slice().len())
+            .field("effects", &self.effects.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<R, H: Handler> Step<R, H> {
     /// Adds events after those that the step already has.
     pub fn applying(mut self, events: impl EventsOf<H::Aggregate>) -> Self {

@@ -1,12 +1,33 @@
 //! The journal: where runs are stored, read and ordered.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 
+mod bytes;
+#[cfg(any(test, feature = "testing"))]
+mod faults;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "fjall")]
+mod head;
+mod memory;
+mod oneshot;
+#[cfg(feature = "fjall")]
+mod order;
 mod run;
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
+mod suite;
 
+#[cfg(feature = "fjall")]
+pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
+pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
+#[cfg(any(test, feature = "testing"))]
+pub use faults::{Appended, MemoryFaults, UnknownRun};
+pub use memory::MemoryJournal;
 pub use run::{EventRecord, Record, Run, RunBuilder, RunError, RunView};
 
 /// A future without a runtime's name in it.
@@ -24,9 +45,13 @@ pub trait Journal: Send + Sync + 'static {
     fn facts(&self) -> Facts;
 
     /// Finds a stream, or reserves a number for one that has no records yet.
+    ///
+    /// Each call that succeeds is to be followed by one of [`close_stream`](Journal::close_stream) in the end; until
+    /// then the journal remembers where the stream stands.
     fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>>;
 
-    /// Says that nobody will append to the stream until it is opened again.
+    /// Takes one [`open_stream`](Journal::open_stream) back. After the last, nobody may append to the stream until it
+    /// is opened again; what is on its way must have its outcome before.
     fn close_stream(&self, stream: StreamNo);
 
     /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
@@ -45,6 +70,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Reads runs of one stream, from the one that contains `from` up to the one that contains `to`, as many as fit
     /// into `bytes_max` and at least one.
+    ///
+    /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
+    /// empty page.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
@@ -56,6 +84,24 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes no more writes, stores what was handed over, and closes.
     fn close(&self) -> Fut<'_, Result<(), CloseError>>;
+}
+
+const NOT_OPEN: &str = "its stream isn't open under its id";
+
+/// Says whether a stream can be stored under this name.
+fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
+    id.entity.check()?;
+    match id.aggregate.len() {
+        1..=PersistenceId::AGGREGATE_BYTES_MAX => Ok(()),
+        bytes => Err(ReadError::Engine {
+            what: "a stream".into(),
+            error: format!(
+                "the aggregate's name has {bytes} bytes; it has 1 to {} bytes",
+                PersistenceId::AGGREGATE_BYTES_MAX
+            )
+            .into(),
+        }),
+    }
 }
 
 /// What doesn't change while a journal is open.
@@ -135,6 +181,17 @@ pub enum Why {
     /// The id can't be stored.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
+    /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open.
+    #[error("the run can't be taken: {0}")]
+    BadRun(Arc<str>),
+    /// More waits to be written than the journal takes. Others will be stored when that is less.
+    #[error("{bytes} bytes wait to be written, and no more than {limit} may")]
+    QueueFull {
+        /// How much waits.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The journal has failed before and takes no writes until it is opened again.
     #[error("the journal takes no writes since it failed: {0}")]
     Failed(Arc<str>),
@@ -221,12 +278,18 @@ pub enum Place {
         /// The first.
         from: SeqNr,
     },
+    /// A file or a directory.
+    File {
+        /// Its path.
+        path: PathBuf,
+    },
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Place::Offsets { from, to } => write!(f, "the journal from offset {from} to {to}"),
+            Place::File { path } => write!(f, "`{}`", path.display()),
             Place::Stream { stream, id: None, from } => write!(f, "stream {stream} from sequence number {from}"),
             Place::Stream { id: Some(id), from, .. } => write!(f, "{id} from sequence number {from}"),
         }

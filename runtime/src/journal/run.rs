@@ -1,13 +1,42 @@
 //! A run: consecutive commands of one stream, encoded to be stored as one row. The bytes are described in `bytes.rs`.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use jiff::Timestamp;
 
+use super::bytes::{
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, push_prefixed, push_varint,
+    skip_extensions,
+};
 use crate::codec::Codec;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
-use crate::journal::Facts;
+use crate::journal::{Facts, Why};
+
+const FORMAT: u8 = 1;
+const RUN_EXTENSIONS: u8 = 0x01;
+const WRITE_EXTENSIONS: u8 = 0x08;
+const KIND_EVENT: u8 = 1;
+const KIND_SKIPPABLE: u8 = 0x80;
+const SALT_BYTES: usize = 8;
+
+/// The names that every run begins with: the aggregate's and the entity's.
+const NAMES_BEFORE_EVENTS: u64 = 2;
+
+/// As many names as a [`RunView`] has room for without allocating.
+const NAMES_AT_HAND: usize = 16;
+
+/// All of a run but its names and writes, at the most: format, flags, checksum, salt and base time have a fixed length,
+/// the others are varints.
+const HEADER_BYTES_MAX: usize = 2 + CHECKSUM_BYTES + SALT_BYTES + 8 + 8 * VARINT_BYTES_MAX;
+
+/// All of a record but its name and payload, at the most: kind, codec, and five varints.
+const RECORD_BYTES_MAX: usize = 2 + 5 * VARINT_BYTES_MAX;
+
+/// All of a write but its records, at the most: flags and three varints.
+const WRITE_HEADER_BYTES_MAX: usize = 1 + 3 * VARINT_BYTES_MAX;
 
 /// A sealed run, ready to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Run {
     /// The stream, as [`Journal::open_stream`](crate::journal::Journal::open_stream) numbers it.
     pub stream: StreamNo,
@@ -23,12 +52,67 @@ pub struct Run {
     pub bytes: Vec<u8>,
 }
 
+impl Run {
+    /// Says whether a journal may take this run, and what its checksum is: what is stored is what the fields say, and
+    /// a run that was damaged in memory isn't stored at all.
+    pub(crate) fn check(&self, facts: &Facts) -> Result<u64, Why> {
+        self.id.entity.check()?;
+        if self.bytes.len() > facts.run_bytes_max {
+            return Err(Why::TooLarge { bytes: self.bytes.len(), limit: facts.run_bytes_max });
+        }
+        let view = RunView::parse(&self.bytes, facts.store).map_err(|error| Why::BadRun(error.to_string().into()))?;
+        if !view.is_of(&self.id) || view.first() != self.first || view.records() != self.records {
+            return Err(Why::BadRun("its bytes are of another run than its fields".into()));
+        }
+        Ok(stored_checksum(&self.bytes))
+    }
+
+    /// The sequence number of the last record.
+    pub(crate) fn last(&self) -> SeqNr {
+        SeqNr(self.first.0 + self.records.saturating_sub(1))
+    }
+}
+
+/// The checksum that a run carries, whether it is right or not.
+pub(crate) fn stored_checksum(run: &[u8]) -> u64 {
+    run.last_chunk::<CHECKSUM_BYTES>().map_or(0, |sum| u64::from_le_bytes(*sum))
+}
+
+impl std::fmt::Debug for Run {
+    /// Shows no payloads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("stream", &self.stream)
+            .field("id", &self.id)
+            .field("first", &self.first)
+            .field("records", &self.records)
+            .field("time", &self.time)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
+}
+
 /// Collects the writes of a run.
-#[derive(Debug)]
-pub struct RunBuilder {}
+///
+/// Nothing is allocated for an event but room in growing buffers.
+pub struct RunBuilder {
+    stream: StreamNo,
+    id: PersistenceId,
+    first: SeqNr,
+    /// The names as they are stored, the aggregate's and the entity's included.
+    names: Vec<u8>,
+    /// Where the name of each event lies in `names`, behind its length.
+    event_names: Vec<std::ops::Range<usize>>,
+    /// The writes as they are stored.
+    writes: Vec<u8>,
+    write_count: u64,
+    record_count: u64,
+    /// The times of the first and of the last write, in us.
+    times: Option<(i64, i64)>,
+}
 
 /// One event as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EventRecord<'a> {
     /// The stored name.
     pub name: &'a str,
@@ -40,40 +124,211 @@ pub struct EventRecord<'a> {
     pub payload: &'a [u8],
 }
 
+impl std::fmt::Debug for EventRecord<'_> {
+    /// Shows no payload.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventRecord")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("codec", &self.codec)
+            .field("payload_bytes", &self.payload.len())
+            .finish()
+    }
+}
+
 impl RunBuilder {
     /// Begins a run of `id` whose first record is `first`.
+    ///
+    /// # Panics
+    ///
+    /// If `first` is 0: sequence numbers begin at 1.
     pub fn new(stream: StreamNo, id: PersistenceId, first: SeqNr) -> Self {
-        let _ = (stream, id, first);
-        todo!()
+        assert!(first > SeqNr::ZERO, "sequence numbers begin at 1");
+        let mut names = Vec::with_capacity(128);
+        push_prefixed(&mut names, id.aggregate.as_bytes());
+        push_prefixed(&mut names, id.entity.as_str().as_bytes());
+        Self {
+            stream,
+            id,
+            first,
+            names,
+            event_names: Vec::new(),
+            writes: Vec::new(),
+            write_count: 0,
+            record_count: 0,
+            times: None,
+        }
+    }
+
+    /// The most bytes that a write of `events` adds to [`RunBuilder::bytes`].
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
+    pub fn write_bytes_at_most<'e>(events: impl Iterator<Item = EventRecord<'e>>) -> usize {
+        events.fold(WRITE_HEADER_BYTES_MAX, |bytes, event| {
+            let record = RECORD_BYTES_MAX + event.name.len() + VARINT_BYTES_MAX;
+            bytes.saturating_add(record).saturating_add(event.payload.len())
+        })
     }
 
     /// Adds the events of one command, stored together. `events` must not be empty.
+    ///
+    /// Times are kept in microseconds. A time before that of the write before is stored as that one: within a run,
+    /// time never runs backwards.
+    ///
+    /// # Panics
+    ///
+    /// If `events` is empty, or has another length than it says.
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
     pub fn push_write<'e>(&mut self, time: Timestamp, events: impl ExactSizeIterator<Item = EventRecord<'e>>) {
-        let _ = (time, events);
-        todo!()
+        assert!(events.len() > 0, "a write has at least one event");
+        let micros = time.as_microsecond();
+        let (base, before) = self.times.unwrap_or((micros, micros));
+        let micros = micros.max(before);
+        self.times = Some((base, micros));
+
+        let count = len_u64(events.len());
+        let begin = self.writes.len();
+        self.writes.push(0); // room for the length
+        self.writes.push(0); // flags
+        push_varint(&mut self.writes, micros.abs_diff(before));
+        push_varint(&mut self.writes, count);
+        let mut pushed = 0;
+        for event in events {
+            self.push_event(event);
+            pushed += 1;
+        }
+        assert_eq!(pushed, count, "the iterator has as many events as it says");
+        self.write_length(begin);
+        self.write_count += 1;
+        self.record_count += count;
+    }
+
+    fn push_event(&mut self, event: EventRecord<'_>) {
+        let name = Varint::new(self.name_index(event.name));
+        let version = Varint::new(event.version.into());
+        // The name, the version, the codec, no tags, and the payload.
+        let len = name.as_slice().len() + version.as_slice().len() + 2 + event.payload.len();
+        self.writes.reserve(len + 1 + VARINT_BYTES_MAX);
+        self.writes.push(KIND_EVENT);
+        push_varint(&mut self.writes, len_u64(len));
+        self.writes.extend_from_slice(name.as_slice());
+        self.writes.extend_from_slice(version.as_slice());
+        self.writes.extend_from_slice(&[event.codec.number(), 0]);
+        self.writes.extend_from_slice(event.payload);
+    }
+
+    fn name_index(&mut self, name: &str) -> u64 {
+        let found = self.event_names.iter().position(|range| &self.names[range.clone()] == name.as_bytes());
+        let index = found.unwrap_or_else(|| {
+            push_prefixed(&mut self.names, name.as_bytes());
+            self.event_names.push(self.names.len() - name.len()..self.names.len());
+            self.event_names.len() - 1
+        });
+        len_u64(index) + NAMES_BEFORE_EVENTS
+    }
+
+    /// Puts the length of the write that begins at `begin` into the room left for it, which has one byte.
+    fn write_length(&mut self, begin: usize) {
+        let content = begin + 1..self.writes.len();
+        let len = Varint::new(len_u64(content.len()));
+        let more = len.as_slice().len() - 1;
+        if more > 0 {
+            self.writes.resize(content.end + more, 0);
+            self.writes.copy_within(content.clone(), content.start + more);
+        }
+        self.writes[begin..=begin + more].copy_from_slice(len.as_slice());
     }
 
     /// The length of the run if it were sealed now, or a little more.
     pub fn bytes(&self) -> usize {
-        todo!()
+        HEADER_BYTES_MAX + self.names.len() + self.writes.len()
     }
 
     /// The sequence number of the last record; the one before the first if there is none.
     pub fn last(&self) -> SeqNr {
-        todo!()
+        SeqNr(self.first.0 - 1 + self.record_count)
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> u64 {
+        self.record_count
+    }
+
+    /// Whether there is no write yet.
+    pub fn is_empty(&self) -> bool {
+        self.write_count == 0
     }
 
     /// Encodes the run. `number` is unique within the epoch.
+    ///
+    /// # Panics
+    ///
+    /// If there are no writes.
     pub fn seal(self, facts: &Facts, number: u64) -> Run {
-        let _ = (facts, number);
-        todo!()
+        // A new `RandomState` has keys of its own, so that this is unpredictable from outside.
+        let salt = RandomState::new().build_hasher().finish();
+        self.seal_with_salt(facts, number, salt.to_le_bytes())
+    }
+
+    fn seal_with_salt(self, facts: &Facts, number: u64, salt: [u8; SALT_BYTES]) -> Run {
+        let Some((base, last)) = self.times else {
+            panic!("a run has at least one write");
+        };
+        let mut fixed = Vec::with_capacity(HEADER_BYTES_MAX);
+        push_varint(&mut fixed, facts.epoch);
+        push_varint(&mut fixed, number);
+        fixed.extend_from_slice(&salt);
+        push_varint(&mut fixed, 0);
+        push_varint(&mut fixed, self.first.0);
+        fixed.extend_from_slice(&base.to_le_bytes());
+        push_varint(&mut fixed, self.write_count);
+        push_varint(&mut fixed, self.record_count);
+        push_varint(&mut fixed, len_u64(self.event_names.len()) + NAMES_BEFORE_EVENTS);
+
+        let mut bytes = Vec::with_capacity(self.bytes());
+        bytes.extend_from_slice(&[FORMAT, 0]);
+        push_varint(&mut bytes, len_u64(fixed.len() + self.names.len() + self.writes.len()));
+        bytes.extend_from_slice(&fixed);
+        bytes.extend_from_slice(&self.names);
+        bytes.extend_from_slice(&self.writes);
+        let sum = checksum(facts.store, &[&bytes]);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+
+        // It was a `Timestamp` before, so it still is one.
+        let time = Timestamp::from_microsecond(last).unwrap_or(Timestamp::MAX);
+        Run { stream: self.stream, id: self.id, first: self.first, records: self.record_count, time, bytes }
+    }
+}
+
+impl std::fmt::Debug for RunBuilder {
+    /// Shows no payloads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunBuilder")
+            .field("stream", &self.stream)
+            .field("id", &self.id)
+            .field("first", &self.first)
+            .field("writes", &self.write_count)
+            .field("records", &self.record_count)
+            .field("bytes", &self.bytes())
+            .finish()
     }
 }
 
 /// A stored run, decoded as far as its header; its checksum is right.
-#[derive(Debug)]
 pub struct RunView<'a> {
-    bytes: &'a [u8],
+    aggregate: &'a str,
+    entity: &'a str,
+    epoch: u64,
+    number: u64,
+    first: SeqNr,
+    base: i64,
+    writes: u64,
+    records: u64,
+    /// The first of the names, the aggregate's and the entity's included.
+    at_hand: [&'a str; NAMES_AT_HAND],
+    /// The names that have no room there: almost always none.
+    more_names: Vec<&'a str>,
+    names: u64,
+    body: Reader<'a>,
 }
 
 /// One record of a run.
@@ -92,7 +347,46 @@ pub enum Record<'a> {
 /// Why bytes are not a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {}
+pub enum RunError {
+    /// The bytes are not those that were written, or belong to another store.
+    #[error("its checksum is wrong")]
+    Checksum,
+    /// A newer version wrote it.
+    #[error("it has format {found}, and this version reads formats up to {supported}: a newer version wrote it")]
+    NewerFormat {
+        /// The format.
+        found: u8,
+        /// The newest one that this version reads.
+        supported: u8,
+    },
+    /// A newer version wrote something into it that may not be skipped.
+    #[error("it uses {what} ({number:#x}), which this version doesn't know: a newer version wrote it")]
+    NewerFeature {
+        /// What it is.
+        what: &'static str,
+        /// The number that stands for it.
+        number: u64,
+    },
+    /// It is encrypted.
+    #[error("it is encrypted with key {key}, and this version can't decrypt")]
+    Encrypted {
+        /// The key's number.
+        key: u64,
+    },
+    /// The checksum is right, and the bytes are still no run.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The checksum is right, and the run contradicts itself.
+    #[error("it says that it has {said} {what} and has {found}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// What the header says.
+        said: u64,
+        /// What there is.
+        found: u64,
+    },
+}
 
 impl<'a> RunView<'a> {
     /// Checks the checksum and reads the header.
@@ -101,23 +395,106 @@ impl<'a> RunView<'a> {
     ///
     /// [`RunError`] if the checksum is wrong, the format is newer, or the bytes are no run.
     pub fn parse(bytes: &'a [u8], store: u64) -> Result<Self, RunError> {
-        let _ = (bytes, store);
-        todo!()
+        let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(RunError::Checksum)?;
+        if checksum(store, &[content]) != u64::from_le_bytes(*sum) {
+            return Err(RunError::Checksum);
+        }
+        let mut reader = Reader::new(content);
+        let format = reader.u8("the format")?;
+        if format != FORMAT {
+            return Err(RunError::NewerFormat { found: format, supported: FORMAT });
+        }
+        let flags = reader.u8("the flags")?;
+        if flags & !RUN_EXTENSIONS != 0 {
+            return Err(RunError::NewerFeature { what: "a flag of a run", number: flags.into() });
+        }
+        let body = reader.prefixed("the body")?;
+        reader.end("the body")?;
+        Self::parse_body(Reader::new(body), flags)
+    }
+
+    fn parse_body(mut body: Reader<'a>, flags: u8) -> Result<Self, RunError> {
+        let epoch = body.varint("the epoch")?;
+        let number = body.varint("the run number")?;
+        body.take(SALT_BYTES, "the salt")?;
+        let key = body.varint("the key number")?;
+        if key != 0 {
+            return Err(RunError::Encrypted { key });
+        }
+        let first = body.varint("the first sequence number")?;
+        let base = body.i64("the base time")?;
+        let writes = body.varint("the number of writes")?;
+        let records = body.varint("the number of records")?;
+        let out_of_range = |what| RunError::Malformed(Malformed { what, flaw: Flaw::OutOfRange });
+        if first == 0 || first.checked_add(records).is_none() {
+            return Err(out_of_range("the first sequence number"));
+        }
+        if writes == 0 || records < writes {
+            return Err(out_of_range("the number of records"));
+        }
+
+        let names = body.varint("the number of names")?;
+        if names < NAMES_BEFORE_EVENTS {
+            return Err(out_of_range("the number of names"));
+        }
+        let mut at_hand = [""; NAMES_AT_HAND];
+        let mut more_names = Vec::new();
+        let mut slots = at_hand.iter_mut();
+        // Each name takes at least one byte, so this ends with the bytes if the number is wrong.
+        for _ in 0..names {
+            let name = body.text("a name")?;
+            match slots.next() {
+                Some(slot) => *slot = name,
+                None => more_names.push(name),
+            }
+        }
+        let [aggregate, entity, ..] = at_hand;
+        if aggregate.is_empty() || aggregate.len() > PersistenceId::AGGREGATE_BYTES_MAX {
+            return Err(out_of_range("the aggregate's name"));
+        }
+        if entity.is_empty() || entity.len() > crate::id::EntityId::BYTES_MAX {
+            return Err(out_of_range("the entity's id"));
+        }
+        if flags & RUN_EXTENSIONS != 0 {
+            check_extensions(&mut body, "a critical extension of a run")?;
+        }
+        let first = SeqNr(first);
+        Ok(Self { aggregate, entity, epoch, number, first, base, writes, records, at_hand, more_names, names, body })
     }
 
     /// The stream's name.
     pub fn id(&self) -> PersistenceId {
-        todo!()
+        PersistenceId::new(self.aggregate, self.entity)
+    }
+
+    /// Whether the run belongs to `id`; cheaper than comparing with [`RunView::id`].
+    pub fn is_of(&self, id: &PersistenceId) -> bool {
+        self.aggregate == &*id.aggregate && self.entity == id.entity.as_str()
+    }
+
+    /// The epoch in which it was written.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Its number within the epoch.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The sequence number of the first record.
     pub fn first(&self) -> SeqNr {
-        todo!()
+        self.first
+    }
+
+    /// The sequence number of the last record.
+    pub fn last(&self) -> SeqNr {
+        SeqNr(self.first.0 + (self.records - 1))
     }
 
     /// How many records there are.
     pub fn records(&self) -> u64 {
-        todo!()
+        self.records
     }
 
     /// Hands each record to `visit` with its sequence number and the time of its write.
@@ -127,9 +504,409 @@ impl<'a> RunView<'a> {
     /// What `visit` says, or [`RunError`].
     pub fn for_each<E: From<RunError>>(
         &self,
-        visit: impl FnMut(SeqNr, Timestamp, Record<'a>) -> Result<(), E>,
+        mut visit: impl FnMut(SeqNr, Timestamp, Record<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let _ = (self.bytes, visit);
-        todo!()
+        let malformed = |malformed| E::from(RunError::Malformed(malformed));
+        let mut body = self.body;
+        let mut micros = self.base;
+        let mut writes = 0;
+        let mut records = 0;
+        while !body.is_empty() {
+            let mut write = Reader::new(body.prefixed("a write").map_err(malformed)?);
+            let (time, count) = Self::write_header(&mut write, &mut micros)?;
+            for _ in 0..count {
+                // The header has checked that `first + records` doesn't overflow.
+                if records == self.records {
+                    return Err(RunError::Count { what: "records", said: self.records, found: records + 1 }.into());
+                }
+                let record = self.record(&mut write)?;
+                visit(SeqNr(self.first.0 + records), time, record)?;
+                records += 1;
+            }
+            write.end("a write").map_err(malformed)?;
+            writes += 1;
+        }
+        for (what, said, found) in [("writes", self.writes, writes), ("records", self.records, records)] {
+            if said != found {
+                return Err(RunError::Count { what, said, found }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a write up to its records: its time and how many records follow.
+    fn write_header(write: &mut Reader<'a>, micros: &mut i64) -> Result<(Timestamp, u64), RunError> {
+        let out_of_range = |what| Malformed { what, flaw: Flaw::OutOfRange };
+        let flags = write.u8("a write's flags")?;
+        if flags & !WRITE_EXTENSIONS != 0 {
+            return Err(RunError::NewerFeature { what: "a flag of a write", number: flags.into() });
+        }
+        let delta = write.varint("a write's time")?;
+        *micros = micros.checked_add_unsigned(delta).ok_or_else(|| out_of_range("a write's time"))?;
+        let time = Timestamp::from_microsecond(*micros).map_err(|_| out_of_range("a write's time"))?;
+        let count = write.varint("a write's number of records")?;
+        if count == 0 {
+            return Err(out_of_range("a write's number of records").into());
+        }
+        if flags & WRITE_EXTENSIONS != 0 {
+            check_extensions(write, "a critical extension of a write")?;
+        }
+        Ok((time, count))
+    }
+
+    fn record(&self, write: &mut Reader<'a>) -> Result<Record<'a>, RunError> {
+        let kind = write.u8("a record's kind")?;
+        let mut body = Reader::new(write.prefixed("a record")?);
+        match kind {
+            KIND_EVENT => {}
+            kind if kind & KIND_SKIPPABLE != 0 => return Ok(Record::Skipped { kind }),
+            kind => return Err(RunError::NewerFeature { what: "a kind of record", number: kind.into() }),
+        }
+        let name = self.name(body.varint("an event's name")?)?;
+        let version = body.varint("an event's version")?;
+        let version =
+            u32::try_from(version).map_err(|_| Malformed { what: "an event's version", flaw: Flaw::OutOfRange })?;
+        let codec = body.u8("an event's codec")?;
+        let codec =
+            Codec::from_number(codec).map_err(|_| RunError::NewerFeature { what: "a codec", number: codec.into() })?;
+        let tags = body.varint("an event's number of tags")?;
+        // Each tag takes at least one byte, so this ends with the bytes if the number is wrong.
+        for _ in 0..tags {
+            self.name(body.varint("an event's tag")?)?;
+        }
+        Ok(Record::Event(EventRecord { name, version, codec, payload: body.rest() }))
+    }
+
+    fn name(&self, index: u64) -> Result<&'a str, RunError> {
+        if !(NAMES_BEFORE_EVENTS..self.names).contains(&index) {
+            return Err(Malformed { what: "a name's index", flaw: Flaw::OutOfRange }.into());
+        }
+        let name = usize::try_from(index).ok().and_then(|index| match index.checked_sub(NAMES_AT_HAND) {
+            None => self.at_hand.get(index),
+            Some(index) => self.more_names.get(index),
+        });
+        name.copied().ok_or(RunError::Malformed(Malformed { what: "a name's index", flaw: Flaw::OutOfRange }))
+    }
+}
+
+fn check_extensions(reader: &mut Reader<'_>, what: &'static str) -> Result<(), RunError> {
+    match skip_extensions(reader)? {
+        None => Ok(()),
+        Some(number) => Err(RunError::NewerFeature { what, number }),
+    }
+}
+
+impl std::fmt::Debug for RunView<'_> {
+    /// Shows no payloads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunView")
+            .field("id", &self.id())
+            .field("epoch", &self.epoch)
+            .field("number", &self.number)
+            .field("first", &self.first)
+            .field("records", &self.records)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Durability;
+    use proptest::prelude::*;
+
+    const STORE: u64 = 0x0123_4567_89ab_cdef;
+
+    fn facts() -> Facts {
+        Facts {
+            store: STORE,
+            epoch: 3,
+            run_bytes_max: crate::journal::RUN_BYTES_MAX,
+            groups_in_flight: 1,
+            durability: Durability::Memory,
+        }
+    }
+
+    fn event<'a>(name: &'a str, payload: &'a [u8]) -> EventRecord<'a> {
+        EventRecord { name, version: 1, codec: Codec::MessagePack, payload }
+    }
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_microsecond(micros).unwrap()
+    }
+
+    /// What a run reads as.
+    type Read = Vec<(u64, i64, String, Vec<u8>)>;
+
+    fn read(bytes: &[u8]) -> Result<Read, RunError> {
+        let mut found = Vec::new();
+        RunView::parse(bytes, STORE)?.for_each(|seq, time, record| {
+            let (name, payload) = match record {
+                Record::Event(event) => (event.name.to_owned(), event.payload.to_vec()),
+                Record::Skipped { kind } => (format!("{kind:#x}"), Vec::new()),
+            };
+            found.push((seq.0, time.as_microsecond(), name, payload));
+            Ok::<(), RunError>(())
+        })?;
+        Ok(found)
+    }
+
+    fn sample() -> Run {
+        let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("account", "alice"), SeqNr(7));
+        run.push_write(at(1_000_000), [event("deposited", b"\x01\x02"), event("audited", b"")].into_iter());
+        run.push_write(
+            at(1_000_300),
+            [EventRecord { version: 200, codec: Codec::Json, ..event("deposited", b"{}") }].into_iter(),
+        );
+        run.seal_with_salt(&facts(), 5, *b"saltsalt")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Gives bytes the checksum that they need.
+    fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let sum = checksum(STORE, &[&bytes]);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    }
+
+    fn from_hex(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> =
+            hex.chars().filter_map(|digit| digit.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// A run by hand: what lies between the number of records and the end, and the counts.
+    fn by_hand(writes: &str, records: &str, rest: &str) -> Vec<u8> {
+        let body = from_hex(&format!(
+            "03 05 73616c7473616c74 00 07 40420f0000000000 {writes} {records} 03 01 61 01 62 01 63 {rest}"
+        ));
+        let mut bytes = vec![1, 0];
+        push_prefixed(&mut bytes, &body);
+        signed(bytes)
+    }
+
+    #[test]
+    fn the_bytes_of_a_run_are_these_for_ever() {
+        let golden = [
+            "01",                       // format
+            "00",                       // flags
+            "57",                       // body length: 87
+            "03",                       // epoch
+            "05",                       // run number
+            "73616c7473616c74",         // salt
+            "00",                       // key number: not encrypted
+            "07",                       // first sequence number
+            "40420f0000000000",         // base time: 1,000,000 us
+            "02",                       // writes
+            "03",                       // records
+            "04",                       // names:
+            "07 6163636f756e74",        //   0 account
+            "05 616c696365",            //   1 alice
+            "09 6465706f7369746564",    //   2 deposited
+            "07 61756469746564",        //   3 audited
+            "11",                       // first write: 17 bytes
+            "00 00 02",                 //   flags, at the base time, 2 records
+            "01 06 02 01 01 00 0102",   //   event, 6 bytes: deposited, version 1, MessagePack, no tags, payload
+            "01 04 03 01 01 00",        //   event, 4 bytes: audited, version 1, MessagePack, no tags, no payload
+            "0d",                       // second write: 13 bytes
+            "00 ac02 01",               //   flags, 300 us later, 1 record
+            "01 07 02 c801 02 00 7b7d", //   event, 7 bytes: deposited, version 200, JSON, no tags, payload {}
+        ];
+        let golden = signed(from_hex(&golden.concat()));
+        assert_eq!(hex(&sample().bytes), hex(&golden));
+        assert_eq!(hex(&golden[golden.len() - 8..]), "d964a9e414613aea");
+
+        let view = RunView::parse(&golden, STORE).unwrap();
+        assert_eq!(view.id(), PersistenceId::new("account", "alice"));
+        assert_eq!((view.epoch(), view.number()), (3, 5));
+        assert_eq!((view.first(), view.last(), view.records()), (SeqNr(7), SeqNr(9), 3));
+        assert_eq!(
+            read(&golden).unwrap(),
+            [
+                (7, 1_000_000, "deposited".to_owned(), vec![1, 2]),
+                (8, 1_000_000, "audited".to_owned(), vec![]),
+                (9, 1_000_300, "deposited".to_owned(), b"{}".to_vec()),
+            ]
+        );
+    }
+
+    #[test]
+    fn time_never_runs_backwards_within_a_run() {
+        let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1));
+        for micros in [-5, 10, 3, 12] {
+            run.push_write(at(micros), [event("e", b"")].into_iter());
+        }
+        let run = run.seal(&facts(), 1);
+        assert_eq!(run.time, at(12));
+        let times: Vec<i64> = read(&run.bytes).unwrap().iter().map(|record| record.1).collect();
+        assert_eq!(times, [-5, 10, 10, 12]);
+    }
+
+    #[test]
+    fn two_runs_of_the_same_events_have_different_bytes() {
+        let seal = || {
+            let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1));
+            run.push_write(at(0), [event("e", b"secret")].into_iter());
+            run.seal(&facts(), 1).bytes
+        };
+        assert_ne!(seal(), seal());
+    }
+
+    #[test]
+    fn a_run_of_another_store_is_refused() {
+        assert_eq!(RunView::parse(&sample().bytes, STORE + 1).err(), Some(RunError::Checksum));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let good = sample().bytes;
+        for index in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[index] ^= 1 << bit;
+                assert_eq!(RunView::parse(&bad, STORE).err(), Some(RunError::Checksum), "byte {index}, bit {bit}");
+            }
+            assert!(RunView::parse(&good[..index], STORE).is_err(), "cut to {index} bytes");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let mut bytes = sample().bytes;
+        bytes.truncate(bytes.len() - 8);
+        bytes[0] = 2;
+        assert_eq!(RunView::parse(&signed(bytes), STORE).err(), Some(RunError::NewerFormat { found: 2, supported: 1 }));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused_unless_it_may_be_skipped() {
+        let skipped = by_hand("01", "02", "0d 00 00 02 82 02 0000 01 04 02 01 01 00");
+        let read_back = read(&skipped).unwrap();
+        assert_eq!(read_back[0].2, "0x82");
+        assert_eq!((read_back[1].0, read_back[1].2.as_str()), (8, "c"));
+
+        let unknown = by_hand("01", "01", "07 00 00 01 02 02 0000");
+        assert_eq!(read(&unknown), Err(RunError::NewerFeature { what: "a kind of record", number: 2 }));
+    }
+
+    #[test]
+    fn an_extension_is_skipped_unless_it_is_critical() {
+        let write = "0d 08 00 01 03 02 01 ff 01 04 02 01 01 00";
+        assert_eq!(read(&by_hand("01", "01", write)).unwrap().len(), 1);
+        let write = "0d 08 00 01 03 03 01 ff 01 04 02 01 01 00";
+        assert_eq!(
+            read(&by_hand("01", "01", write)),
+            Err(RunError::NewerFeature { what: "a critical extension of a write", number: 3 })
+        );
+    }
+
+    #[test]
+    fn tags_are_passed_over() {
+        assert_eq!(read(&by_hand("01", "01", "0b 00 00 01 01 06 02 01 01 01 02 ff")).unwrap()[0].3, [0xff]);
+    }
+
+    #[test]
+    fn counts_that_are_wrong_are_refused() {
+        let write = "09 00 00 01 01 04 02 01 01 00";
+        assert!(read(&by_hand("01", "01", write)).is_ok());
+        for (writes, records) in [("01", "02"), ("02", "02"), ("00", "01"), ("01", "00"), ("02", "01")] {
+            assert!(read(&by_hand(writes, records, write)).is_err(), "{writes} writes, {records} records");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "at least one event")]
+    fn a_write_without_events_is_a_bug() {
+        RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1)).push_write(at(0), [].into_iter());
+    }
+
+    #[test]
+    #[should_panic(expected = "at least one write")]
+    fn a_run_without_writes_is_a_bug() {
+        RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1)).seal(&facts(), 1);
+    }
+
+    #[test]
+    fn a_run_whose_fields_say_something_else_is_not_taken() {
+        let good = sample();
+        assert_eq!(good.check(&facts()), Ok(stored_checksum(&good.bytes)));
+        for bad in [
+            Run { first: SeqNr(8), ..good.clone() },
+            Run { records: 2, ..good.clone() },
+            Run { id: PersistenceId::new("account", "bob"), ..good.clone() },
+            Run { bytes: b"nonsense".to_vec(), ..good.clone() },
+        ] {
+            assert!(matches!(bad.check(&facts()), Err(Why::BadRun(_))), "{bad:?}");
+        }
+        let facts = Facts { run_bytes_max: good.bytes.len() - 1, ..facts() };
+        assert!(matches!(good.check(&facts), Err(Why::TooLarge { .. })));
+    }
+
+    fn names() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec(".{0,20}", 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pushed_is_read_again(
+            names in names(),
+            first in 1..1_000_000_u64,
+            writes in prop::collection::vec(
+                (-1_000_000..1_000_000_i64, prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..300)), 1..5)),
+                1..20,
+            ),
+        ) {
+            let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(first));
+            let mut expected: Read = Vec::new();
+            let mut latest = i64::MIN;
+            for (micros, events) in &writes {
+                latest = latest.max(*micros);
+                let events: Vec<_> = events.iter().map(|(name, payload)| event(&names[name.index(names.len())], payload)).collect();
+                let before = run.bytes();
+                let at_most = RunBuilder::write_bytes_at_most(events.iter().copied());
+                for event in &events {
+                    let seq = first + len_u64(expected.len());
+                    expected.push((seq, latest, event.name.to_owned(), event.payload.to_vec()));
+                }
+                run.push_write(at(*micros), events.into_iter());
+                prop_assert!(run.bytes() - before <= at_most);
+            }
+            prop_assert_eq!(run.last().0, first + len_u64(expected.len()) - 1);
+            let at_most = run.bytes();
+            let run = run.seal(&facts(), 1);
+            prop_assert!(run.bytes.len() <= at_most);
+            prop_assert!(at_most - run.bytes.len() < 128);
+            prop_assert!(run.check(&facts()).is_ok());
+            prop_assert_eq!(read(&run.bytes).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _result = read(&bytes);
+            let _result = read(&signed(bytes));
+        }
+
+        #[test]
+        fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = vec![1, 0];
+            push_prefixed(&mut bytes, &body);
+            let _result = read(&signed(bytes));
+        }
+
+        #[test]
+        fn a_changed_run_with_a_right_checksum_is_read_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut bytes = sample().bytes;
+            bytes.truncate(bytes.len() - 8);
+            for (index, byte) in changes {
+                let len = bytes.len();
+                bytes[index.index(len)] = byte;
+            }
+            let _result = read(&signed(bytes));
+        }
     }
 }

@@ -1,0 +1,256 @@
+//! Faults on demand, for tests of what stands above a journal.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::memory::{MemoryJournal, Store};
+use super::oneshot::lock;
+use super::{ReadError, Why};
+
+/// Controls a [`MemoryJournal`] from a test, across all of its handles.
+#[derive(Clone)]
+pub struct MemoryFaults {
+    store: Arc<Mutex<Store>>,
+}
+
+/// How much was appended to a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Appended {
+    /// Groups that have reached the store, refused ones included.
+    pub groups: u64,
+    /// Runs in these groups.
+    pub runs: u64,
+}
+
+/// What became of runs whose outcome is [`Outcome::Unknown`](super::Outcome::Unknown).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownRun {
+    /// They are stored.
+    Stored,
+    /// They are not.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) enum Fault {
+    Fail(UnknownRun),
+    Refuse(Why),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) holding: bool,
+    appended: Appended,
+    /// By the number of the group, counted from 1.
+    planned: BTreeMap<u64, Fault>,
+    read: Option<ReadError>,
+}
+
+impl Faults {
+    /// Counts a group of so many runs, and says which fault it meets.
+    pub(super) fn append(&mut self, runs: usize) -> Option<Fault> {
+        self.appended.groups += 1;
+        self.appended.runs += super::bytes::len_u64(runs);
+        self.planned.remove(&self.appended.groups)
+    }
+
+    pub(super) fn read(&self) -> Result<(), ReadError> {
+        self.read.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl MemoryJournal {
+    /// The handle that makes this journal fail.
+    pub fn faults(&self) -> MemoryFaults {
+        MemoryFaults { store: Arc::clone(&self.store) }
+    }
+}
+
+impl MemoryFaults {
+    /// Makes the next group fail: its outcomes are unknown, and the journal takes no more writes until it is opened
+    /// again.
+    pub fn fail_next(&self, unknown: UnknownRun) {
+        self.fail_nth(1, unknown);
+    }
+
+    /// Makes a later group fail as [`MemoryFaults::fail_next`] does; 1 is the next, and groups that are held count.
+    pub fn fail_nth(&self, nth: u64, unknown: UnknownRun) {
+        self.plan(nth, Fault::Fail(unknown));
+    }
+
+    /// Refuses the next group, once.
+    pub fn refuse_next(&self, why: Why) {
+        self.refuse_nth(1, why);
+    }
+
+    /// Refuses a later group, once; 1 is the next, and groups that are held count.
+    pub fn refuse_nth(&self, nth: u64, why: Why) {
+        self.plan(nth, Fault::Refuse(why));
+    }
+
+    fn plan(&self, nth: u64, fault: Fault) {
+        let faults = &mut lock(&self.store).faults;
+        faults.planned.insert(faults.appended.groups + nth, fault);
+    }
+
+    /// Makes every read fail, the opening of a stream included, until [`MemoryFaults::heal_reads`].
+    pub fn fail_reads(&self, error: ReadError) {
+        lock(&self.store).faults.read = Some(error);
+    }
+
+    /// Lets reads succeed again.
+    pub fn heal_reads(&self) {
+        lock(&self.store).faults.read = None;
+    }
+
+    /// Closes the gate: groups that come from now on wait.
+    pub fn hold(&self) {
+        lock(&self.store).faults.holding = true;
+    }
+
+    /// Opens the gate: what waits is stored, in order.
+    pub fn release(&self) {
+        lock(&self.store).faults.holding = false;
+        while self.release_next() {}
+    }
+
+    /// Stores the group that has waited longest, and leaves the gate as it is; says whether there was one.
+    pub fn release_next(&self) -> bool {
+        let mut store = lock(&self.store);
+        let step = store.step();
+        let closed = store.finish_closing();
+        // ORDER: told outside of the lock, since whoever waits may poll, and append, at once.
+        drop(store);
+        for (done, result) in closed {
+            done.send(result);
+        }
+        match step {
+            None => false,
+            Some((done, outcomes)) => {
+                done.send(outcomes);
+                true
+            }
+        }
+    }
+
+    /// How many groups wait at the gate.
+    pub fn held(&self) -> usize {
+        lock(&self.store).held.len()
+    }
+
+    /// How much was appended, without what is held.
+    pub fn appended(&self) -> Appended {
+        lock(&self.store).faults.appended
+    }
+}
+
+impl std::fmt::Debug for MemoryFaults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryFaults").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Offset, SeqNr};
+    use crate::journal::oneshot::block_on;
+    use crate::journal::suite::{append, id, is_pending, open, read, run, store};
+    use crate::journal::{CloseError, Fut, Health, Journal, Outcome};
+
+    fn next(journal: &MemoryJournal, first: u64) -> Fut<'static, Vec<Outcome>> {
+        let alice = open(journal, &id("alice"));
+        journal.append(vec![run(journal, alice.stream, &id("alice"), first, &[b"x"])])
+    }
+
+    #[test]
+    fn a_failure_leaves_the_run_stored_or_lost_and_ends_writing_until_reopened() {
+        for (unknown, stored) in [(UnknownRun::Stored, 2), (UnknownRun::Lost, 1)] {
+            let journal = MemoryJournal::new();
+            journal.faults().fail_nth(2, unknown);
+            assert_eq!(block_on(next(&journal, 1)), [Outcome::Stored(Offset(1))]);
+            assert!(matches!(block_on(next(&journal, 2))[..], [Outcome::Unknown(_)]));
+            assert!(matches!(journal.health(), Health::Failed(_)));
+            assert!(matches!(block_on(next(&journal, 2))[..], [Outcome::NotStored(Why::Failed(_))]));
+            assert!(matches!(block_on(journal.close()), Err(CloseError(_))));
+            let journal = journal.reopen();
+            assert_eq!(open(&journal, &id("alice")).last, SeqNr(stored));
+            store(&journal, &id("alice"), &[b"y"]);
+        }
+    }
+
+    #[test]
+    fn an_older_handle_is_shut_out() {
+        let old = MemoryJournal::new();
+        store(&old, &id("alice"), &[b"x"]);
+        let new = old.reopen();
+        assert_eq!(block_on(next(&old, 2)), [Outcome::NotStored(Why::Fenced { epoch: 1 })]);
+        assert!(matches!(old.health(), Health::Failed(_)));
+        store(&new, &id("alice"), &[b"y"]);
+        assert_eq!(read(&new, &id("alice")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_happens_once() {
+        let journal = MemoryJournal::new();
+        journal.faults().refuse_next(Why::Failed("for once".into()));
+        assert_eq!(block_on(next(&journal, 1)), [Outcome::NotStored(Why::Failed("for once".into()))]);
+        assert_eq!(block_on(next(&journal, 1)), [Outcome::Stored(Offset(1))]);
+    }
+
+    #[test]
+    fn the_gate_holds_groups_and_lets_them_pass_in_order() {
+        let journal = MemoryJournal::new();
+        let faults = journal.faults();
+        faults.hold();
+        let mut waiting: Vec<_> = (1..=4).map(|first| next(&journal, first)).collect();
+        assert!(waiting.iter_mut().all(is_pending));
+        assert_eq!((faults.held(), journal.durable(), faults.appended().groups), (4, Offset(0), 0));
+        assert!(faults.release_next());
+        assert_eq!((faults.held(), journal.durable()), (3, Offset(1)));
+        assert!(waiting[1..].iter_mut().all(is_pending));
+        faults.release();
+        for (future, offset) in waiting.into_iter().zip(1..) {
+            assert_eq!(block_on(future), [Outcome::Stored(Offset(offset))]);
+        }
+        assert_eq!(append(&journal, vec![]), []);
+        assert_eq!(faults.appended(), Appended { groups: 5, runs: 4 });
+        assert!(!faults.release_next());
+    }
+
+    #[test]
+    fn closing_waits_for_what_is_held_and_takes_nothing_new() {
+        let journal = MemoryJournal::new();
+        let faults = journal.faults();
+        faults.hold();
+        let held = next(&journal, 1);
+        let closing = journal.close();
+        assert_eq!(block_on(next(&journal, 2)), [Outcome::NotStored(Why::Closed)]);
+        assert_eq!(journal.health(), Health::Good);
+        faults.release();
+        assert_eq!(block_on(closing), Ok(()));
+        assert_eq!(block_on(held), [Outcome::Stored(Offset(1))]);
+        assert_eq!(journal.health(), Health::Closed);
+    }
+
+    #[test]
+    fn what_is_held_when_the_journal_is_opened_again_is_shut_out() {
+        let old = MemoryJournal::new();
+        old.faults().hold();
+        let held = next(&old, 1);
+        let _new = old.reopen();
+        old.faults().release();
+        assert_eq!(block_on(held), [Outcome::NotStored(Why::Fenced { epoch: 1 })]);
+    }
+
+    #[test]
+    fn reads_fail_until_they_are_healed() {
+        let journal = MemoryJournal::new();
+        store(&journal, &id("alice"), &[b"x"]);
+        journal.faults().fail_reads(ReadError::Closed);
+        assert_eq!(read(&journal, &id("alice")), Err(ReadError::Closed));
+        assert_eq!(block_on(journal.read_all(Offset(0), 1)), Err(ReadError::Closed));
+        journal.faults().heal_reads();
+        assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! The engine: the one file that calls it. One keyspace of keys that are written once.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ::fjall::config::CompressionPolicy;
+use ::fjall::{
+    AbstractTree, CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch,
+    PersistMode, Slice,
+};
+
+use crate::journal::Durability;
+
+const KEYSPACE: &str = "truth";
+const MEMTABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// From so many runs in level 0 on, the writer is slowed. The engine itself slows a commit from 20 on, behind its
+/// fsync, where everybody waits.
+const SLOW_FROM_RUNS: usize = 12;
+/// From here on nothing is written until there are fewer: below what makes the engine wait in loops of its own, which
+/// don't notice when its workers are gone.
+const STOP_FROM_RUNS: usize = 19;
+const STOP_FROM_SEALED: usize = 3;
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
+
+/// What the engine says when something fails.
+#[derive(Debug)]
+pub(super) enum EngineError {
+    /// What is stored is damaged.
+    Damaged(String),
+    /// Another process holds it.
+    Locked,
+    /// Anything else.
+    Failed(String),
+}
+
+impl std::fmt::Display for EngineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            EngineError::Damaged(error) | EngineError::Failed(error) => f.write_str(error),
+            EngineError::Locked => f.write_str("another process holds the engine"),
+        }
+    }
+}
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Locked => EngineError::Locked,
+            // The engine reads lengths and offsets from its files: what can't be read there is damage too.
+            Error::Io(io) | Error::Storage(LsmError::Io(io)) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+                EngineError::Damaged(error.to_string())
+            }
+            Error::Io(_) | Error::Storage(LsmError::Io(_)) | Error::Poisoned | Error::KeyspaceDeleted => {
+                EngineError::Failed(error.to_string())
+            }
+            _ => EngineError::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// The open engine.
+pub(super) struct Engine {
+    db: Database,
+    rows: Keyspace,
+}
+
+/// Rows that are stored together.
+pub(super) struct Batch {
+    batch: OwnedWriteBatch,
+    rows: Keyspace,
+}
+
+impl Batch {
+    /// Stores the rows, all or none.
+    pub(super) fn commit(self) -> Result<(), EngineError> {
+        Ok(self.batch.commit()?)
+    }
+
+    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.insert(&self.rows, Slice::from(key), Slice::from(value));
+    }
+}
+
+impl Engine {
+    /// Makes an empty engine in a directory that doesn't exist, and closes it.
+    pub(super) fn create(path: &Path) -> Result<(), EngineError> {
+        let db = Self::open_database(path, 0)?;
+        let rows = db.keyspace(KEYSPACE, Self::keyspace_options)?;
+        drop(rows);
+        db.persist(PersistMode::SyncAll)?;
+        Ok(())
+    }
+
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
+        // ORDER: before the engine opens, since it makes a new one where it finds no marker.
+        if !path.join("version").exists() {
+            return Err(EngineError::Damaged("its version marker is missing".into()));
+        }
+        let db = Self::open_database(path, cache_bytes)?;
+        if !db.keyspace_exists(KEYSPACE) {
+            return Err(EngineError::Damaged(format!("its keyspace `{KEYSPACE}` is missing")));
+        }
+        let rows = db.keyspace(KEYSPACE, Self::keyspace_options)?;
+        // With a counter that is behind, the engine would take new rows for old ones when it recovers the next time.
+        if rows.tree.get_highest_seqno().is_some_and(|highest| db.seqno() <= highest) {
+            return Err(EngineError::Damaged("its write counter is behind what it stores: a file is missing".into()));
+        }
+        Ok(Self { db, rows })
+    }
+
+    fn open_database(path: &Path, cache_bytes: u64) -> Result<Database, EngineError> {
+        let open = || {
+            Database::builder(path)
+                .cache_size(cache_bytes)
+                .journal_compression(CompressionType::None)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .open()
+        };
+        // The engine may panic on damaged files.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(EngineError::Damaged("it panicked while it was opened".into())),
+        }
+    }
+
+    fn keyspace_options() -> KeyspaceCreateOptions {
+        KeyspaceCreateOptions::default()
+            .with_kv_separation(None)
+            .max_memtable_size(MEMTABLE_BYTES_MAX)
+            .data_block_compression_policy(CompressionPolicy::disabled())
+    }
+
+    pub(super) fn batch(&self, rows: usize, durability: Durability) -> Batch {
+        let mode = match durability {
+            Durability::Fsync => PersistMode::SyncData,
+            Durability::Os | Durability::Memory => PersistMode::Buffer,
+        };
+        let batch = OwnedWriteBatch::with_capacity(self.db.clone(), rows).durability(Some(mode));
+        Batch { batch, rows: self.rows.clone() }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, EngineError> {
+        Ok(self.rows.get(key)?)
+    }
+
+    /// The rows from one key to another, both included.
+    pub(super) fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), EngineError>> + use<> {
+        self.rows.range(from..=to).map(|row| Ok(row.into_inner()?))
+    }
+
+    /// The last row from one key to another, both included.
+    pub(super) fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Slice, Slice)>, EngineError> {
+        self.range(from, to).next_back().transpose()
+    }
+
+    /// A number that is higher the more was written, to compare with [`Engine::in_tables`].
+    pub(super) fn written(&self) -> u64 {
+        self.db.seqno()
+    }
+
+    /// Everything that was written before [`Engine::written`] was at most this is in tables.
+    pub(super) fn in_tables(&self) -> u64 {
+        self.rows.tree.get_highest_persisted_seqno().unwrap_or(0)
+    }
+
+    /// Moves everything into tables, which are synced.
+    pub(super) fn flush(&self) -> Result<(), EngineError> {
+        self.db.persist(PersistMode::SyncAll)?;
+        self.rows.rotate_memtable()?;
+        self.wait_until("moving its rows into tables", || self.rows.sealed_memtable_count() == 0)
+    }
+
+    /// Waits until the engine can take a batch without waiting itself.
+    pub(super) fn pace(&self) -> Result<(), EngineError> {
+        let runs = self.rows.tree.l0_run_count();
+        if runs >= STOP_FROM_RUNS || self.rows.sealed_memtable_count() >= STOP_FROM_SEALED {
+            tracing::debug!(runs, "the engine is behind with its tables: writing waits");
+            return self.wait_until("merging its tables", || {
+                self.rows.tree.l0_run_count() < STOP_FROM_RUNS && self.rows.sealed_memtable_count() < STOP_FROM_SEALED
+            });
+        }
+        if let Some(over) = runs.checked_sub(SLOW_FROM_RUNS).and_then(|over| u64::try_from(over).ok()) {
+            std::thread::sleep(Duration::from_millis(over + 1));
+        }
+        Ok(())
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn() -> bool) -> Result<(), EngineError> {
+        let begin = Instant::now();
+        while !done() {
+            // Fails when a worker of the engine has failed: then nobody would ever be done.
+            self.db.persist(PersistMode::Buffer)?;
+            if begin.elapsed() > STALLED_AFTER {
+                return Err(EngineError::Failed(format!("it has been {what} for {STALLED_AFTER:?}")));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! The lock file: one process at a time.
+//!
+//! The lock is the system's advisory lock on the open file, held for as long as the journal is open. If somebody
+//! deletes the file and makes a new one, two processes could each hold "the" lock; so before each group commit the
+//! file at the path is compared with the one that is held.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+pub(super) struct LockFile {
+    file: File,
+    path: PathBuf,
+}
+
+pub(super) enum LockError {
+    /// Held by another process, or by another journal in this one.
+    Held {
+        /// Who holds it, if the file says so.
+        pid: Option<u32>,
+    },
+    Io(io::Error),
+}
+
+impl LockFile {
+    /// Takes the lock, and writes this process's id into the file.
+    pub(super) fn take(path: &Path) -> Result<Self, LockError> {
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = open.map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held { pid: holder(&mut file) }),
+            Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        }
+        let this = Self { file, path: path.to_owned() };
+        this.write_pid().map_err(LockError::Io)?;
+        Ok(this)
+    }
+
+    fn write_pid(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        (&self.file).rewind()?;
+        writeln!(&self.file, "{}", std::process::id())
+    }
+
+    /// Says that the file, still held, lies elsewhere now.
+    pub(super) fn moved_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Whether the file at the path is still the one that is held.
+    pub(super) fn is_ours(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let (Ok(held), Ok(there)) = (self.file.metadata(), std::fs::metadata(&self.path)) else {
+                return false;
+            };
+            (held.dev(), held.ino()) == (there.dev(), there.ino())
+        }
+        #[cfg(not(unix))]
+        // There, a file that is open can't be deleted.
+        self.path.exists()
+    }
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut pid = String::new();
+    file.take(32).read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
+}

@@ -1,0 +1,210 @@
+//! The journal on the embedded engine fjall. Only this folder names it.
+//!
+//! The engine can open after it has lost something without a word. So what is stored carries checksums of its own, the
+//! groups form a chain, and a small file beside the engine says how far the chain reaches: what is lost, damaged or
+//! exchanged is found at opening or reading, and is never a shorter history.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+
+use super::oneshot::{lock, oneshot};
+use super::order::Mark;
+use super::run::Run;
+use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
+use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+
+mod engine;
+mod error;
+#[cfg(test)]
+mod faults;
+mod lock;
+mod open;
+mod read;
+mod rows;
+mod streams;
+mod syncer;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::OpenError;
+
+use engine::Engine;
+use streams::Streams;
+use writer::{Queue, Request};
+
+/// How many groups a caller may have in flight.
+const GROUPS_IN_FLIGHT: usize = 4;
+/// Openings of streams whose names fall together wait for each other.
+const OPENINGS: usize = 16;
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How a [`FjallJournal`] is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct FjallOptions {
+    durability: Durability,
+    cache_bytes: u64,
+}
+
+impl FjallOptions {
+    /// Power loss takes nothing away ([`Durability::Fsync`]), and the engine caches 64 MiB.
+    pub fn new() -> Self {
+        Self { durability: Durability::Fsync, cache_bytes: CACHE_BYTES }
+    }
+
+    /// Says what an acknowledged write survives. [`Durability::Memory`] is nothing for a disk, and refused at opening.
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Limits the engine's cache of what it has read.
+    pub fn cache_bytes(self, cache_bytes: u64) -> Self {
+        Self { cache_bytes, ..self }
+    }
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Stores everything in a directory of its own, which one process has open at a time.
+///
+/// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
+/// it: it blocks until what was handed over is stored.
+pub struct FjallJournal {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    facts: Facts,
+    path: PathBuf,
+    /// None once the journal is closed.
+    engine: RwLock<Option<Engine>>,
+    queue: Queue,
+    streams: Mutex<Streams>,
+    /// INVARIANT: a stream that isn't open is looked up on the disk and entered under the lock of its name. Otherwise
+    /// one who has looked, and then was slow, could enter a last record that isn't the last any more.
+    opening: [Mutex<()>; OPENINGS],
+    hasher: RandomState,
+    /// The last group that is durable.
+    durable: Mutex<Mark>,
+    health: Mutex<Health>,
+    /// Where readers of everything have stopped: the record behind the offset is in the group.
+    cursors: Mutex<VecDeque<(Offset, u64)>>,
+    #[cfg(test)]
+    faults: faults::Faults,
+}
+
+impl Shared {
+    /// Notes the first failure.
+    fn fail(&self, cause: &Arc<str>) {
+        let mut health = lock(&self.health);
+        if *health == Health::Good {
+            *health = Health::Failed(Arc::clone(cause));
+        }
+    }
+
+    fn open_stream(&self, id: &PersistenceId) -> Result<StreamHead, ReadError> {
+        super::check_id(id)?;
+        let place = self.hasher.hash_one(id) % super::bytes::len_u64(OPENINGS);
+        let _opening = usize::try_from(place).ok().and_then(|place| self.opening.get(place)).map(lock);
+        self.with_engine(|engine| {
+            if let Some(head) = lock(&self.streams).open_again(id) {
+                return Ok(head);
+            }
+            let stored = self.find_stream(engine, id)?;
+            Ok(lock(&self.streams).open(id, stored))
+        })
+    }
+}
+
+impl FjallJournal {
+    /// Opens the journal in a directory, or makes one if there is none or an empty one.
+    ///
+    /// It takes as long as checking what was written since the journal's last checkpoint; after a crash also as long as
+    /// moving that into synced tables.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; what is in the directory is then as it was, but that the engine may have cut off a torn end of
+    /// its own journal.
+    pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
+        open::open(path.as_ref(), options)
+    }
+}
+
+impl Journal for FjallJournal {
+    fn facts(&self) -> Facts {
+        self.shared.facts
+    }
+
+    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
+        let id = id.clone();
+        Box::pin(async move { self.shared.open_stream(&id) })
+    }
+
+    fn close_stream(&self, stream: StreamNo) {
+        lock(&self.shared.streams).close(stream);
+    }
+
+    fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
+        let runs = group.len();
+        let verdicts = group.iter().map(|run| run.check(&self.shared.facts)).collect();
+        let (done, outcomes) = oneshot();
+        self.shared.queue.push(Request::new(group, verdicts, done));
+        Box::pin(async move {
+            // The writer answers all that it takes, also when it panics; this is for the case that it couldn't.
+            let gone = || vec![Outcome::Unknown(Cause("the writer is gone".into())); runs];
+            outcomes.await.unwrap_or_else(gone)
+        })
+    }
+
+    fn durable(&self) -> Offset {
+        lock(&self.shared.durable).offset
+    }
+
+    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        Box::pin(async move { self.shared.read_stream(stream, from, to, bytes_max) })
+    }
+
+    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        Box::pin(async move { self.shared.read_order(after, bytes_max) })
+    }
+
+    fn health(&self) -> Health {
+        lock(&self.shared.health).clone()
+    }
+
+    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
+        let (done, closed) = oneshot();
+        self.shared.queue.close(Some(done));
+        Box::pin(async move { closed.await.unwrap_or_else(|| Err(CloseError("the writer is gone".into()))) })
+    }
+}
+
+impl Drop for FjallJournal {
+    fn drop(&mut self) {
+        self.shared.queue.close(None);
+        if let Some(writer) = self.writer.take() {
+            // A panic in it was caught and told already.
+            let _result = writer.join();
+        }
+    }
+}
+
+impl fmt::Debug for FjallJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FjallJournal")
+            .field("path", &self.shared.path)
+            .field("facts", &self.shared.facts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,445 @@
+//! Opening and making a journal, and the check of what was written last.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::engine::{Engine, EngineError};
+use super::error::OpenError;
+use super::lock::{LockError, LockFile};
+use super::rows::{stream_key, stream_of_key};
+use super::streams::Streams;
+use super::syncer::Syncer;
+use super::writer::{Queue, Writer};
+use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
+use crate::id::{Offset, SeqNr, StreamNo};
+use crate::journal::bytes::RUN_BYTES_MAX;
+use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot_id};
+use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
+use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
+
+const LOCK: &str = "lock";
+const HEAD: &str = "head";
+const ENGINE: &str = "fjall";
+/// So many names are tried for the directory in which a journal is made.
+const TEMPORARY_NAMES_MAX: u32 = 64;
+/// So many names of foreign files at most are told.
+const FOUND_MAX: usize = 8;
+
+pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, OpenError> {
+    if options.durability == Durability::Memory {
+        return Err(OpenError::Durability);
+    }
+    // A journal stays where it is when the process changes its directory.
+    let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    let (lock, path) = loop_over_makers(&path)?;
+    open_locked(&path, lock, options)
+}
+
+fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| OpenError::Io { tried, path: path.clone(), error }
+}
+
+/// Takes the lock of the journal at `path`, and makes the journal before if there is none. When two processes make it at
+/// once, one of them wins, and the other one finds it there.
+fn loop_over_makers(path: &Path) -> Result<(LockFile, PathBuf), OpenError> {
+    if is_vacant(path)? {
+        remove_leftovers(path);
+        if let Some(lock) = make(path)? {
+            return Ok((lock, path.to_owned()));
+        }
+    }
+    let path = fs::canonicalize(path).map_err(io_error("find", path))?;
+    match fs::metadata(path.join(HEAD)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let found = names_in(&path).map_err(io_error("read the directory", &path))?;
+            return Err(OpenError::NotOurs { path, found });
+        }
+        Err(error) => return Err(io_error("look at", &path.join(HEAD))(error)),
+    }
+    let file = path.join(LOCK);
+    match LockFile::take(&file) {
+        Ok(lock) => Ok((lock, path)),
+        Err(LockError::Held { pid }) => Err(OpenError::Locked { path, pid }),
+        Err(LockError::Io(error)) => Err(io_error("lock", &file)(error)),
+    }
+}
+
+/// Whether there is nothing at `path`, or an empty directory.
+fn is_vacant(path: &Path) -> Result<bool, OpenError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let mut entries = fs::read_dir(path).map_err(io_error("read the directory", path))?;
+            Ok(entries.next().is_none())
+        }
+        Ok(_) => Err(OpenError::NotADirectory { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(io_error("look at", path)(error)),
+    }
+}
+
+fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)?.take(FOUND_MAX) {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What a journal is called while it is made, up to the process's id.
+fn temporary_prefix(path: &Path) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp-");
+    name
+}
+
+/// Removes what processes have left that died while they made this journal. Those that live hold a lock.
+fn remove_leftovers(path: &Path) {
+    let prefix = temporary_prefix(path);
+    let Some(Ok(entries)) = path.parent().map(fs::read_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let is_leftover = pid.is_some_and(|pid| pid.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'));
+        if !is_leftover || !entry.path().join(LOCK).exists() {
+            continue;
+        }
+        if let Ok(_lock) = LockFile::take(&entry.path().join(LOCK)) {
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
+        }
+    }
+}
+
+/// Makes an empty journal beside its place, complete and synced, and moves it there: a process that dies meanwhile
+/// leaves nothing at the place. `None`: somebody else was faster.
+fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
+    // Where a symlink points to an empty directory, that one is replaced and not the link.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let parent = path.parent().unwrap_or(&path).to_owned();
+    fs::create_dir_all(&parent).map_err(io_error("make the directory", &parent))?;
+    let temporary = make_temporary(&path, &parent)?;
+    let made = make_in(&temporary).and_then(|mut lock| match fs::rename(&temporary, &path) {
+        Ok(()) => {
+            lock.moved_to(path.join(LOCK));
+            sync_dir(&parent).map_err(io_error("sync", &parent))?;
+            Ok(Some(lock))
+        }
+        Err(_) if !is_vacant(&path)? => Ok(None),
+        Err(error) => Err(io_error("move the new journal to", &path)(error)),
+    });
+    match &made {
+        Ok(Some(_)) => tracing::info!(path = %path.display(), "made a journal"),
+        Ok(None) | Err(_) => {
+            // Best effort: the next one to make this journal removes it too.
+            let _result = fs::remove_dir_all(&temporary);
+        }
+    }
+    made
+}
+
+/// Makes the directory in which a journal is made. A name that is taken is left alone, whoever has left it.
+fn make_temporary(path: &Path, parent: &Path) -> Result<PathBuf, OpenError> {
+    let mut attempt = 0;
+    loop {
+        let mut name = temporary_prefix(path);
+        name.push(format!("{}-{attempt}", std::process::id()));
+        let temporary = parent.join(name);
+        match fs::create_dir(&temporary) {
+            Ok(()) => return Ok(temporary),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < TEMPORARY_NAMES_MAX => attempt += 1,
+            Err(error) => return Err(io_error("make the directory", &temporary)(error)),
+        }
+    }
+}
+
+fn make_in(path: &Path) -> Result<LockFile, OpenError> {
+    let lock_path = path.join(LOCK);
+    let lock = LockFile::take(&lock_path).map_err(|error| match error {
+        LockError::Held { pid } => OpenError::Locked { path: path.to_owned(), pid },
+        LockError::Io(error) => io_error("lock", &lock_path)(error),
+    })?;
+    let engine = path.join(ENGINE);
+    Engine::create(&engine).map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
+    let mut head = Head {
+        store: random(),
+        epoch: 0,
+        write: 0,
+        boot: boot_id().unwrap_or_default(),
+        durability: Durability::Fsync,
+        state: State::Clean,
+        acked: Mark::default(),
+        synced: Mark::default(),
+        checkpoint: Mark::default(),
+    };
+    let head_path = path.join(HEAD);
+    HeadFile::create(&head_path, &mut head).map_err(io_error("write", &head_path))?;
+    sync_tree(path)?;
+    Ok(lock)
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Syncs everything in a directory, and the directory.
+fn sync_tree(path: &Path) -> Result<(), OpenError> {
+    let sync = io_error("sync", path);
+    for entry in fs::read_dir(path).map_err(&sync)? {
+        let entry = entry.map_err(&sync)?;
+        if entry.file_type().map_err(&sync)?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            let file = fs::File::open(entry.path());
+            file.and_then(|file| file.sync_all()).map_err(io_error("sync", &entry.path()))?;
+        }
+    }
+    sync_dir(path).map_err(sync)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(path)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
+    let head_path = path.join(HEAD);
+    let mut head = read_head(path, &head_path)?;
+    let engine_path = path.join(ENGINE);
+    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let was_clean = head.state == State::Clean;
+    let durability_before = head.durability;
+
+    let facts = Facts {
+        store: head.store,
+        epoch: head.epoch + 1,
+        run_bytes_max: RUN_BYTES_MAX,
+        groups_in_flight: GROUPS_IN_FLIGHT,
+        durability: options.durability,
+    };
+    let shared = Shared {
+        facts,
+        path: path.to_owned(),
+        engine: RwLock::new(None),
+        queue: Queue::default(),
+        streams: Mutex::new(Streams::new(1)),
+        opening: Default::default(),
+        hasher: RandomState::new(),
+        durable: Mutex::new(head.acked),
+        health: Mutex::new(Health::Good),
+        cursors: Mutex::new(VecDeque::new()),
+        #[cfg(test)]
+        faults: super::faults::Faults::default(),
+    };
+    let check = Check { shared: &shared, engine: &engine, head: &head };
+    let end = check.run().map_err(|error| check_error(path, error))?;
+    let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
+    if !was_clean {
+        // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
+        // there. New tables are written and synced from what was read.
+        engine.flush().map_err(|error| engine_error(path, error))?;
+        tracing::warn!(
+            path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
+            durability = ?durability_before, "the journal was not closed in order; what it holds is whole"
+        );
+    }
+
+    head.epoch = facts.epoch.max(end.epoch + 1);
+    head.boot = boot_id().unwrap_or_default();
+    head.durability = options.durability;
+    head.state = State::Open;
+    (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.mark);
+    let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
+    // ORDER: the epoch is on the disk before anything is written in it.
+    head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
+    let syncer = head_file.syncer().and_then(Syncer::start).map_err(io_error("watch", &head_path))?;
+
+    let shared = Arc::new(Shared {
+        facts: Facts { epoch: head.epoch, ..facts },
+        engine: RwLock::new(Some(engine)),
+        streams: Mutex::new(Streams::new(next_stream)),
+        durable: Mutex::new(end.mark),
+        ..shared
+    });
+    let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
+    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = thread.map_err(io_error("start the writer of", path))?;
+    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
+    Ok(FjallJournal { shared, writer: Some(thread) })
+}
+
+fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {
+    match Head::read(head_path) {
+        Ok(Found::Good(head)) => Ok(head),
+        Ok(Found::Half(head, error)) => {
+            tracing::warn!(
+                path = %head_path.display(), %error, epoch = head.epoch, offset = head.acked.offset.0,
+                "one slot of the head is bad; the other one is used, and both are written anew"
+            );
+            Ok(head)
+        }
+        Err(HeadError::Io(error)) => Err(io_error("read", head_path)(error)),
+        Err(HeadError::NewerFormat { found }) => {
+            Err(OpenError::NewerFormat { path: path.to_owned(), found, supported: FORMAT })
+        }
+        Err(error @ (HeadError::BothBad(..) | HeadError::TwoStores | HeadError::Length { .. })) => {
+            let corrupt = Corrupt { place: Place::File { path: head_path.to_owned() }, reason: error.to_string() };
+            Err(OpenError::Corrupt { path: path.to_owned(), corrupt })
+        }
+    }
+}
+
+fn engine_error(path: &Path, error: EngineError) -> OpenError {
+    let engine = path.join(ENGINE);
+    match error {
+        EngineError::Locked => OpenError::Locked { path: path.to_owned(), pid: None },
+        EngineError::Failed(error) => OpenError::Engine { path: engine, error: error.into() },
+        EngineError::Damaged(reason) => OpenError::Corrupt {
+            path: path.to_owned(),
+            corrupt: Corrupt { place: Place::File { path: engine }, reason },
+        },
+    }
+}
+
+fn check_error(path: &Path, error: ReadError) -> OpenError {
+    match error {
+        ReadError::Corrupt(corrupt) => OpenError::Corrupt { path: path.to_owned(), corrupt },
+        error => OpenError::Engine { path: path.join(ENGINE), error: error.to_string().into() },
+    }
+}
+
+/// The check of everything behind the checkpoint.
+struct Check<'a> {
+    shared: &'a Shared,
+    engine: &'a Engine,
+    head: &'a Head,
+}
+
+/// Where the journal ends.
+struct End {
+    mark: Mark,
+    epoch: u64,
+    time: i64,
+}
+
+impl Check<'_> {
+    /// Follows the chain from the checkpoint to its end, with every run that it lists, and says where the end is.
+    fn run(&self) -> Result<End, ReadError> {
+        let required = self.required();
+        let mut end = self.begin()?;
+        let begin = end.mark;
+        let mut reached = begin == required || begin.group > required.group;
+        let rows = self.engine.range(&group_key(begin.group + 1), &group_key(u64::MAX));
+        for found in rows {
+            let (key, row) = found.map_err(|error| self.engine_error(end.mark, error))?;
+            let group = group_of_key(&key).ok_or_else(|| self.corrupt(end.mark, "the key of a group is wrong"))?;
+            if group != end.mark.group + 1 {
+                return Err(self.corrupt(end.mark, format!("group {} is missing", end.mark.group + 1)));
+            }
+            let row = self.follow(end.mark, group, &row)?;
+            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time };
+            if group == required.group {
+                reached = end.mark == required;
+                if !reached {
+                    return Err(self.corrupt(begin, format!("group {group} is not the one that the head knows")));
+                }
+            }
+        }
+        if !reached {
+            let reason = format!("it ends with group {} and must reach group {}", end.mark.group, required.group);
+            return Err(self.corrupt(end.mark, reason));
+        }
+        if self.head.state == State::Clean && end.mark != required {
+            let place = Place::Offsets { from: Offset(required.offset.0 + 1), to: end.mark.offset };
+            let reason = "it was written to since it was closed in order, by nobody who knew its head".into();
+            return Err(Corrupt { place, reason }.into());
+        }
+        if end.mark.group > required.group {
+            tracing::info!(
+                from = required.offset.0 + 1,
+                to = end.mark.offset.0,
+                "records of unknown outcome are stored: the process ended before it could tell"
+            );
+        }
+        Ok(end)
+    }
+
+    /// How far the journal must reach.
+    fn required(&self) -> Mark {
+        let same_boot = boot_id().is_some_and(|boot| boot == self.head.boot);
+        if self.head.state == State::Clean || same_boot { self.head.acked } else { self.head.synced }
+    }
+
+    /// The checkpoint, whose row must be there and be the one that the head knows.
+    fn begin(&self) -> Result<End, ReadError> {
+        let checkpoint = self.head.checkpoint;
+        if checkpoint.group == 0 {
+            return Ok(End { mark: Mark::default(), epoch: 0, time: i64::MIN });
+        }
+        let before = Mark { group: 0, offset: Offset(0), digest: 0 };
+        let corrupt = |reason: String| self.corrupt(before, format!("group {}: {reason}", checkpoint.group));
+        let row = self.engine.get(&group_key(checkpoint.group)).map_err(|error| self.engine_error(before, error))?;
+        let row = row.ok_or_else(|| corrupt("its order row is missing".into()))?;
+        let row = OrderRow::parse(&row, self.shared.facts.store, checkpoint.group)
+            .map_err(|error| corrupt(error.to_string()))?;
+        if row.mark != checkpoint {
+            return Err(corrupt("it is not the one that the head knows".into()));
+        }
+        Ok(End { mark: checkpoint, epoch: row.epoch, time: row.time })
+    }
+
+    /// Checks a group behind `before`: its row, its place in the chain, and its runs.
+    fn follow(&self, before: Mark, group: u64, row: &[u8]) -> Result<OrderRow, ReadError> {
+        let corrupt = |reason: String| self.corrupt(before, format!("group {group}: {reason}"));
+        let row = OrderRow::parse(row, self.shared.facts.store, group).map_err(|error| corrupt(error.to_string()))?;
+        if row.before != before.digest || row.base.0 != before.offset.0 + 1 {
+            return Err(corrupt("it doesn't follow the group before it".into()));
+        }
+        for (offset, run) in row.with_offsets() {
+            self.shared.ordered_run(self.engine, group, offset, run)?;
+        }
+        for (stream, id) in &row.new_streams {
+            let found = self.shared.find_stream(self.engine, id)?;
+            if found.map(|head| head.stream) != Some(*stream) {
+                return Err(corrupt(format!("the id's row of {id} is missing or names another stream")));
+            }
+        }
+        Ok(row)
+    }
+
+    /// The highest number that a stream has.
+    fn last_stream(&self) -> Result<StreamNo, ReadError> {
+        let (from, to) = (stream_key(StreamNo(0), SeqNr(0)), stream_key(StreamNo(u64::MAX), SeqNr(u64::MAX)));
+        let last = self.engine.last(&from, &to).map_err(|error| self.engine_error(Mark::default(), error))?;
+        let Some((key, _)) = last else { return Ok(StreamNo(0)) };
+        match stream_of_key(&key) {
+            Some((stream, _)) if stream < StreamNo(u64::MAX) => Ok(stream),
+            _ => Err(self.corrupt(Mark::default(), "the key of a run is wrong")),
+        }
+    }
+
+    fn corrupt(&self, behind: Mark, reason: impl Into<String>) -> ReadError {
+        let from = Offset(behind.offset.0 + 1);
+        let to = self.required().offset.max(from);
+        Corrupt { place: Place::Offsets { from, to }, reason: reason.into() }.into()
+    }
+
+    fn engine_error(&self, behind: Mark, error: EngineError) -> ReadError {
+        match error {
+            EngineError::Damaged(reason) => self.corrupt(behind, reason),
+            error @ (EngineError::Failed(_) | EngineError::Locked) => {
+                ReadError::Engine { what: "the order of the journal".into(), error: error.to_string().into() }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Reading. Every row's checksums are verified each time, and a row that is missing is an error, never the end.
+
+use super::Shared;
+use super::engine::{Engine, EngineError};
+use super::rows::{StreamRow, id_key, read_id_row, stream_key, stream_of_key};
+use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::journal::oneshot::lock;
+use crate::journal::order::{OrderRow, group_key};
+use crate::journal::{Corrupt, Page, Place, ReadError, StoredRun, StreamHead};
+
+/// So many places are remembered at which somebody has stopped reading everything.
+const CURSORS_MAX: usize = 16;
+
+/// A stream, and what messages about it need.
+struct Stream<'a> {
+    shared: &'a Shared,
+    stream: StreamNo,
+    id: Option<PersistenceId>,
+}
+
+impl Stream<'_> {
+    fn corrupt(&self, from: SeqNr, reason: impl Into<String>) -> ReadError {
+        let place = Place::Stream { stream: self.stream, id: self.id.clone(), from };
+        Corrupt { place, reason: reason.into() }.into()
+    }
+
+    fn engine_error(&self, from: SeqNr, error: EngineError) -> ReadError {
+        match error {
+            EngineError::Damaged(reason) => self.corrupt(from, reason),
+            error @ (EngineError::Failed(_) | EngineError::Locked) => ReadError::Engine {
+                what: format!("stream {} from sequence number {from}", self.stream),
+                error: error.to_string().into(),
+            },
+        }
+    }
+
+    fn row<'r>(&self, key: &[u8], row: &'r [u8]) -> Result<StreamRow<'r>, ReadError> {
+        let from = stream_of_key(key).map_or(SeqNr::ZERO, |(_, first)| first);
+        let row = StreamRow::parse(key, row, self.shared.facts.store).map_err(|reason| self.corrupt(from, reason))?;
+        match &self.id {
+            Some(id) if !row.view.is_of(id) => {
+                Err(self.corrupt(from, format!("a run of {} is stored here", row.view.id())))
+            }
+            _ => Ok(row),
+        }
+    }
+
+    /// The first and the last sequence number of the last run that begins at `to` or before.
+    fn run_before(&self, engine: &Engine, to: SeqNr) -> Result<Option<(SeqNr, SeqNr)>, ReadError> {
+        let (from, to_key) = (stream_key(self.stream, SeqNr(1)), stream_key(self.stream, to));
+        let found = engine.last(&from, &to_key).map_err(|error| self.engine_error(to, error))?;
+        let Some((key, row)) = found else { return Ok(None) };
+        let row = self.row(&key, &row)?;
+        Ok(Some((row.view.first(), row.view.last())))
+    }
+}
+
+impl Shared {
+    pub(super) fn with_engine<T>(&self, read: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let engine = self.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        read(engine.as_ref().ok_or(ReadError::Closed)?)
+    }
+
+    /// Looks a stream up on the disk.
+    pub(super) fn find_stream(&self, engine: &Engine, id: &PersistenceId) -> Result<Option<StreamHead>, ReadError> {
+        let mut key = Vec::with_capacity(64);
+        id_key(&mut key, id);
+        let by_name = |stream| Stream { shared: self, stream, id: Some(id.clone()) };
+        let found = engine.get(&key).map_err(|error| by_name(StreamNo(0)).engine_error(SeqNr(1), error))?;
+        let Some(row) = found else { return Ok(None) };
+        let stream = read_id_row(&row, self.facts.store, &key)
+            .ok_or_else(|| by_name(StreamNo(0)).corrupt(SeqNr(1), "the digest of its id's row is wrong"))?;
+        let this = by_name(stream);
+        match this.run_before(engine, SeqNr(u64::MAX))? {
+            Some((_, last)) => Ok(Some(StreamHead { stream, last })),
+            None => Err(this.corrupt(SeqNr(1), "it has an id's row and no run")),
+        }
+    }
+
+    pub(super) fn read_stream(
+        &self,
+        stream: StreamNo,
+        from: SeqNr,
+        to: SeqNr,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        self.with_engine(|engine| {
+            let from = from.max(SeqNr(1));
+            // ORDER: before the rows are read, so that none is missed that was durable by then.
+            let open = lock(&self.streams).get(stream);
+            let (id, known) = open.map_or((None, None), |(id, durable)| (Some(id), Some(durable)));
+            let this = Stream { shared: self, stream, id };
+            let last = match known {
+                Some(last) => last,
+                None => this.run_before(engine, SeqNr(u64::MAX))?.map_or(SeqNr::ZERO, |(_, last)| last),
+            };
+            let to = to.min(last);
+            if from > to {
+                return Ok(Page { runs: Vec::new(), more: false });
+            }
+            let begin = match from {
+                SeqNr(1) => from,
+                from => match this.run_before(engine, from)? {
+                    Some((first, last)) if last >= from => first,
+                    _ => return Err(this.corrupt(from, "a run is missing")),
+                },
+            };
+            this.page(engine, begin, to, bytes_max)
+        })
+    }
+
+    pub(super) fn read_order(&self, after: Offset, bytes_max: usize) -> Result<Page, ReadError> {
+        let end = *lock(&self.durable);
+        let mut page = Page { runs: Vec::new(), more: false };
+        self.with_engine(|engine| {
+            if after >= end.offset {
+                return Ok(page);
+            }
+            let mut bytes = 0_usize;
+            let mut group = self.group_behind(engine, after, end.group)?;
+            loop {
+                let row = self.group(engine, group, Offset(after.0 + 1))?;
+                for (offset, run) in row.with_offsets() {
+                    if offset.0 + (run.records - 1) <= after.0 {
+                        continue;
+                    }
+                    bytes = bytes.saturating_add(usize::try_from(run.bytes).unwrap_or(usize::MAX));
+                    if bytes > bytes_max && !page.runs.is_empty() {
+                        page.more = true;
+                        self.remember(Offset(offset.0 - 1), group);
+                        return Ok(page);
+                    }
+                    let bytes = self.ordered_run(engine, group, offset, run)?;
+                    page.runs.push(StoredRun { stream: run.stream, offset, bytes });
+                }
+                if group == end.group {
+                    return Ok(page);
+                }
+                group += 1;
+                if bytes >= bytes_max {
+                    page.more = true;
+                    self.remember(row.mark.offset, group);
+                    return Ok(page);
+                }
+            }
+        })
+    }
+
+    /// A group's row, which must be there; `near` is an offset to name if nothing better is known.
+    fn group(&self, engine: &Engine, group: u64, near: Offset) -> Result<OrderRow, ReadError> {
+        let corrupt = |reason: String| {
+            let place = Place::Offsets { from: near, to: lock(&self.durable).offset };
+            ReadError::from(Corrupt { place, reason: format!("group {group}: {reason}") })
+        };
+        let found = engine.get(&group_key(group)).map_err(|error| match error {
+            EngineError::Damaged(reason) => corrupt(reason),
+            error @ (EngineError::Failed(_) | EngineError::Locked) => {
+                ReadError::Engine { what: format!("group {group}"), error: error.to_string().into() }
+            }
+        })?;
+        let row = found.ok_or_else(|| corrupt("its order row is missing".into()))?;
+        OrderRow::parse(&row, self.facts.store, group).map_err(|error| corrupt(error.to_string()))
+    }
+
+    /// The run that an order row lists, which must be there and be the same.
+    pub(super) fn ordered_run(
+        &self,
+        engine: &Engine,
+        group: u64,
+        offset: Offset,
+        run: &crate::journal::order::OrderedRun,
+    ) -> Result<Vec<u8>, ReadError> {
+        let this = Stream { shared: self, stream: run.stream, id: None };
+        let key = stream_key(run.stream, run.first);
+        let found = engine.get(&key).map_err(|error| this.engine_error(run.first, error))?;
+        let bytes = found.ok_or_else(|| this.corrupt(run.first, "a run is missing that the order lists"))?;
+        let row = this.row(&key, &bytes)?;
+        let same = row.group == group
+            && row.base == offset
+            && row.checksum == run.checksum
+            && row.view.records() == run.records;
+        if !same {
+            return Err(this.corrupt(run.first, "another run is stored than the one that the order lists"));
+        }
+        Ok(row.run.to_vec())
+    }
+
+    /// The group that contains the record behind `after`, which is durable.
+    fn group_behind(&self, engine: &Engine, after: Offset, last: u64) -> Result<u64, ReadError> {
+        if after == Offset(0) {
+            return Ok(1);
+        }
+        if let Some((_, group)) = lock(&self.cursors).iter().find(|(at, _)| *at == after) {
+            return Ok(*group);
+        }
+        let (mut low, mut high) = (1, last);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.group(engine, middle, after)?.mark.offset <= after {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Remembers that the record behind `after` is in `group`.
+    fn remember(&self, after: Offset, group: u64) {
+        let mut cursors = lock(&self.cursors);
+        if cursors.len() == CURSORS_MAX {
+            cursors.pop_front();
+        }
+        cursors.push_back((after, group));
+    }
+}
+
+impl Stream<'_> {
+    /// The runs from the one that begins with `begin` to the one that contains `to`; all of them must be there.
+    fn page(&self, engine: &Engine, begin: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
+        let mut page = Page { runs: Vec::new(), more: false };
+        let mut bytes = 0_usize;
+        let mut next = begin;
+        let rows = engine.range(&stream_key(self.stream, begin), &stream_key(self.stream, to));
+        for found in rows {
+            let (key, row) = found.map_err(|error| self.engine_error(next, error))?;
+            let row = self.row(&key, &row)?;
+            if row.view.first() != next {
+                return Err(self.corrupt(next, "a run is missing"));
+            }
+            bytes = bytes.saturating_add(row.run.len());
+            if bytes > bytes_max && !page.runs.is_empty() {
+                page.more = true;
+                return Ok(page);
+            }
+            next = row.view.last().next();
+            page.runs.push(StoredRun { stream: self.stream, offset: row.base, bytes: row.run.to_vec() });
+        }
+        if next <= to {
+            return Err(self.corrupt(next, "a run is missing"));
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,154 @@
+//! The rows of streams and ids. The bytes are described in `bytes.rs`.
+
+use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum};
+use crate::journal::run::{RunView, stored_checksum};
+
+pub(super) const STREAM_KEY_BYTES: usize = 17;
+
+/// Group and base offset before the run, and the digest behind it.
+const AROUND_RUN_BYTES: usize = 24;
+
+/// The key of the run of a stream that begins with `first`.
+pub(super) fn stream_key(stream: StreamNo, first: SeqNr) -> [u8; STREAM_KEY_BYTES] {
+    let mut key = [2; STREAM_KEY_BYTES];
+    key[1..9].copy_from_slice(&stream.0.to_be_bytes());
+    key[9..].copy_from_slice(&first.0.to_be_bytes());
+    key
+}
+
+/// The stream and the first sequence number that a key stands for.
+pub(super) fn stream_of_key(key: &[u8]) -> Option<(StreamNo, SeqNr)> {
+    let key: &[u8; STREAM_KEY_BYTES] = key.try_into().ok()?;
+    let (tag, rest) = key.split_first()?;
+    let (stream, first) = rest.split_first_chunk::<8>()?;
+    let first = first.try_into().ok()?;
+    (*tag == 2).then(|| (StreamNo(u64::from_be_bytes(*stream)), SeqNr(u64::from_be_bytes(first))))
+}
+
+/// Puts the key of an id into `key`.
+pub(super) fn id_key(key: &mut Vec<u8>, id: &PersistenceId) {
+    key.clear();
+    key.push(3);
+    // An aggregate's name has at most 255 bytes: both journals check it before.
+    key.push(u8::try_from(id.aggregate.len()).unwrap_or(u8::MAX));
+    key.extend_from_slice(id.aggregate.as_bytes());
+    key.extend_from_slice(id.entity.as_str().as_bytes());
+}
+
+/// The digest of a row whose bytes a checksum of their own covers already: it binds them to their place.
+fn stream_digest(store: u64, key: &[u8; STREAM_KEY_BYTES], group: u64, base: Offset, run: u64) -> u64 {
+    let mut bytes = [0; STREAM_KEY_BYTES + 24];
+    bytes[..STREAM_KEY_BYTES].copy_from_slice(key);
+    for (field, number) in bytes[STREAM_KEY_BYTES..].chunks_exact_mut(8).zip([group, base.0, run]) {
+        field.copy_from_slice(&number.to_le_bytes());
+    }
+    checksum(store, &[&bytes])
+}
+
+/// Puts the row of a run into `row`. `run` is right, and `sum` the checksum it carries.
+pub(super) fn write_stream_row(
+    row: &mut Vec<u8>,
+    store: u64,
+    key: &[u8; STREAM_KEY_BYTES],
+    group: u64,
+    base: Offset,
+    run: (&[u8], u64),
+) {
+    let (bytes, sum) = run;
+    row.clear();
+    row.reserve(bytes.len() + AROUND_RUN_BYTES);
+    row.extend_from_slice(&group.to_le_bytes());
+    row.extend_from_slice(&base.0.to_le_bytes());
+    row.extend_from_slice(bytes);
+    row.extend_from_slice(&stream_digest(store, key, group, base, sum).to_le_bytes());
+}
+
+/// A row of a stream; all its checksums are right.
+pub(super) struct StreamRow<'a> {
+    pub(super) group: u64,
+    pub(super) base: Offset,
+    pub(super) run: &'a [u8],
+    /// The checksum that the run carries.
+    pub(super) checksum: u64,
+    pub(super) view: RunView<'a>,
+}
+
+impl<'a> StreamRow<'a> {
+    /// Reads a row; what is wrong with it, if it is damaged.
+    pub(super) fn parse(key: &[u8], row: &'a [u8], store: u64) -> Result<Self, String> {
+        let key: &[u8; STREAM_KEY_BYTES] = key.try_into().map_err(|_| "the key of a run has the wrong length")?;
+        let (_, first) = stream_of_key(key).ok_or("the key of a run is wrong")?;
+        let (rest, digest) = row.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a run's row is cut off")?;
+        let mut reader = Reader::new(rest);
+        let group = reader.u64("the group").map_err(|error| error.to_string())?;
+        let base = Offset(reader.u64("the base offset").map_err(|error| error.to_string())?);
+        let run = reader.rest();
+        let sum = stored_checksum(run);
+        if stream_digest(store, key, group, base, sum) != u64::from_le_bytes(*digest) {
+            return Err("the digest of a run's row is wrong".into());
+        }
+        let view = RunView::parse(run, store).map_err(|error| format!("a run can't be read: {error}"))?;
+        if view.first() != first {
+            return Err(format!("a run that begins with {} is stored where one with {first} belongs", view.first()));
+        }
+        Ok(Self { group, base, run, checksum: sum, view })
+    }
+}
+
+/// Puts the row of an id into `row`.
+pub(super) fn write_id_row(row: &mut Vec<u8>, store: u64, key: &[u8], stream: StreamNo, group: u64) {
+    row.clear();
+    row.extend_from_slice(&stream.0.to_le_bytes());
+    row.extend_from_slice(&group.to_le_bytes());
+    let digest = checksum(store, &[key, row]);
+    row.extend_from_slice(&digest.to_le_bytes());
+}
+
+/// The stream that an id's row names, if the row is right.
+pub(super) fn read_id_row(row: &[u8], store: u64, key: &[u8]) -> Option<StreamNo> {
+    let (content, digest) = row.split_last_chunk::<CHECKSUM_BYTES>()?;
+    let (stream, group) = content.split_first_chunk::<8>()?;
+    let right = group.len() == 8 && checksum(store, &[key, content]) == u64::from_le_bytes(*digest);
+    right.then(|| StreamNo(u64::from_le_bytes(*stream)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_keys_are_these_for_ever() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(&stream_key(StreamNo(0x0102), SeqNr(3))), "0200000000000001020000000000000003");
+        let mut key = Vec::new();
+        id_key(&mut key, &PersistenceId::new("ab", "c"));
+        assert_eq!(hex(&key), "03026162 63".replace(' ', ""));
+        id_key(&mut key, &PersistenceId::new("a", "bc"));
+        assert_eq!(hex(&key), "030161 6263".replace(' ', ""));
+        assert_eq!(hex(&crate::journal::order::group_key(0x0102)), "010000000000000102");
+    }
+
+    #[test]
+    fn the_bytes_of_an_id_row_are_these_for_ever() {
+        let mut row = Vec::new();
+        write_id_row(&mut row, 7, b"key", StreamNo(5), 6);
+        let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "050000000000000006000000000000003be8ebe01421bf02");
+        assert_eq!(read_id_row(&row, 7, b"key"), Some(StreamNo(5)));
+        assert_eq!(read_id_row(&row, 8, b"key"), None);
+        assert_eq!(read_id_row(&row, 7, b"kez"), None);
+        for index in 0..row.len() {
+            let mut bad = row.clone();
+            bad[index] ^= 1;
+            assert_eq!(read_id_row(&bad, 7, b"key"), None);
+        }
+    }
+
+    #[test]
+    fn a_stream_key_is_read_as_it_was_written() {
+        let key = stream_key(StreamNo(u64::MAX), SeqNr(1));
+        assert_eq!(stream_of_key(&key), Some((StreamNo(u64::MAX), SeqNr(1))));
+        assert_eq!(stream_of_key(&key[..16]), None);
+    }
+}

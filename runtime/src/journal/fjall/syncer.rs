@@ -1,0 +1,100 @@
+//! The thread that syncs the head behind the commits, so that no commit waits for a second sync.
+
+use std::fs::File;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::journal::oneshot::lock;
+
+/// The longest time from a write to its sync.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+/// How long after the last write there is a sync.
+const QUIET: Duration = Duration::from_millis(10);
+
+#[derive(Default)]
+struct State {
+    /// The first and the last write that aren't synced.
+    unsynced: Option<(Instant, Instant)>,
+    stop: bool,
+    failed: Option<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Syncs a file within [`BEHIND_MAX`] of each write.
+pub(super) struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(super) fn start(file: File) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = std::thread::Builder::new().name("annals-head".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run(&file)
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Says that the file was written; what went wrong with an earlier sync, if anything did.
+    pub(super) fn written(&self) -> Result<(), String> {
+        let mut state = lock(&self.shared.state);
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        let now = Instant::now();
+        match &mut state.unsynced {
+            Some((_, last)) => *last = now,
+            None => {
+                state.unsynced = Some((now, now));
+                self.shared.changed.notify_one();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        lock(&self.shared.state).stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It can't panic; and if it did, there would be nothing left to do.
+            let _result = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, file: &File) {
+        let mut state = lock(&self.state);
+        while !state.stop {
+            let due = state.unsynced.map(|(first, last)| (first + BEHIND_MAX).min(last + QUIET));
+            let now = Instant::now();
+            match due {
+                None => state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(due) if due > now => {
+                    let waited = self.changed.wait_timeout(state, due - now);
+                    state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                }
+                Some(_) => {
+                    state.unsynced = None;
+                    drop(state);
+                    let synced = file.sync_data();
+                    state = lock(&self.state);
+                    if let Err(error) = synced {
+                        tracing::error!(%error, "the head can't be synced: the journal takes no more writes");
+                        state.failed = Some(format!("the head can't be synced: {error}"));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

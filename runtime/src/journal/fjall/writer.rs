@@ -1,0 +1,458 @@
+//! The writer: one thread that stores all queued groups with one sync.
+//!
+//! ORDER, for each group commit: the lock is still ours; runs are checked; the engine syncs its journal and only then
+//! shows the rows; the head is written; the streams and the durable offset move on; the callers hear of it.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Shared;
+use super::engine::Engine;
+use super::lock::LockFile;
+use super::rows::{id_key, stream_key, write_id_row, write_stream_row};
+use super::streams::Accepted;
+use super::syncer::Syncer;
+use crate::id::Offset;
+use crate::journal::bytes::len_u64;
+use crate::journal::head::{Head, HeadFile, State};
+use crate::journal::oneshot::{Sender, lock};
+use crate::journal::order::{Mark, OrderBuilder, OrderedRun, group_key};
+use crate::journal::run::Run;
+use crate::journal::{Cause, CloseError, Durability, Health, Outcome, Why};
+
+/// A group commit takes groups up to so many bytes, and one group at least.
+const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a run costs beside its bytes, about.
+const RUN_OVERHEAD_BYTES: usize = 128;
+/// More than this doesn't wait in the queue.
+pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Between two places that may become the checkpoint.
+const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
+/// So many places at most wait to become the checkpoint.
+const CHECKPOINTS_MAX: usize = 64;
+
+/// A group on its way to the disk.
+pub(super) struct Request {
+    runs: Vec<Run>,
+    /// For each run its checksum, later its offset; or why it isn't stored.
+    verdicts: Vec<Result<u64, Why>>,
+    bytes: usize,
+    done: Sender<Vec<Outcome>>,
+}
+
+impl Request {
+    pub(super) fn new(runs: Vec<Run>, verdicts: Vec<Result<u64, Why>>, done: Sender<Vec<Outcome>>) -> Self {
+        let bytes = runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum();
+        Self { runs, verdicts, bytes, done }
+    }
+
+    /// Answers, with `outcome` for each run that was to be stored and has an offset.
+    fn resolve(self, outcome: impl Fn(u64) -> Outcome) {
+        let Self { runs, verdicts, done, .. } = self;
+        drop(runs);
+        done.send(verdicts.into_iter().map(|verdict| verdict.map_or_else(Outcome::NotStored, &outcome)).collect());
+    }
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    groups: VecDeque<Request>,
+    bytes: usize,
+    /// Why nothing is taken any more.
+    refuse: Option<Why>,
+    closing: bool,
+    /// Those who wait for the end, and what they hear.
+    waiting: Vec<Sender<Result<(), CloseError>>>,
+    ended: Option<Result<(), CloseError>>,
+}
+
+impl Queue {
+    /// Takes a group, or answers it at once.
+    pub(super) fn push(&self, request: Request) {
+        let mut state = lock(&self.state);
+        let full = state.bytes > QUEUE_BYTES_MAX;
+        let why = match &state.refuse {
+            Some(why) => Some(why.clone()),
+            None if state.closing => Some(Why::Closed),
+            None if full => Some(Why::QueueFull { bytes: state.bytes, limit: QUEUE_BYTES_MAX }),
+            None => None,
+        };
+        if let Some(why) = why {
+            drop(state);
+            request.resolve(|_| Outcome::NotStored(why.clone()));
+            return;
+        }
+        state.bytes += request.bytes;
+        state.groups.push_back(request);
+        self.changed.notify_one();
+    }
+
+    /// Waits for groups; none when the queue is empty and closed.
+    fn take(&self) -> Vec<Request> {
+        let mut state = lock(&self.state);
+        while state.groups.is_empty() && !state.closing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while bytes < COMMIT_BYTES_MAX
+            && let Some(request) = state.groups.pop_front()
+        {
+            bytes += request.bytes;
+            taken.push(request);
+        }
+        state.bytes -= bytes;
+        taken
+    }
+
+    /// Refuses everything from now on, and what waits.
+    fn refuse(&self, why: &Why) {
+        let mut state = lock(&self.state);
+        state.refuse = Some(why.clone());
+        let groups = std::mem::take(&mut state.groups);
+        state.bytes = 0;
+        drop(state);
+        for request in groups {
+            request.resolve(|_| Outcome::NotStored(why.clone()));
+        }
+    }
+
+    /// Takes nothing more, and ends the writer once it has stored what waits.
+    pub(super) fn close(&self, waiting: Option<Sender<Result<(), CloseError>>>) {
+        let mut state = lock(&self.state);
+        state.closing = true;
+        match (waiting, state.ended.clone()) {
+            (Some(waiting), Some(ended)) => {
+                drop(state);
+                waiting.send(ended);
+            }
+            (waiting, _) => {
+                state.waiting.extend(waiting);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    fn end(&self, result: &Result<(), CloseError>) {
+        let mut state = lock(&self.state);
+        state.closing = true;
+        state.ended = Some(result.clone());
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for waiting in waiting {
+            waiting.send(result.clone());
+        }
+    }
+}
+
+/// Why a group commit didn't happen.
+enum Halt {
+    /// Nothing was written.
+    Before(Why),
+    /// Something may have been written.
+    During(Arc<str>),
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lock: LockFile,
+    pub(super) head_file: HeadFile,
+    pub(super) head: Head,
+    pub(super) syncer: Syncer,
+    /// The time of the last order row, in us.
+    pub(super) time: i64,
+    parts: Parts,
+    /// Places that become the checkpoint when the engine has put everything up to this number into tables.
+    checkpoints: VecDeque<(u64, Mark)>,
+    bytes_since_checkpoint: usize,
+}
+
+/// Buffers that are used again for each group commit.
+#[derive(Default)]
+struct Parts {
+    order: OrderBuilder,
+    row: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lock: LockFile,
+        head_file: HeadFile,
+        head: Head,
+        syncer: Syncer,
+        time: i64,
+    ) -> Self {
+        let (parts, checkpoints) = (Parts::default(), VecDeque::new());
+        Self { shared, lock, head_file, head, syncer, time, parts, checkpoints, bytes_since_checkpoint: 0 }
+    }
+
+    /// Stores groups until the queue is closed; then closes the journal.
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let whole = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                let mut batch = shared.queue.take();
+                if batch.is_empty() {
+                    break;
+                }
+                self.store(&mut batch);
+            }
+            self.finish()
+        }));
+        // Whatever happens, nobody waits for ever.
+        let result = whole.unwrap_or_else(|_| {
+            let cause: Arc<str> = "the writer panicked".into();
+            shared.fail(&cause);
+            Err(CloseError(cause))
+        });
+        let why = match &result {
+            Ok(()) => Why::Closed,
+            Err(CloseError(cause)) => Why::Failed(Arc::clone(cause)),
+        };
+        shared.queue.refuse(&why);
+        shared.queue.end(&result);
+    }
+
+    fn store(&mut self, batch: &mut Vec<Request>) {
+        // The senders stay out here, so that a panic leaves nobody without an answer.
+        let stored = std::panic::catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
+        let halt = match stored {
+            Ok(Ok(())) => {
+                for request in batch.drain(..) {
+                    request.resolve(|offset| Outcome::Stored(Offset(offset)));
+                }
+                return;
+            }
+            Ok(Err(halt)) => halt,
+            Err(_) => Halt::During("the writer panicked".into()),
+        };
+        let (why, outcome) = match halt {
+            Halt::Before(why) => (why.clone(), Outcome::NotStored(why)),
+            Halt::During(cause) => (Why::Failed(Arc::clone(&cause)), Outcome::Unknown(Cause(cause))),
+        };
+        self.halt(&why, || {
+            for request in batch.drain(..) {
+                request.resolve(|_| outcome.clone());
+            }
+        });
+    }
+
+    /// Takes no more writes, and answers those of a batch.
+    fn halt(&mut self, why: &Why, answer: impl FnOnce()) {
+        let cause: Arc<str> = match why {
+            Why::Failed(cause) => Arc::clone(cause),
+            why => why.to_string().into(),
+        };
+        tracing::error!(path = %self.shared.path.display(), %cause, "the journal takes no more writes");
+        // ORDER: failed before anybody hears of it, so that whoever hears finds the journal failed; answered before the
+        // head is touched, since a disk that has failed may take its time.
+        self.shared.fail(&cause);
+        answer();
+        self.shared.queue.refuse(why);
+        // Somebody else's head is not ours to write.
+        if !matches!(why, Why::Fenced { .. }) {
+            self.head.state = State::Failed;
+            if let Err(error) = self.head_file.write_both(&mut self.head) {
+                tracing::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
+            }
+        }
+    }
+
+    /// Stores a batch with one sync. The verdicts of what is stored become offsets.
+    fn commit(&mut self, batch: &mut [Request]) -> Result<(), Halt> {
+        let shared = Arc::clone(&self.shared);
+        if !self.lock.is_ours() {
+            return Err(Halt::Before(Why::Fenced { epoch: shared.facts.epoch }));
+        }
+        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = engine.as_ref() else {
+            return Err(Halt::Before(Why::Closed));
+        };
+        engine.pace().map_err(|error| Halt::Before(Why::Failed(error.to_string().into())))?;
+
+        let before = self.head.acked;
+        let first_runs = self.check(batch, before);
+        if self.parts.order.is_empty() {
+            return Ok(());
+        }
+        let time = self.next_time(batch);
+        let (mark, bytes) = self.write_rows(engine, batch, &first_runs, before, time)?;
+
+        self.head.acked = mark;
+        if shared.facts.durability == Durability::Fsync {
+            self.head.synced = mark;
+        }
+        self.move_checkpoint(engine, mark, bytes);
+        let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
+        head.and_then(|()| self.syncer.written())
+            .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
+
+        let mut streams = lock(&shared.streams);
+        for (run, _) in stored_runs(batch) {
+            streams.settle(run);
+        }
+        drop(streams);
+        *lock(&shared.durable) = mark;
+        self.time = time;
+        tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
+        Ok(())
+    }
+
+    /// Decides which runs are stored, lists them in the order row, and turns their verdicts from checksums into
+    /// offsets. Returns the places, among the runs that are stored, of those that begin a stream.
+    fn check(&mut self, batch: &mut [Request], before: Mark) -> Vec<bool> {
+        let order = &mut self.parts.order;
+        order.clear();
+        let mut first_runs = Vec::with_capacity(batch.iter().map(|request| request.runs.len()).sum());
+        let mut streams = lock(&self.shared.streams);
+        for Request { runs, verdicts, .. } in batch {
+            for (run, verdict) in runs.iter().zip(verdicts) {
+                let Ok(checksum) = *verdict else { continue };
+                let accepted = match streams.issue(run) {
+                    Ok(accepted) => accepted,
+                    Err(why) => {
+                        *verdict = Err(why);
+                        continue;
+                    }
+                };
+                *verdict = Ok(before.offset.0 + 1 + order.records());
+                let bytes = len_u64(run.bytes.len());
+                let Run { stream, first, records, .. } = *run;
+                order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum });
+                if accepted == Accepted::FirstRun {
+                    order.push_new_stream(run.stream, &run.id);
+                }
+                first_runs.push(accepted == Accepted::FirstRun);
+            }
+        }
+        first_runs
+    }
+
+    /// Hands the rows of a group to the engine, and waits until they are durable.
+    fn write_rows(
+        &mut self,
+        engine: &Engine,
+        batch: &[Request],
+        first_runs: &[bool],
+        before: Mark,
+        time: i64,
+    ) -> Result<(Mark, usize), Halt> {
+        let facts = self.shared.facts;
+        let Parts { order, row, key } = &mut self.parts;
+        let group = before.group + 1;
+        let new_streams = first_runs.iter().filter(|first| **first).count();
+        let mut rows = engine.batch(first_runs.len() + new_streams + 1, facts.durability);
+        let mut bytes = 0;
+        for ((run, offset), &first_run) in stored_runs(batch).zip(first_runs) {
+            let stream_key = stream_key(run.stream, run.first);
+            let sum = crate::journal::run::stored_checksum(&run.bytes);
+            write_stream_row(row, facts.store, &stream_key, group, offset, (&run.bytes, sum));
+            rows.insert(&stream_key, row);
+            bytes += row.len() + RUN_OVERHEAD_BYTES;
+            if first_run {
+                id_key(key, &run.id);
+                write_id_row(row, facts.store, key, run.stream, group);
+                rows.insert(key, row);
+            }
+        }
+        let mark = order.write(row, facts.store, facts.epoch, time, before);
+        rows.insert(&group_key(group), row);
+        bytes += row.len();
+        #[cfg(test)]
+        self.shared.faults.before_commit().map_err(|error| Halt::During(error.into()))?;
+        rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
+        Ok((mark, bytes))
+    }
+
+    /// Never before the last order row's, nor before that of a run.
+    fn next_time(&self, batch: &[Request]) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        let latest = stored_runs(batch).map(|(run, _)| run.time.as_microsecond()).max();
+        now.max(self.time).max(latest.unwrap_or(now))
+    }
+
+    /// Moves the checkpoint to the last noted place that is in tables with all before it, and notes this one if the
+    /// last is far enough away. Tables are filled in the order of writing.
+    fn move_checkpoint(&mut self, engine: &Engine, mark: Mark, bytes: usize) {
+        self.bytes_since_checkpoint += bytes;
+        if self.bytes_since_checkpoint < CHECKPOINT_EVERY_BYTES {
+            return;
+        }
+        self.bytes_since_checkpoint = 0;
+        let in_tables = engine.in_tables();
+        while let Some((written, place)) = self.checkpoints.front()
+            && *written <= in_tables
+        {
+            self.head.checkpoint = *place;
+            // What is in tables is synced, also where commits aren't.
+            if self.head.synced.group < place.group {
+                self.head.synced = *place;
+            }
+            self.checkpoints.pop_front();
+        }
+        if self.checkpoints.len() < CHECKPOINTS_MAX {
+            self.checkpoints.push_back((engine.written(), mark));
+        }
+    }
+
+    /// Closes the journal; in order, if it is healthy.
+    fn finish(self) -> Result<(), CloseError> {
+        let Self { shared, lock: lock_file, mut head_file, mut head, syncer, .. } = self;
+        let failed = match &*lock(&shared.health) {
+            Health::Failed(cause) => Some(Arc::clone(cause)),
+            Health::Good | Health::Closed => None,
+        };
+        let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        let result = match (failed, &engine) {
+            (Some(cause), _) => Err(cause),
+            (None, None) => Ok(()),
+            (None, Some(engine)) => engine.flush().map_err(|error| error.to_string().into()),
+        };
+        drop(syncer);
+        drop(engine);
+        // ORDER: marked as clean last, when everything is in tables and the engine has written its last byte.
+        let result = result.and_then(|()| {
+            if !lock_file.is_ours() {
+                return Err(Why::Fenced { epoch: shared.facts.epoch }.to_string().into());
+            }
+            head.state = State::Clean;
+            head.synced = head.acked;
+            head.checkpoint = head.acked;
+            head_file.write_both(&mut head).map_err(|error| format!("can't write the head: {error}").into())
+        });
+        let mut health = lock(&shared.health);
+        match &result {
+            Ok(()) => {
+                *health = Health::Closed;
+                tracing::info!(path = %shared.path.display(), offset = head.acked.offset.0, "closed the journal");
+            }
+            Err(cause) => {
+                tracing::error!(path = %shared.path.display(), %cause, "the journal was not closed in order");
+                *health = Health::Failed(Arc::clone(cause));
+            }
+        }
+        drop(health);
+        drop(lock_file);
+        result.map_err(CloseError)
+    }
+}
+
+/// The runs of a batch that are stored, with their offsets.
+fn stored_runs(batch: &[Request]) -> impl Iterator<Item = (&Run, Offset)> {
+    batch.iter().flat_map(|request| {
+        let runs = request.runs.iter().zip(&request.verdicts);
+        runs.filter_map(|(run, verdict)| verdict.as_ref().ok().map(|offset| (run, Offset(*offset))))
+    })
+}

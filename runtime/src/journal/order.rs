@@ -1,0 +1,367 @@
+//! The order of everything: one row for each group commit, each with the digest of the one before it.
+//!
+//! The chain runs over the checksums of the runs, not over the runs: a run may be removed later, and the chain still
+//! verifies. The bytes are described in `bytes.rs`.
+
+use std::sync::Arc;
+
+use super::bytes::{
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, push_prefixed, push_varint, text,
+};
+use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+
+const FORMAT: u8 = 1;
+const CONTROL_NEW_STREAM: u8 = 1;
+const CONTROL_SKIPPABLE: u8 = 0x80;
+
+/// A place in the chain: a group, its last record, and its digest. Before the first group all are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub(crate) group: u64,
+    pub(crate) offset: Offset,
+    pub(crate) digest: u64,
+}
+
+/// One run of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OrderedRun {
+    pub(crate) stream: StreamNo,
+    pub(crate) first: SeqNr,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) checksum: u64,
+}
+
+/// A group, read from its row; its digest is right.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OrderRow {
+    pub(crate) epoch: u64,
+    pub(crate) base: Offset,
+    pub(crate) time: i64,
+    /// The digest of the row before.
+    pub(crate) before: u64,
+    pub(crate) runs: Vec<OrderedRun>,
+    /// The streams that begin with this group.
+    pub(crate) new_streams: Vec<(StreamNo, PersistenceId)>,
+    /// The place of this group in the chain.
+    pub(crate) mark: Mark,
+}
+
+/// Why bytes are not the order row of a group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OrderError {
+    #[error("its digest is wrong")]
+    Digest,
+    #[error("it has format {found}, and this version reads formats up to {FORMAT}: a newer version wrote it")]
+    NewerFormat { found: u8 },
+    #[error("it uses {what} ({number:#x}), which this version doesn't know: a newer version wrote it")]
+    NewerFeature { what: &'static str, number: u8 },
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// Collects a group. Its buffers are used again for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct OrderBuilder {
+    aggregates: Vec<Arc<str>>,
+    runs: Vec<u8>,
+    run_count: u64,
+    records: u64,
+    controls: Vec<u8>,
+    control_count: u64,
+}
+
+impl OrderBuilder {
+    pub(crate) fn clear(&mut self) {
+        self.aggregates.clear();
+        self.runs.clear();
+        self.controls.clear();
+        (self.run_count, self.records, self.control_count) = (0, 0, 0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.run_count == 0
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(crate) fn push_run(&mut self, aggregate: &Arc<str>, run: &OrderedRun) {
+        let aggregate = self.aggregate_index(aggregate);
+        for number in [run.stream.0, aggregate, run.first.0, run.records, run.bytes] {
+            push_varint(&mut self.runs, number);
+        }
+        self.runs.extend_from_slice(&run.checksum.to_le_bytes());
+        self.runs.push(0); // flags
+        self.run_count += 1;
+        self.records += run.records;
+    }
+
+    pub(crate) fn push_new_stream(&mut self, stream: StreamNo, id: &PersistenceId) {
+        let stream = Varint::new(stream.0);
+        let aggregate = Varint::new(self.aggregate_index(&id.aggregate));
+        let entity = id.entity.as_str().as_bytes();
+        self.controls.push(CONTROL_NEW_STREAM);
+        let len = stream.as_slice().len() + aggregate.as_slice().len() + entity.len();
+        push_varint(&mut self.controls, len_u64(len));
+        self.controls.extend_from_slice(stream.as_slice());
+        self.controls.extend_from_slice(aggregate.as_slice());
+        self.controls.extend_from_slice(entity);
+        self.control_count += 1;
+    }
+
+    fn aggregate_index(&mut self, name: &Arc<str>) -> u64 {
+        let found = self.aggregates.iter().position(|known| Arc::ptr_eq(known, name) || known == name);
+        len_u64(found.unwrap_or_else(|| {
+            self.aggregates.push(Arc::clone(name));
+            self.aggregates.len() - 1
+        }))
+    }
+
+    /// Writes the row of the group behind `before` into `row`, and says where it stands.
+    pub(crate) fn write(&self, row: &mut Vec<u8>, store: u64, epoch: u64, time: i64, before: Mark) -> Mark {
+        assert!(!self.is_empty(), "a group has at least one run");
+        let group = before.group + 1;
+        row.clear();
+        row.extend_from_slice(&[FORMAT, 0]);
+        for number in [epoch, before.offset.0 + 1, self.records] {
+            push_varint(row, number);
+        }
+        row.extend_from_slice(&time.to_le_bytes());
+        row.extend_from_slice(&before.digest.to_le_bytes());
+        push_varint(row, len_u64(self.aggregates.len()));
+        for aggregate in &self.aggregates {
+            push_prefixed(row, aggregate.as_bytes());
+        }
+        push_varint(row, self.run_count);
+        row.extend_from_slice(&self.runs);
+        push_varint(row, self.control_count);
+        row.extend_from_slice(&self.controls);
+        let digest = checksum(store, &[&group_key(group), row]);
+        row.extend_from_slice(&digest.to_le_bytes());
+        Mark { group, offset: Offset(before.offset.0 + self.records), digest }
+    }
+}
+
+/// The key of a group's row.
+pub(crate) fn group_key(group: u64) -> [u8; 9] {
+    let mut key = [1; 9];
+    key[1..].copy_from_slice(&group.to_be_bytes());
+    key
+}
+
+/// The group whose row has this key.
+pub(crate) fn group_of_key(key: &[u8]) -> Option<u64> {
+    match key.split_first()? {
+        (1, group) => group.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
+    }
+}
+
+impl OrderRow {
+    pub(crate) fn parse(row: &[u8], store: u64, group: u64) -> Result<Self, OrderError> {
+        let (content, digest) = row.split_last_chunk::<CHECKSUM_BYTES>().ok_or(OrderError::Digest)?;
+        let digest = u64::from_le_bytes(*digest);
+        if checksum(store, &[&group_key(group), content]) != digest {
+            return Err(OrderError::Digest);
+        }
+        let mut reader = Reader::new(content);
+        let format = reader.u8("the format")?;
+        if format != FORMAT {
+            return Err(OrderError::NewerFormat { found: format });
+        }
+        let flags = reader.u8("the flags")?;
+        if flags != 0 {
+            return Err(OrderError::NewerFeature { what: "a flag of an order row", number: flags });
+        }
+        let epoch = reader.varint("the epoch")?;
+        let base = reader.varint("the base offset")?;
+        let records = reader.varint("the number of records")?;
+        let time = reader.i64("the time")?;
+        let before = reader.u64("the digest before")?;
+        let aggregates = read_aggregates(&mut reader)?;
+        let runs = read_runs(&mut reader, aggregates.len())?;
+        let new_streams = read_controls(&mut reader, &aggregates)?;
+        reader.end("an order row")?;
+
+        let found = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.records));
+        let last = base.checked_add(records);
+        let (true, Some(last)) = (base > 0 && records > 0 && found == Some(records), last) else {
+            return Err(out_of_range("the number of records").into());
+        };
+        let mark = Mark { group, offset: Offset(last - 1), digest };
+        Ok(Self { epoch, base: Offset(base), time, before, runs, new_streams, mark })
+    }
+
+    /// The runs with the offsets of their first records.
+    pub(crate) fn with_offsets(&self) -> impl Iterator<Item = (Offset, &OrderedRun)> {
+        self.runs.iter().scan(self.base.0, |next, run| {
+            let offset = Offset(*next);
+            *next += run.records;
+            Some((offset, run))
+        })
+    }
+}
+
+fn out_of_range(what: &'static str) -> Malformed {
+    Malformed { what, flaw: Flaw::OutOfRange }
+}
+
+// Each of these loops takes at least one byte a turn, so it ends with the bytes if the number is wrong.
+
+fn read_aggregates(reader: &mut Reader<'_>) -> Result<Vec<Arc<str>>, OrderError> {
+    let count = reader.varint("the number of aggregates")?;
+    let mut aggregates = Vec::new();
+    for _ in 0..count {
+        aggregates.push(Arc::from(reader.text("an aggregate's name")?));
+    }
+    Ok(aggregates)
+}
+
+fn read_runs(reader: &mut Reader<'_>, aggregates: usize) -> Result<Vec<OrderedRun>, OrderError> {
+    let count = reader.varint("the number of runs")?;
+    let mut runs = Vec::new();
+    for _ in 0..count {
+        let stream = StreamNo(reader.varint("a run's stream")?);
+        let aggregate = reader.varint("a run's aggregate")?;
+        if aggregate >= len_u64(aggregates) {
+            return Err(out_of_range("a run's aggregate").into());
+        }
+        let first = SeqNr(reader.varint("a run's first sequence number")?);
+        let records = reader.varint("a run's number of records")?;
+        if first == SeqNr::ZERO || records == 0 || first.0.checked_add(records).is_none() {
+            return Err(out_of_range("a run's number of records").into());
+        }
+        let bytes = reader.varint("a run's length")?;
+        let checksum = reader.u64("a run's checksum")?;
+        let flags = reader.u8("a run's flags")?;
+        if flags != 0 {
+            return Err(OrderError::NewerFeature { what: "a flag of a run in an order row", number: flags });
+        }
+        runs.push(OrderedRun { stream, first, records, bytes, checksum });
+    }
+    Ok(runs)
+}
+
+fn read_controls(
+    reader: &mut Reader<'_>,
+    aggregates: &[Arc<str>],
+) -> Result<Vec<(StreamNo, PersistenceId)>, OrderError> {
+    let count = reader.varint("the number of controls")?;
+    let mut new_streams = Vec::new();
+    for _ in 0..count {
+        let kind = reader.u8("a control's kind")?;
+        let mut body = Reader::new(reader.prefixed("a control")?);
+        match kind {
+            CONTROL_NEW_STREAM => {
+                let stream = StreamNo(body.varint("a new stream")?);
+                let aggregate = body.varint("a new stream's aggregate")?;
+                let aggregate = usize::try_from(aggregate).ok().and_then(|index| aggregates.get(index));
+                let aggregate = aggregate.ok_or_else(|| out_of_range("a new stream's aggregate"))?;
+                let entity = text(body.rest(), "a new stream's id")?;
+                new_streams.push((stream, PersistenceId::new(Arc::clone(aggregate), entity)));
+            }
+            kind if kind & CONTROL_SKIPPABLE != 0 => {}
+            kind => return Err(OrderError::NewerFeature { what: "a control", number: kind }),
+        }
+    }
+    Ok(new_streams)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STORE: u64 = 0x0123_4567_89ab_cdef;
+
+    fn run(stream: u64, first: u64, records: u64) -> OrderedRun {
+        OrderedRun { stream: StreamNo(stream), first: SeqNr(first), records, bytes: 300, checksum: 0x1122 }
+    }
+
+    fn sample() -> (Vec<u8>, Mark) {
+        let (account, order) = (Arc::from("account"), Arc::from("order"));
+        let mut builder = OrderBuilder::default();
+        builder.push_new_stream(StreamNo(9), &PersistenceId::new(Arc::clone(&account), "bob"));
+        builder.push_run(&account, &run(9, 1, 2));
+        builder.push_run(&order, &run(3, 200, 1));
+        let mut row = Vec::new();
+        let before = Mark { group: 6, offset: Offset(40), digest: 0x7777 };
+        let mark = builder.write(&mut row, STORE, 3, 1_000_000, before);
+        (row, mark)
+    }
+
+    #[test]
+    fn the_bytes_of_an_order_row_are_these_for_ever() {
+        let golden = [
+            "01 00",                                  // format, flags
+            "03",                                     // epoch
+            "29",                                     // base offset: 41
+            "03",                                     // records
+            "40420f0000000000",                       // time: 1,000,000 us
+            "7777000000000000",                       // digest of the row before
+            "02",                                     // aggregates:
+            "07 6163636f756e74",                      //   0 account
+            "05 6f72646572",                          //   1 order
+            "02",                                     // runs:
+            "09 00 01 02 ac02 2211000000000000 00",   //   stream 9, account, from 1, 2 records, 300 bytes
+            "03 01 c801 01 ac02 2211000000000000 00", //   stream 3, order, from 200, 1 record, 300 bytes
+            "01",                                     // controls:
+            "01 05 09 00 626f62",                     //   new stream 9, account, bob
+            "14cfabec1e74cdeb",
+        ];
+        let (row, _) = sample();
+        let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden.concat().replace(' ', ""));
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let (bytes, mark) = sample();
+        let row = OrderRow::parse(&bytes, STORE, 7).unwrap();
+        assert_eq!((row.epoch, row.base, row.time, row.before), (3, Offset(41), 1_000_000, 0x7777));
+        assert_eq!((row.mark, mark.group, mark.offset), (mark, 7, Offset(43)));
+        let offsets: Vec<_> = row.with_offsets().map(|(offset, run)| (offset.0, run.stream.0)).collect();
+        assert_eq!(offsets, [(41, 9), (43, 3)]);
+        assert_eq!(row.new_streams, [(StreamNo(9), PersistenceId::new("account", "bob"))]);
+    }
+
+    #[test]
+    fn a_row_of_another_group_or_store_is_refused() {
+        let (bytes, _) = sample();
+        assert_eq!(OrderRow::parse(&bytes, STORE, 8), Err(OrderError::Digest));
+        assert_eq!(OrderRow::parse(&bytes, STORE + 1, 7), Err(OrderError::Digest));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let (good, _) = sample();
+        for index in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[index] ^= 1 << bit;
+                assert_eq!(OrderRow::parse(&bad, STORE, 7), Err(OrderError::Digest), "byte {index}, bit {bit}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_row_with_a_right_digest_is_read_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let (mut bytes, _) = sample();
+            bytes.truncate(bytes.len() - CHECKSUM_BYTES);
+            for (index, byte) in changes {
+                let len = bytes.len();
+                bytes[index.index(len)] = byte;
+            }
+            let digest = checksum(STORE, &[&group_key(7), &bytes]);
+            bytes.extend(digest.to_le_bytes());
+            if let Ok(row) = OrderRow::parse(&bytes, STORE, 7) {
+                prop_assert!(row.with_offsets().count() > 0);
+            }
+        }
+    }
+}

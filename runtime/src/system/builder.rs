@@ -1,0 +1,221 @@
+//! How a system is set up.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::journal::{Durability, Journal};
+#[cfg(feature = "fjall")]
+use crate::journal::{FjallJournal, FjallOptions};
+use crate::system::System;
+use crate::system::mailbox::LANES;
+
+/// Settings of a [`System`] before it starts.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use annals::System;
+/// use annals::journal::MemoryJournal;
+/// use std::time::Duration;
+///
+/// let system = System::builder().idle_after(Duration::from_secs(60)).start(MemoryJournal::new())?;
+/// # system.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a system runs once it is started or opened"]
+pub struct Builder {
+    pub(super) shards: usize,
+    pub(super) mailbox_max: usize,
+    pub(super) shutdown_within: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(super) settings: Settings,
+    durability: Durability,
+}
+
+/// What a shard knows of the settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) run_ahead_max: usize,
+    pub(crate) run_ahead_bytes_max: usize,
+    pub(crate) residents_max: usize,
+    pub(crate) idle_after: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        let nothing: Arc<dyn Any + Send + Sync> = Arc::new(());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            shards: cores * 4,
+            mailbox_max: 16_384,
+            shutdown_within: Duration::from_secs(30),
+            clock: Arc::new(SystemClock),
+            services: HashMap::from([(TypeId::of::<()>(), nothing)]),
+            settings: Settings {
+                run_ahead_max: 4_096,
+                run_ahead_bytes_max: 16 << 20,
+                residents_max: 1_000_000,
+                idle_after: Duration::from_secs(120),
+            },
+            durability: Durability::Fsync,
+        }
+    }
+
+    /// How many tasks share the entities. Default: 4 for each core, since a handler can't be interrupted.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How many calls may wait in each shard, over all its entities. An entity may take up an eighth of it; beyond
+    /// that, callers wait, or fail with [`CallError::Overloaded`](crate::CallError::Overloaded). Default: 16,384.
+    pub fn mailbox_max(mut self, calls: usize) -> Self {
+        self.mailbox_max = calls;
+        self
+    }
+
+    /// How many handled commands of one entity may wait for the disk. Default: 4,096.
+    pub fn run_ahead_max(mut self, commands: usize) -> Self {
+        self.settings.run_ahead_max = commands;
+        self
+    }
+
+    /// How many encoded bytes of each shard may wait for the disk. Default: 16 MiB.
+    pub fn run_ahead_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.run_ahead_bytes_max = bytes;
+        self
+    }
+
+    /// How many entities are kept in memory; beyond it, those are dropped that were not used lately. Entities with
+    /// calls in flight are never dropped, so it may be exceeded by those. Default: 1,000,000.
+    pub fn residents_max(mut self, entities: usize) -> Self {
+        self.settings.residents_max = entities;
+        self
+    }
+
+    /// After how much idle time an entity is dropped from memory, in steps of 0.1 s. Default: 2 minutes.
+    pub fn idle_after(mut self, time: Duration) -> Self {
+        self.settings.idle_after = time;
+        self
+    }
+
+    /// How long [`System::shutdown`] may take to finish what was accepted. Default: 30 s.
+    pub fn shutdown_within(mut self, time: Duration) -> Self {
+        self.shutdown_within = time;
+        self
+    }
+
+    /// What an acknowledged write survives, for the journal that [`Builder::open`] opens.
+    /// Default: [`Durability::Fsync`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Where the time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Gives effects something to work with: aggregates with `services = T` get this one. Give it an `Arc` of what is
+    /// needed elsewhere too.
+    pub fn provide<T: Send + Sync + 'static>(mut self, services: T) -> Self {
+        self.services.insert(TypeId::of::<T>(), Arc::new(services));
+        self
+    }
+
+    /// Starts the system on this journal, on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if there is no tokio runtime, or if a setting is out of range.
+    pub fn start(self, journal: impl Journal) -> Result<System, StartError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        self.check()?;
+        Ok(System::start(Arc::new(journal), self))
+    }
+
+    /// Opens the journal in `directory`, or makes one there, and starts the system on it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory can't be opened as a journal, or if the system can't start.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the directory is opened in the background and closed again.
+    #[cfg(feature = "fjall")]
+    pub async fn open(self, directory: impl AsRef<std::path::Path>) -> Result<System, OpenError> {
+        self.check()?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let directory = directory.as_ref().to_owned();
+        let options = FjallOptions::new().durability(self.durability);
+        let opened = runtime.spawn_blocking(move || FjallJournal::open(&directory, options)).await;
+        let journal = opened.map_err(|_| StartError::NoRuntime)??;
+        Ok(self.start(journal)?)
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let at_least = |name, value, least| {
+            if value < least { Err(StartError::Setting { name, value, least }) } else { Ok(()) }
+        };
+        at_least("shards", self.shards, 1)?;
+        at_least("mailbox_max", self.mailbox_max, LANES)?;
+        at_least("run_ahead_max", self.settings.run_ahead_max, 1)?;
+        at_least("run_ahead_bytes_max", self.settings.run_ahead_bytes_max, 1)?;
+        at_least("residents_max", self.settings.residents_max, 1)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("shards", &self.shards)
+            .field("mailbox_max", &self.mailbox_max)
+            .field("settings", &self.settings)
+            .field("shutdown_within", &self.shutdown_within)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a system didn't start on a directory.
+#[cfg(feature = "fjall")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory can't be opened as a journal.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::OpenError),
+    /// The system can't start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Why a system didn't start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A system needs a tokio runtime around it.
+    #[error("there is no tokio runtime here: start the system inside of one, such as `#[tokio::main]` makes")]
+    NoRuntime,
+    /// A setting is too small.
+    #[error("`{name}` is {value}; it must be at least {least}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: usize,
+        /// The least that is possible.
+        least: usize,
+    },
+}

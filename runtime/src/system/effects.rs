@@ -1,0 +1,99 @@
+//! Effects: run beside their shard, in order, with a bounded queue between.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::effects::Spawned;
+use crate::system::shard::{Key, Stage};
+
+/// Runs the effects of one step, and hands out the futures that they spawned.
+pub(crate) type EffectJob = Box<dyn FnOnce() -> Vec<Spawned> + Send>;
+
+/// How many steps' effects may wait for the effect task of a shard.
+pub(crate) const EFFECTS_WAITING_MAX: usize = 1024;
+/// How many futures that effects have spawned may run at the same time for one shard.
+const SPAWNED_MAX: usize = 1024;
+
+/// The shard's end: what there is no room for waits here, and so does its entity.
+pub(crate) struct EffectQueue {
+    sender: mpsc::Sender<EffectJob>,
+    waiting: VecDeque<(Key, EffectJob)>,
+}
+
+impl EffectQueue {
+    pub(crate) fn new(sender: mpsc::Sender<EffectJob>) -> Self {
+        Self { sender, waiting: VecDeque::new() }
+    }
+
+    /// Hands over the effects of a step. If this says `true`, they wait, and their entity must.
+    pub(crate) fn push(&mut self, key: Key, job: EffectJob) -> bool {
+        // ORDER: effects of one entity run in the order of its steps, so none may overtake.
+        if self.waiting.is_empty() {
+            match self.sender.try_send(job) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return false,
+                Err(mpsc::error::TrySendError::Full(job)) => self.waiting.push_back((key, job)),
+            }
+        } else {
+            self.waiting.push_back((key, job));
+        }
+        true
+    }
+
+    /// Hands over the oldest that waits, if there is room, and says whose it was.
+    pub(crate) fn flush_one(&mut self) -> Option<Key> {
+        let (key, job) = self.waiting.pop_front()?;
+        match self.sender.try_send(job) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Some(key),
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                self.waiting.push_front((key, job));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Ends when there is room, or when there never will be.
+    pub(crate) async fn room(&mut self) {
+        drop(self.sender.reserve().await);
+    }
+}
+
+/// The effect task of a shard: runs effects one by one, owns what they spawn, and ends when its shard has ended and
+/// all that was spawned has.
+pub(crate) async fn run(mut jobs: mpsc::Receiver<EffectJob>, mut stages: watch::Receiver<Stage>) {
+    let mut spawned = JoinSet::new();
+    let mut given_up = pin!(async {
+        // Once the system was dropped, nobody can give up any more.
+        if stages.wait_for(|stage| *stage == Stage::GivingUp).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut jobs_open = true;
+    while jobs_open || !spawned.is_empty() {
+        tokio::select! {
+            biased;
+            () = &mut given_up => return,
+            Some(ended) = spawned.join_next(), if !spawned.is_empty() => report(ended),
+            job = jobs.recv(), if jobs_open && spawned.len() < SPAWNED_MAX => match job {
+                Some(job) => job().into_iter().for_each(|future| drop(spawned.spawn(future))),
+                None => jobs_open = false,
+            },
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a future spawned by an effect panicked");
+    }
+}

@@ -1,0 +1,566 @@
+//! One entity in memory: what it waits for, what it has promised, and what it holds back.
+//!
+//! INVARIANT: what was computed from the data leaves only when everything that the data included is durable. `issued`
+//! is the last record that the data includes, `durable` the last that the journal has; every answer is held with the
+//! `issued` of its moment as its tag, and leaves when `durable` has reached it.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aggregate::{Aggregate, Context};
+use crate::call::{Failure, NotStored, Unknown};
+use crate::effects::run_effects;
+use crate::entity_ref::EntityRef;
+use crate::execute::{Unrecoverable, Verdict, execute};
+use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
+use crate::journal::{Outcome, Run, RunBuilder, Why};
+use crate::message::Message;
+use crate::system::effects::EffectJob;
+use crate::system::mailbox::ShardPort;
+use crate::system::recovery::Found;
+use crate::system::shard::{Desk, Key};
+use crate::system::slots::Keyed;
+use crate::system::stats::Counters;
+
+/// How many messages an entity handles in one turn.
+const TURN_MAX: usize = 64;
+/// How many runs may wait to be handed over: one that is complete, and one that grows.
+const PENDING_MAX: usize = 2;
+/// A turn that takes longer holds up the whole shard, and is reported.
+const SLOW_TURN: Duration = Duration::from_millis(10);
+/// The first pause of an entity that can't be loaded; it doubles with each attempt.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+pub(crate) struct Entity<A: Aggregate> {
+    id: EntityId,
+    hash: u64,
+    stream: StreamNo,
+    issued: SeqNr,
+    durable: SeqNr,
+    /// The time of the record `issued`.
+    time: Timestamp,
+    phase: Phase<A>,
+    /// When it was last used, in tenths of a second since the shard started.
+    last_used: u32,
+    /// Whether it was used since the last eviction looked at it.
+    used: bool,
+    work: Option<Box<Work<A>>>,
+}
+
+enum Phase<A> {
+    /// Not in memory, and nobody has asked for it.
+    Absent,
+    /// On its way into memory.
+    Loading {
+        failures: u32,
+    },
+    Live(A),
+    /// The data is gone or wrong. It is loaded again when what is in flight has settled.
+    Draining,
+    Quarantined(Box<Quarantine>),
+}
+
+struct Quarantine {
+    seq_nr: SeqNr,
+    reason: Arc<str>,
+    retry_at: Timestamp,
+    failures: u32,
+}
+
+/// What an entity has only while it has something to do.
+pub(crate) struct Work<A> {
+    queue: VecDeque<Box<dyn Message<A>>>,
+    /// Runs that the journal doesn't have yet.
+    pending: VecDeque<RunBuilder>,
+    /// The last sequence number of each run that the journal has.
+    in_flight: VecDeque<SeqNr>,
+    held: VecDeque<Held<A>>,
+    /// How many steps' effects wait for room.
+    effects_waiting: u32,
+    /// Whether it is in the desk's list of turns.
+    ready: bool,
+    /// Whether it is in the desk's list of runs.
+    dirty: bool,
+}
+
+/// An answer that waits until what it tells is durable.
+struct Held<A> {
+    tag: SeqNr,
+    message: Box<dyn Message<A>>,
+    answer: Answer,
+}
+
+enum Answer {
+    /// The message's reply or refusal, which tells of data.
+    Tells,
+    /// The reply to a command that was stored with the record `tag`.
+    Stored,
+    Fails(Box<Failure>),
+}
+
+/// What has to be done for an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    Nothing,
+    /// Put it on the list of those to be loaded.
+    Load,
+}
+
+/// What surrounds an entity while it acts.
+pub(crate) struct Surroundings<'s, A: Aggregate> {
+    pub(crate) key: Key,
+    pub(crate) desk: &'s mut Desk,
+    pub(crate) port: &'s Arc<ShardPort>,
+    pub(crate) services: &'s Arc<A::Services>,
+    /// The aggregate's stored name.
+    pub(crate) name: &'s Arc<str>,
+    pub(crate) spare: &'s mut SpareWork<A>,
+}
+
+/// Working memory that lies idle, for the next entity that needs some.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
+pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
+
+/// So much working memory is kept at the most, and none that has grown beyond so many messages.
+const SPARE_MAX: usize = 1024;
+const SPARE_MESSAGES_MAX: usize = 64;
+
+impl<A: Aggregate> SpareWork<A> {
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn take(&mut self) -> Box<Work<A>> {
+        self.0.pop().unwrap_or_else(|| Box::new(Work::new()))
+    }
+
+    fn put(&mut self, work: Box<Work<A>>) {
+        if self.0.len() < SPARE_MAX && work.held.capacity().max(work.queue.capacity()) <= SPARE_MESSAGES_MAX {
+            self.0.push(work);
+        }
+    }
+}
+
+impl<A: Aggregate> Work<A> {
+    fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            pending: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            effects_waiting: 0,
+            ready: false,
+            dirty: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.queue.is_empty()
+            && self.pending.is_empty()
+            && self.in_flight.is_empty()
+            && self.held.is_empty()
+            && self.effects_waiting == 0
+            && !self.ready
+            && !self.dirty
+    }
+
+    /// Whether the entity may run further ahead of the disk.
+    fn may_go_on(&self, run_ahead_max: usize) -> bool {
+        self.pending.len() < PENDING_MAX && self.held.len() < run_ahead_max && self.effects_waiting == 0
+    }
+}
+
+impl<A: Aggregate> Keyed for Entity<A> {
+    type Key = EntityId;
+
+    fn key(&self) -> &EntityId {
+        &self.id
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl<A: Aggregate> Entity<A> {
+    pub(crate) fn new(id: EntityId, hash: u64) -> Self {
+        Self {
+            id,
+            hash,
+            stream: StreamNo(0),
+            issued: SeqNr::ZERO,
+            durable: SeqNr::ZERO,
+            time: Timestamp::MIN,
+            phase: Phase::Absent,
+            last_used: 0,
+            used: true,
+            work: None,
+        }
+    }
+
+    pub(crate) fn persistence_id(&self) -> PersistenceId {
+        PersistenceId::new(A::NAME, &self.id)
+    }
+
+    /// The stream that is open for it.
+    pub(crate) fn stream(&self) -> Option<StreamNo> {
+        matches!(self.phase, Phase::Live(_)).then_some(self.stream)
+    }
+
+    /// Whether it can be dropped from memory: it has nothing to do, and nothing but what is durable.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.work.is_none() && !matches!(self.phase, Phase::Loading { .. })
+    }
+
+    /// Whether it has not been used for so long, in tenths of a second, and isn't kept to pace the attempts to load it.
+    pub(crate) fn is_forgotten(&self, idle_tenths: u32, desk: &Desk) -> bool {
+        let resting = match &self.phase {
+            Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
+            Phase::Absent | Phase::Live(_) => true,
+            Phase::Loading { .. } | Phase::Draining => false,
+        };
+        resting && desk.tenth.saturating_sub(self.last_used) >= idle_tenths
+    }
+
+    /// Takes the mark that it was used since the last look.
+    pub(crate) fn take_used(&mut self) -> bool {
+        mem::take(&mut self.used)
+    }
+
+    fn work(&mut self, around: &mut Surroundings<'_, A>) -> &mut Work<A> {
+        self.work.get_or_insert_with(|| {
+            around.desk.busy += 1;
+            around.spare.take()
+        })
+    }
+
+    /// Gives the working memory back when there is nothing left to do.
+    fn rest(&mut self, around: &mut Surroundings<'_, A>) {
+        if let Some(work) = self.work.take_if(|work| work.is_done()) {
+            around.desk.busy -= 1;
+            around.spare.put(work);
+        }
+    }
+
+    /// Queues a message that has a place in the mailbox.
+    pub(crate) fn queue(&mut self, message: Box<dyn Message<A>>, around: &mut Surroundings<'_, A>) -> Next {
+        let desk = &mut *around.desk;
+        self.last_used = desk.tenth;
+        self.used = true;
+        let next = match &self.phase {
+            Phase::Absent => {
+                self.phase = Phase::Loading { failures: 0 };
+                Next::Load
+            }
+            Phase::Quarantined(quarantine) if desk.clock.now() < quarantine.retry_at => {
+                desk.lanes.leave(self.hash, 1);
+                message.fail(self.quarantined(quarantine));
+                return Next::Nothing;
+            }
+            Phase::Quarantined(quarantine) => {
+                self.phase = Phase::Loading { failures: quarantine.failures };
+                Next::Load
+            }
+            Phase::Loading { .. } | Phase::Live(_) | Phase::Draining => Next::Nothing,
+        };
+        self.work(around).queue.push_back(message);
+        self.make_ready(around);
+        next
+    }
+
+    /// Asks for a turn, if there is anything to do in it.
+    fn make_ready(&mut self, around: &mut Surroundings<'_, A>) {
+        let (Phase::Live(_), Some(work)) = (&self.phase, &mut self.work) else { return };
+        let Surroundings { key, desk, .. } = around;
+        if !work.ready && !work.queue.is_empty() && work.may_go_on(desk.settings.run_ahead_max) {
+            work.ready = true;
+            desk.ready.push_back(*key);
+        }
+    }
+
+    /// Handles some messages.
+    pub(crate) fn take_turn(&mut self, around: &mut Surroundings<'_, A>) -> Next {
+        let Some(mut work) = self.work.take() else { return Next::Nothing };
+        work.ready = false;
+        let broken = self.handle_some(&mut work, around.desk, around.name);
+        self.release(&mut work, around);
+        self.work = Some(work);
+        if broken {
+            self.phase = Phase::Draining;
+        }
+        self.after(around)
+    }
+
+    /// Handles messages in order, and says whether the data broke.
+    fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
+        let Phase::Live(data) = &mut self.phase else { return false };
+        let started = Instant::now();
+        let now = whole_micros(desk.clock.now()).max(self.time);
+        let mut cx = Context::new(self.id.clone(), now, self.issued);
+        let (mut handled, mut broken) = (0, false);
+        while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
+            let Some(mut message) = work.queue.pop_front() else { break };
+            handled += 1;
+            cx.move_to(now, self.issued);
+            let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
+                Verdict::Answered => Answer::Tells,
+                Verdict::Changed => {
+                    let run = growing_run(&mut work.pending, desk, self.stream, (name, &self.id), self.issued);
+                    let before = run.bytes();
+                    run.push_write(now, desk.draft.records::<A>());
+                    desk.bytes_unsettled += run.bytes() - before;
+                    self.issued = run.last();
+                    self.time = now;
+                    Answer::Stored
+                }
+                Verdict::Failed(failure) => Answer::Fails(Box::new(failure)),
+                Verdict::Broken(failure) => {
+                    broken = true;
+                    Answer::Fails(Box::new(failure))
+                }
+            };
+            work.held.push_back(Held { tag: self.issued, message, answer });
+        }
+        desk.lanes.leave(self.hash, handled);
+        Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
+        let took = started.elapsed();
+        if took > SLOW_TURN {
+            let id = PersistenceId::new(A::NAME, &self.id);
+            tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
+        }
+        broken
+    }
+
+    /// Lets the answers go that tell nothing but what is durable.
+    fn release(&self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
+        while work.held.front().is_some_and(|held| held.tag <= self.durable) {
+            let Some(held) = work.held.pop_front() else { return };
+            match held.answer {
+                Answer::Fails(failure) => held.message.fail(*failure),
+                Answer::Tells | Answer::Stored => {
+                    let effects = held.message.release();
+                    if !effects.is_empty() {
+                        let job = self.effect_job(effects, around);
+                        work.effects_waiting += u32::from(around.desk.effects.push(around.key, job));
+                    }
+                }
+            }
+        }
+    }
+
+    fn effect_job(&self, effects: Vec<crate::step::Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
+        let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
+        let services = around.services.clone();
+        let id = self.persistence_id();
+        Box::new(move || {
+            run_effects(effects, services, this, |panic| {
+                tracing::error!(%id, panic, "an effect panicked; what it was to do is lost");
+            })
+        })
+    }
+
+    /// Sees to it that what has piled up is handed over, and that the entity has its next turn.
+    fn after(&mut self, around: &mut Surroundings<'_, A>) -> Next {
+        let (key, desk) = (around.key, &mut *around.desk);
+        let mut next = Next::Nothing;
+        if let Some(work) = &mut self.work {
+            if !work.pending.is_empty() && !work.dirty {
+                work.dirty = true;
+                desk.dirty.push_back(key);
+            }
+            let settled = work.pending.is_empty() && work.in_flight.is_empty();
+            if settled && matches!(self.phase, Phase::Draining) {
+                assert!(work.held.is_empty(), "all that was held is answered when nothing is in flight");
+                let forgotten = work.queue.is_empty();
+                self.phase = if forgotten { Phase::Absent } else { Phase::Loading { failures: 0 } };
+                next = if forgotten { Next::Nothing } else { Next::Load };
+                desk.journal.close_stream(self.stream);
+            }
+        }
+        self.make_ready(around);
+        self.rest(around);
+        next
+    }
+
+    /// Seals the oldest pending run; `None` if it was given up since it was announced.
+    pub(crate) fn seal(&mut self, around: &mut Surroundings<'_, A>) -> Option<Run> {
+        let work = self.work.as_mut()?;
+        let desk = &mut *around.desk;
+        work.dirty = false;
+        let sealed = work.pending.pop_front().map(|run| {
+            desk.bytes_unsettled -= run.bytes();
+            work.in_flight.push_back(run.last());
+            run.seal(&desk.facts, desk.next_run())
+        });
+        if !work.pending.is_empty() {
+            work.dirty = true;
+            desk.dirty.push_back(around.key);
+        }
+        if let Some(run) = &sealed {
+            desk.bytes_unsettled += run.bytes.len();
+        }
+        self.make_ready(around);
+        self.rest(around);
+        sealed
+    }
+
+    /// Takes in what became of the oldest run in flight.
+    pub(crate) fn settle(&mut self, outcome: Outcome, around: &mut Surroundings<'_, A>) -> Next {
+        let Some(mut work) = self.work.take() else { return Next::Nothing };
+        let last = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
+        match outcome {
+            Outcome::Stored(_) => {
+                Counters::add(&around.desk.counters.events_stored, last.0 - self.durable.0);
+                self.durable = last;
+                self.release(&mut work, around);
+            }
+            Outcome::NotStored(why) => {
+                // A run behind one that failed can't be stored, and that says more than the conflict it met.
+                let follows = matches!(self.phase, Phase::Draining) && matches!(why, Why::Conflict { .. });
+                let why = if follows { NotStored::EarlierWriteFailed } else { why.into() };
+                tracing::warn!(id = %self.persistence_id(), %why, "a write was not stored; the entity is loaded again");
+                let id = self.persistence_id();
+                self.lose(&mut work, last, &Failure::NotStored { id, why }, around.desk);
+            }
+            Outcome::Unknown(cause) => {
+                let id = self.persistence_id();
+                tracing::error!(%id, %cause, "a write may be stored or not; the entity is loaded again");
+                self.lose(&mut work, last, &Failure::Unknown { id, why: cause.into() }, around.desk);
+            }
+        }
+        self.work = Some(work);
+        self.after(around)
+    }
+
+    /// Answers everybody who was promised what the failed run up to `last` held, or what was to follow it.
+    fn lose(&mut self, work: &mut Work<A>, last: SeqNr, failure: &Failure, desk: &mut Desk) {
+        self.phase = Phase::Draining;
+        for run in work.pending.drain(..) {
+            desk.bytes_unsettled -= run.bytes();
+        }
+        let lost = Failure::NotStored { id: self.persistence_id(), why: NotStored::EarlierWriteFailed };
+        // What is in flight behind this run is answered when it settles.
+        let still_in_flight = work.in_flight.back().copied().unwrap_or(last);
+        for held in mem::take(&mut work.held) {
+            match held.answer {
+                _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
+                Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
+                Answer::Stored | Answer::Tells | Answer::Fails(_) => held.message.fail(lost.clone()),
+            }
+        }
+        desk.lanes.leave(self.hash, work.queue.len());
+        for message in work.queue.drain(..) {
+            message.fail(lost.clone());
+        }
+    }
+
+    /// Takes in the loaded data, or why there is none.
+    pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, around: &mut Surroundings<'_, A>) {
+        let Phase::Loading { failures } = self.phase else { return };
+        let desk = &mut *around.desk;
+        match found {
+            Ok(found) => {
+                Counters::add(&desk.counters.recoveries, 1);
+                Counters::add(&desk.counters.events_replayed, found.replayed.last.0);
+                self.stream = found.stream;
+                self.issued = found.replayed.last;
+                self.durable = found.replayed.last;
+                self.time = found.replayed.time;
+                self.phase = Phase::Live(found.replayed.data);
+            }
+            Err(unusable) => self.enter_quarantine(&unusable, failures, desk),
+        }
+        self.make_ready(around);
+        self.rest(around);
+    }
+
+    fn enter_quarantine(&mut self, unusable: &Unrecoverable, failures: u32, desk: &mut Desk) {
+        let pause = retry_pause(self.hash, failures);
+        let retry_at = desk.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let reason: Arc<str> = unusable.why.to_string().into();
+        let seq_nr = unusable.seq_nr;
+        tracing::warn!(id = %self.persistence_id(), %seq_nr, %reason, failures, %retry_at, "quarantined");
+        Counters::add(&desk.counters.quarantines, 1);
+        let quarantine = Quarantine { seq_nr, reason, retry_at, failures: failures.saturating_add(1) };
+        if let Some(work) = &mut self.work {
+            desk.lanes.leave(self.hash, work.queue.len());
+            for message in mem::take(&mut work.queue) {
+                message.fail(self.quarantined(&quarantine));
+            }
+        }
+        self.phase = Phase::Quarantined(Box::new(quarantine));
+    }
+
+    fn quarantined(&self, quarantine: &Quarantine) -> Failure {
+        Failure::Quarantined {
+            id: self.persistence_id(),
+            seq_nr: quarantine.seq_nr,
+            reason: quarantine.reason.clone(),
+            retry_at: quarantine.retry_at,
+        }
+    }
+
+    /// One step's effects that waited have found room.
+    pub(crate) fn effect_left(&mut self, around: &mut Surroundings<'_, A>) {
+        if let Some(work) = &mut self.work {
+            work.effects_waiting -= 1;
+        }
+        self.make_ready(around);
+        self.rest(around);
+    }
+
+    /// Answers every waiting caller, because the shard ends.
+    pub(crate) fn give_up(&mut self, desk: &mut Desk) {
+        let Some(work) = self.work.take() else { return };
+        desk.busy -= 1;
+        let submitted = work.in_flight.back().copied().unwrap_or(self.durable);
+        for held in work.held {
+            let id = self.persistence_id();
+            held.message.fail(match held.answer {
+                Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Stored | Answer::Tells | Answer::Fails(_) => Failure::Stopped { id },
+            });
+        }
+        for message in work.queue {
+            message.fail(Failure::Stopped { id: self.persistence_id() });
+        }
+    }
+}
+
+/// The run that the next write belongs to.
+fn growing_run<'w>(
+    pending: &'w mut VecDeque<RunBuilder>,
+    desk: &mut Desk,
+    stream: StreamNo,
+    (aggregate, entity): (&Arc<str>, &EntityId),
+    issued: SeqNr,
+) -> &'w mut RunBuilder {
+    let is_full = pending.back().is_none_or(|run| run.bytes() + desk.draft.bytes_max() > desk.facts.run_bytes_max);
+    if is_full {
+        let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
+        let run = RunBuilder::new(stream, id, issued.next());
+        desk.bytes_unsettled += run.bytes();
+        pending.push_back(run);
+    }
+    pending.back_mut().expect("a run was just begun if there was none")
+}
+
+/// How long an entity waits before the next attempt: it doubles from attempt to attempt, and differs between entities,
+/// so that they don't all come back at once.
+fn retry_pause(hash: u64, failures: u32) -> SignedDuration {
+    let pause = RETRY_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
+    let jitter = pause / 4 * u32::try_from(hash % 256).unwrap_or(0) / 256;
+    SignedDuration::try_from(pause + jitter).unwrap_or(SignedDuration::from_secs(300))
+}
+
+/// The time as it will be read from the journal.
+fn whole_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}

@@ -1,0 +1,368 @@
+//! A shard: one task that owns the entities hashed to it.
+//!
+//! One pass: take what has arrived, let each entity with work have a turn, hand the journal what has piled up, and
+//! answer what has become durable. Nothing in a pass waits.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::clock::Clock;
+use crate::execute::Draft;
+use crate::journal::{Facts, Fut, Journal, Outcome};
+use crate::system::builder::Settings;
+use crate::system::effects::{EffectJob, EffectQueue};
+use crate::system::mailbox::{Delivery, Lanes};
+use crate::system::stats::Counters;
+use crate::system::store::{Loaded, Store};
+
+/// How many messages are taken from the mailbox in one pass.
+const ARRIVALS_MAX: usize = 1024;
+/// How many entities have a turn in one pass.
+const TURNS_MAX: usize = 256;
+/// How many runs a group has at most.
+const GROUP_RUNS_MAX: usize = 8192;
+/// How long a group is, beyond which no run is added.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// How many blocking jobs load entities for one shard at the same time.
+const LOADS_MAX: usize = 2;
+
+/// An entity of this shard, while it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) store: u32,
+    pub(crate) slot: u32,
+}
+
+/// How far a shard is on its way down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Running,
+    /// Nothing more is taken; what is there is finished.
+    Draining,
+    /// What is there is given up.
+    GivingUp,
+}
+
+/// Makes the store with this number for a shard.
+pub(crate) type MakeStore = Box<dyn Fn(u32) -> Box<dyn Store> + Send + Sync>;
+
+/// What an entity needs of its shard.
+pub(crate) struct Desk {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) facts: Facts,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) draft: Draft,
+    /// Entities with something to do, in the order of their turns. INVARIANT: an entity is in it at most once.
+    pub(crate) ready: VecDeque<Key>,
+    /// Entities with a run to hand over. INVARIANT: an entity is in it at most once.
+    pub(crate) dirty: VecDeque<Key>,
+    /// Entities that wait to be loaded. INVARIANT: an entity is in it at most once.
+    pub(crate) absent: VecDeque<Key>,
+    pub(crate) effects: EffectQueue,
+    /// Encoded bytes that the journal has not settled.
+    pub(crate) bytes_unsettled: usize,
+    /// Entities that have anything queued, held or pending.
+    pub(crate) busy: usize,
+    /// Entities in memory.
+    pub(crate) residents: usize,
+    /// This shard's part of the resident maximum.
+    pub(crate) residents_max: usize,
+    /// Numbers runs within the epoch, over all shards.
+    pub(crate) run_numbers: Arc<AtomicU64>,
+    /// Tenths of a second since the shard started, when this pass began.
+    pub(crate) tenth: u32,
+}
+
+impl Desk {
+    pub(crate) fn next_run(&self) -> u64 {
+        self.run_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether so much waits for the journal that no entity may go on.
+    fn is_saturated(&self) -> bool {
+        self.bytes_unsettled >= self.settings.run_ahead_bytes_max
+    }
+}
+
+/// A group that the journal has.
+struct InFlight {
+    outcomes: Fut<'static, Vec<Outcome>>,
+    /// Whose runs they are, and their lengths.
+    runs: Vec<(Key, usize)>,
+}
+
+/// The stores of a shard, made when they are first needed.
+struct Stores {
+    stores: Vec<Option<Box<dyn Store>>>,
+    make: MakeStore,
+}
+
+impl Stores {
+    fn get(&mut self, number: u32) -> &mut dyn Store {
+        let index = usize::try_from(number).expect("a store's number fits an index");
+        if self.stores.len() <= index {
+            self.stores.resize_with(index + 1, || None);
+        }
+        self.stores[index].get_or_insert_with(|| (self.make)(number)).as_mut()
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Box<dyn Store>> {
+        self.stores.iter_mut().flatten()
+    }
+}
+
+/// The ends of a shard that lead outside.
+pub(crate) struct Setup {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) residents_max: usize,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) run_numbers: Arc<AtomicU64>,
+    pub(crate) mailbox: mpsc::Receiver<Delivery>,
+    pub(crate) effects: mpsc::Sender<EffectJob>,
+    pub(crate) stage: watch::Receiver<Stage>,
+    pub(crate) make_store: MakeStore,
+}
+
+/// The state of the task.
+pub(crate) struct Shard {
+    desk: Desk,
+    stores: Stores,
+    mailbox: mpsc::Receiver<Delivery>,
+    mailbox_open: bool,
+    arrivals: Vec<Delivery>,
+    in_flight: VecDeque<InFlight>,
+    loads: JoinSet<Loaded>,
+    stage: Stage,
+    stages: watch::Receiver<Stage>,
+}
+
+/// What a shard woke up for.
+enum Wake {
+    Stage(Stage),
+    Outcomes(Vec<Outcome>),
+    Loaded(Option<Loaded>),
+    Arrivals(usize),
+    Sweep,
+    GoOn,
+}
+
+impl Shard {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let facts = setup.journal.facts();
+        let desk = Desk {
+            journal: setup.journal,
+            facts,
+            clock: setup.clock,
+            settings: setup.settings,
+            lanes: setup.lanes,
+            counters: setup.counters,
+            draft: Draft::default(),
+            ready: VecDeque::new(),
+            dirty: VecDeque::new(),
+            absent: VecDeque::new(),
+            effects: EffectQueue::new(setup.effects),
+            bytes_unsettled: 0,
+            busy: 0,
+            residents: 0,
+            residents_max: setup.residents_max,
+            run_numbers: setup.run_numbers,
+            tenth: 0,
+        };
+        Self {
+            desk,
+            stores: Stores { stores: Vec::new(), make: setup.make_store },
+            mailbox: setup.mailbox,
+            mailbox_open: true,
+            arrivals: Vec::with_capacity(ARRIVALS_MAX),
+            in_flight: VecDeque::new(),
+            loads: JoinSet::new(),
+            stage: Stage::Running,
+            stages: setup.stage,
+        }
+    }
+
+    /// Runs until the shard is told to stop and has nothing left to do.
+    pub(crate) async fn run(mut self) {
+        let sweep_every = (self.desk.settings.idle_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
+        let mut sweep = tokio::time::interval(sweep_every);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = Instant::now();
+        while !self.is_done() {
+            let wake = self.wake(&mut sweep).await;
+            self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
+            match wake {
+                Wake::Stage(stage) => self.enter(stage),
+                Wake::Outcomes(outcomes) => self.settle(outcomes),
+                Wake::Loaded(loaded) => self.install(loaded),
+                Wake::Arrivals(count) => self.accept(count),
+                Wake::Sweep => self.sweep(),
+                Wake::GoOn => {}
+            }
+            self.flush_effects();
+            self.load();
+            self.take_turns();
+            self.submit();
+            self.evict();
+        }
+    }
+
+    async fn wake(&mut self, sweep: &mut Interval) -> Wake {
+        let has_turns = !self.desk.ready.is_empty() && !self.desk.is_saturated();
+        tokio::select! {
+            biased;
+            stage = next_stage(&mut self.stages), if self.stage != Stage::GivingUp => Wake::Stage(stage),
+            outcomes = next_outcomes(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Outcomes(outcomes),
+            Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => Wake::Loaded(loaded.ok()),
+            count = self.mailbox.recv_many(&mut self.arrivals, ARRIVALS_MAX), if self.mailbox_open => {
+                Wake::Arrivals(count)
+            }
+            () = self.desk.effects.room(), if self.desk.effects.is_waiting() => Wake::GoOn,
+            _ = sweep.tick() => Wake::Sweep,
+            // Lets the other tasks of this thread run between two passes.
+            () = tokio::task::yield_now(), if has_turns => Wake::GoOn,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stage != Stage::Running
+            && !self.mailbox_open
+            && self.desk.busy == 0
+            && self.in_flight.is_empty()
+            && self.loads.is_empty()
+            && !self.desk.effects.is_waiting()
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = self.stage.max(stage);
+        if self.stage >= Stage::Draining {
+            // ORDER: no place may be taken once the channel is closed, or its message would be lost.
+            self.desk.lanes.close();
+            self.mailbox.close();
+        }
+        if self.stage == Stage::GivingUp {
+            self.in_flight.clear();
+            self.loads.abort_all();
+            self.loads.detach_all();
+            self.desk.effects.clear();
+            let Self { stores, desk, .. } = self;
+            stores.all().for_each(|store| store.give_up(desk));
+        }
+    }
+
+    fn accept(&mut self, count: usize) {
+        self.mailbox_open = count > 0;
+        let Self { stores, desk, arrivals, stage, .. } = self;
+        for delivery in arrivals.drain(..) {
+            stores.get(delivery.store).accept(delivery, desk);
+        }
+        if *stage == Stage::GivingUp {
+            stores.all().for_each(|store| store.give_up(desk));
+        }
+    }
+
+    fn take_turns(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.desk.is_saturated() {
+                return;
+            }
+            let Some(key) = self.desk.ready.pop_front() else { return };
+            self.stores.get(key.store).take_turn(key.slot, &mut self.desk);
+        }
+    }
+
+    /// Hands the journal one run of each entity that has any.
+    fn submit(&mut self) {
+        if self.in_flight.len() >= self.desk.facts.groups_in_flight || self.desk.dirty.is_empty() {
+            return;
+        }
+        let count = self.desk.dirty.len().min(GROUP_RUNS_MAX);
+        let (mut group, mut runs, mut bytes) = (Vec::with_capacity(count), Vec::with_capacity(count), 0);
+        for _ in 0..count {
+            if bytes >= GROUP_BYTES_MAX {
+                break;
+            }
+            let Some(key) = self.desk.dirty.pop_front() else { break };
+            let Some(run) = self.stores.get(key.store).seal(key.slot, &mut self.desk) else { continue };
+            bytes += run.bytes.len();
+            runs.push((key, run.bytes.len()));
+            group.push(run);
+        }
+        if !group.is_empty() {
+            self.in_flight.push_back(InFlight { outcomes: self.desk.journal.append(group), runs });
+        }
+    }
+
+    fn settle(&mut self, outcomes: Vec<Outcome>) {
+        let Some(group) = self.in_flight.pop_front() else { return };
+        assert_eq!(group.runs.len(), outcomes.len(), "a journal gives one outcome for each run");
+        for ((key, bytes), outcome) in group.runs.into_iter().zip(outcomes) {
+            self.desk.bytes_unsettled -= bytes;
+            self.stores.get(key.store).settle(key.slot, outcome, &mut self.desk);
+        }
+    }
+
+    /// Starts jobs that load absent entities, many at a time.
+    fn load(&mut self) {
+        while self.loads.len() < LOADS_MAX {
+            let Some(key) = self.desk.absent.front() else { return };
+            let job = self.stores.get(key.store).load(&mut self.desk);
+            self.loads.spawn_blocking(job);
+        }
+    }
+
+    fn install(&mut self, loaded: Option<Loaded>) {
+        if let Some(loaded) = loaded {
+            self.stores.get(loaded.store).install(loaded.entities, &mut self.desk);
+        }
+    }
+
+    fn flush_effects(&mut self) {
+        while let Some(key) = self.desk.effects.flush_one() {
+            self.stores.get(key.store).effect_left(key.slot, &mut self.desk);
+        }
+    }
+
+    /// Drops entities that have been idle for long.
+    fn sweep(&mut self) {
+        let Self { stores, desk, .. } = self;
+        stores.all().for_each(|store| store.sweep(desk));
+    }
+
+    /// Drops entities beyond the resident maximum.
+    fn evict(&mut self) {
+        let Self { stores, desk, .. } = self;
+        if desk.residents > desk.residents_max {
+            stores.all().for_each(|store| store.evict(desk));
+        }
+    }
+}
+
+/// The next stage; it never ends once the system was dropped, which says its last word before.
+async fn next_stage(stages: &mut watch::Receiver<Stage>) -> Stage {
+    match stages.changed().await {
+        Ok(()) => *stages.borrow_and_update(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The outcomes of the oldest group.
+async fn next_outcomes(in_flight: &mut VecDeque<InFlight>) -> Vec<Outcome> {
+    poll_fn(|task| match in_flight.front_mut() {
+        Some(group) => group.outcomes.as_mut().poll(task),
+        None => std::task::Poll::Pending,
+    })
+    .await
+}

@@ -1,0 +1,369 @@
+//! Given events, when a command, then events, a reply or a refusal: without a runtime, a journal or a clock.
+
+use std::any::Any;
+use std::fmt::{Debug, Write as _};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use jiff::Timestamp;
+
+use crate::aggregate::{Aggregate, Context};
+use crate::call::{Call, CallError, Parcel, Port, Stopped, Unsent};
+use crate::codec::{self, Payload};
+use crate::effects::{Spawned, run_effects};
+use crate::entity_ref::EntityRef;
+use crate::event::{EventList, EventsOf};
+use crate::execute::{Draft, Verdict, execute};
+use crate::id::{EntityId, SeqNr};
+use crate::message::Message;
+use crate::step::Effect;
+
+/// Begins a test of an entity to which these events have happened: an array, a `Vec`, an `Option` or a single event.
+///
+/// Commands go through the generated ref and through the same encoding as in a system. Every event is checked to come
+/// out of the codec as it went in.
+///
+/// ```
+/// use annals::prelude::*;
+/// use annals::testing::given;
+///
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct Counter { count: u64 }
+///
+/// #[aggregate]
+/// impl Counter {
+///     #[event]
+///     fn counted(&mut self, by: u64) { self.count += by }
+///
+///     #[command]
+///     fn count(&self, by: u64) -> Step<u64> {
+///         applying(CounterEvent::Counted { by }).replying_with(|counter: &Counter| counter.count)
+///     }
+/// }
+///
+/// given::<Counter>([CounterEvent::Counted { by: 2 }])
+///     .when(|counter| counter.count(3))
+///     .then_events([CounterEvent::Counted { by: 3 }])
+///     .then_reply(5);
+/// ```
+///
+/// # Panics
+///
+/// If an event changes when it is stored and read again.
+#[track_caller]
+pub fn given<A>(events: impl EventsOf<A>) -> Bench<A>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+{
+    let mut list = EventList::new();
+    events.push_to(&mut list);
+    let mut state = State {
+        data: A::default(),
+        cx: Context::new("test".into(), Timestamp::UNIX_EPOCH, SeqNr::ZERO),
+        events: Vec::new(),
+        effects: Vec::new(),
+        draft: Draft::default(),
+        broken: false,
+    };
+    for event in list {
+        state.data.apply(stored_and_read::<A>(&event));
+        state.cx.move_to(state.cx.now(), state.cx.seq_nr().next());
+    }
+    let services: Arc<dyn Any + Send + Sync> = Arc::new(());
+    let services = services.downcast::<A::Services>().ok();
+    Bench { port: Arc::new(BenchPort(Mutex::new(state))), services }
+}
+
+/// Sends an event through the codec, as the journal does, and checks that it is the same afterwards.
+#[track_caller]
+fn stored_and_read<A>(event: &A::Event) -> A::Event
+where
+    A: Aggregate<Event: Debug + PartialEq>,
+{
+    let mut bytes = Vec::new();
+    let read = codec::encode(A::CODEC, event, &mut bytes).map_err(|error| error.to_string()).and_then(|variant| {
+        let payload = Payload { codec: A::CODEC, bytes: &bytes };
+        codec::decode_current::<A::Event>(variant, payload).map_err(|error| error.to_string())
+    });
+    match read {
+        Ok(read) => {
+            assert!(read == *event, "an event changes when it is stored:\n  before: {event:?}\n   after: {read:?}");
+            read
+        }
+        Err(error) => panic!("an event can't be stored and read again: {error}\n  event: {event:?}"),
+    }
+}
+
+/// An entity under test; made by [`given`].
+pub struct Bench<A: Aggregate> {
+    port: Arc<BenchPort<A>>,
+    services: Option<Arc<A::Services>>,
+}
+
+struct BenchPort<A: Aggregate>(Mutex<State<A>>);
+
+struct State<A: Aggregate> {
+    data: A,
+    cx: Context<A>,
+    /// The events of the last command, as the handler made them.
+    events: Vec<A::Event>,
+    effects: Vec<Effect<A>>,
+    draft: Draft,
+    /// Whether the data is only half changed.
+    broken: bool,
+}
+
+impl<A: Aggregate> BenchPort<A> {
+    fn lock(&self) -> MutexGuard<'_, State<A>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A> Bench<A>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+{
+    /// Gives the entity this id instead of `test`.
+    #[must_use]
+    pub fn with_id(self, id: impl Into<EntityId>) -> Self {
+        let mut state = self.port.lock();
+        state.cx = Context::new(id.into(), state.cx.now(), state.cx.seq_nr());
+        drop(state);
+        self
+    }
+
+    /// Lets handlers see this time instead of 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        let mut state = self.port.lock();
+        let seq_nr = state.cx.seq_nr();
+        state.cx.move_to(now, seq_nr);
+        drop(state);
+        self
+    }
+
+    /// Gives effects these services, fakes for the most part.
+    #[must_use]
+    pub fn with_services(mut self, services: impl Into<Arc<A::Services>>) -> Self {
+        self.services = Some(services.into());
+        self
+    }
+
+    /// Sends a command or query through the ref, runs it and its effects, and hands out what came of it. The bench
+    /// goes on from there.
+    ///
+    /// # Panics
+    ///
+    /// If an event changes when it is stored, or if there are effects and no services for them.
+    #[track_caller]
+    pub fn when<R, E>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
+        let entity = self.entity();
+        let call = pin!(send(&entity.clone().into()));
+        self.port.lock().events.clear();
+        let Poll::Ready(result) = call.poll(&mut TaskContext::from_waker(Waker::noop())) else {
+            panic!("the closure given to `when` must return a call to the ref that it is given");
+        };
+        let mut state = self.port.lock();
+        let (events, effects) = (std::mem::take(&mut state.events), std::mem::take(&mut state.effects));
+        drop(state);
+        for event in &events {
+            stored_and_read::<A>(event);
+        }
+        let spawned = self.run_effects(effects, entity);
+        Then { events, result, spawned }
+    }
+
+    /// Looks at the data.
+    pub fn inspect<T>(&self, look: impl FnOnce(&A) -> T) -> T {
+        look(&self.port.lock().data)
+    }
+
+    fn entity(&self) -> EntityRef<A> {
+        let id = self.port.lock().cx.id().clone();
+        EntityRef::new(id, 0, self.port.clone())
+    }
+
+    #[track_caller]
+    fn run_effects(&self, effects: Vec<Effect<A>>, entity: EntityRef<A>) -> Vec<Spawned> {
+        if effects.is_empty() {
+            return Vec::new();
+        }
+        let services = self.services.clone().unwrap_or_else(|| {
+            let wanted = std::any::type_name::<A::Services>();
+            panic!("the step has effects, and no services were given: call `.with_services(..)` with a `{wanted}`");
+        });
+        let mut panics = String::new();
+        let spawned = run_effects(effects, services, entity, |panic| {
+            let _ = writeln!(panics, "an effect panicked: {panic}");
+        });
+        assert!(panics.is_empty(), "{panics}");
+        spawned
+    }
+}
+
+impl<A: Aggregate> Debug for Bench<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bench({} \"{}\")", A::NAME, self.port.lock().cx.id())
+    }
+}
+
+impl<A> Port for BenchPort<A>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+{
+    fn aggregate(&self) -> &'static str {
+        A::NAME
+    }
+
+    fn try_send(&self, _: u64, parcel: Box<dyn Parcel>) -> Result<(), Unsent> {
+        let mut message: Option<Box<dyn Message<A>>> = None;
+        parcel.unpack(&mut message);
+        if let Some(message) = message {
+            self.lock().run(message);
+        }
+        Ok(())
+    }
+
+    fn send(self: Arc<Self>, _: u64, _: Box<dyn Parcel>) -> Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>> {
+        unreachable!("a bench always has room")
+    }
+}
+
+impl<A> State<A>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+{
+    fn run(&mut self, mut message: Box<dyn Message<A>>) {
+        assert!(!self.broken, "the entity can't go on: a fold or a reply panicked in the step before");
+        let events = &mut self.events;
+        let note = |made: &EventList<A::Event>| events.extend_from_slice(made.as_slice());
+        match execute(&mut *message, &mut self.data, &self.cx, &mut self.draft, note) {
+            Verdict::Answered => self.effects.extend(message.release()),
+            Verdict::Changed => {
+                for _ in self.draft.records::<A>() {
+                    self.cx.move_to(self.cx.now(), self.cx.seq_nr().next());
+                }
+                self.effects.extend(message.release());
+            }
+            Verdict::Failed(failure) => {
+                self.events.clear();
+                message.fail(failure);
+            }
+            Verdict::Broken(failure) => {
+                self.events.clear();
+                self.broken = true;
+                message.fail(failure);
+            }
+        }
+    }
+}
+
+/// What came of a command.
+pub struct Then<A: Aggregate, R, E> {
+    events: Vec<A::Event>,
+    result: Result<R, CallError<E>>,
+    spawned: Vec<Spawned>,
+}
+
+impl<A, R, E> Then<A, R, E>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+    R: Debug,
+    E: Debug,
+{
+    /// Checks the events.
+    ///
+    /// # Panics
+    ///
+    /// If they differ.
+    #[track_caller]
+    pub fn then_events(self, expected: impl EventsOf<A>) -> Self {
+        let mut list = EventList::new();
+        expected.push_to(&mut list);
+        assert!(
+            self.events == list.as_slice(),
+            "other events than expected:\n  expected: {:?}\n   events: {:?}\n    result: {:?}",
+            list.as_slice(),
+            self.events,
+            self.result,
+        );
+        self
+    }
+
+    /// Checks that nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// If there are events.
+    #[track_caller]
+    pub fn then_no_events(self) -> Self {
+        self.then_events(None)
+    }
+
+    /// Checks the reply.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or if there is none.
+    #[track_caller]
+    pub fn then_reply<T: Debug>(self, expected: T) -> Self
+    where
+        R: PartialEq<T>,
+    {
+        match &self.result {
+            Ok(reply) => assert!(
+                *reply == expected,
+                "another reply than expected:\n  expected: {expected:?}\n     reply: {reply:?}"
+            ),
+            Err(error) => panic!("no reply:\n  expected: {expected:?}\n     error: {error:?}"),
+        }
+        self
+    }
+
+    /// Checks why the handler refused, and that nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// If it refused for another reason, or didn't.
+    #[track_caller]
+    pub fn then_refusal<T: Debug>(self, expected: T) -> Self
+    where
+        E: PartialEq<T>,
+    {
+        match &self.result {
+            Err(CallError::Refused(refusal)) => {
+                assert!(
+                    *refusal == expected,
+                    "another refusal than expected:\n  expected: {expected:?}\n   refusal: {refusal:?}"
+                );
+            }
+            Ok(reply) => {
+                panic!("not refused:\n  expected: {expected:?}\n     reply: {reply:?}\n    events: {:?}", self.events)
+            }
+            Err(error) => panic!("not refused by the handler:\n  expected: {expected:?}\n     error: {error:?}"),
+        }
+        self
+    }
+
+    /// The events, as the handler made them.
+    pub fn events(&self) -> &[A::Event] {
+        &self.events
+    }
+
+    /// The answer that the caller got.
+    pub fn result(&self) -> &Result<R, CallError<E>> {
+        &self.result
+    }
+
+    /// Takes the futures that the effects spawned, to run them or not.
+    pub fn take_spawned(&mut self) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        std::mem::take(&mut self.spawned)
+    }
+}
+
+impl<A: Aggregate<Event: Debug>, R: Debug, E: Debug> Debug for Then<A, R, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Then").field("events", &self.events).field("result", &self.result).finish_non_exhaustive()
+    }
+}

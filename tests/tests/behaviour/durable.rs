@@ -1,0 +1,110 @@
+//! Nothing is observable before it is durable.
+
+use annals::CallError;
+use annals_tests::{Account, Overdrawn};
+
+use crate::{system, until};
+
+#[tokio::test]
+async fn no_answer_leaves_before_what_it_tells_is_durable() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let deposit = tokio::spawn(alice.deposit(100));
+    until("the deposit is with the journal", || journal.faults().held() == 1).await;
+    let query = tokio::spawn(alice.balance());
+    let refusal = tokio::spawn(alice.withdraw(500));
+    let crash = tokio::spawn(alice.crash());
+    until("all are handled", || system.stats().commands == 4).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!deposit.is_finished(), "a reply left before its write was durable");
+    assert!(!query.is_finished(), "a query told of a balance that could still be lost");
+    assert!(!refusal.is_finished(), "a refusal told of a balance that could still be lost");
+    assert!(!crash.is_finished(), "a panic on data that could still be lost was told");
+
+    journal.faults().release();
+    assert_eq!(deposit.await.unwrap().unwrap(), 100);
+    assert_eq!(query.await.unwrap().unwrap(), 100);
+    assert_eq!(refusal.await.unwrap().unwrap_err(), CallError::Refused(Overdrawn { missing: 400 }));
+    assert!(matches!(crash.await.unwrap().unwrap_err(), CallError::Panicked { command: "crash", .. }));
+}
+
+#[tokio::test]
+async fn what_is_durable_is_told_while_others_wait() {
+    let (system, journal) = system();
+    let (alice, bob) = (system.get::<Account>("alice"), system.get::<Account>("bob"));
+    bob.deposit(7).await.unwrap();
+    journal.faults().hold();
+    let waiting = tokio::spawn(alice.deposit(100));
+    until("the deposit is with the journal", || journal.faults().held() == 1).await;
+    assert_eq!(bob.balance().await.unwrap(), 7);
+    journal.faults().release();
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn handlers_run_ahead_of_the_disk_and_share_a_write() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let deposits: Vec<_> = (0..1000).map(|_| tokio::spawn(alice.deposit(1))).collect();
+    until("all are handled", || system.stats().commands == 1000).await;
+    journal.faults().release();
+    for (number, deposit) in (1..).zip(deposits) {
+        assert_eq!(deposit.await.unwrap().unwrap(), number);
+    }
+    let runs = journal.faults().appended().runs;
+    assert!(runs <= 20, "a thousand commands took {runs} writes");
+}
+
+#[tokio::test]
+async fn the_run_ahead_is_bounded() {
+    let journal = annals::journal::MemoryJournal::new();
+    let system = annals::System::builder().shards(1).run_ahead_max(10).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let deposits: Vec<_> = (0..100).map(|_| tokio::spawn(alice.deposit(1))).collect();
+    until("some are handled", || system.stats().commands == 10).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(system.stats().commands, 10);
+    journal.faults().release();
+    for deposit in deposits {
+        deposit.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_bytes_that_wait_are_bounded() {
+    let journal = annals::journal::MemoryJournal::new();
+    let system = annals::System::builder().shards(1).run_ahead_bytes_max(100_000).start(journal.clone()).unwrap();
+    journal.faults().hold();
+    let notes: Vec<_> = (0..100)
+        .map(|number| tokio::spawn(system.get::<Account>(format!("{number}")).note("x".repeat(10_000))))
+        .collect();
+    until("some are handled", || system.stats().commands >= 10).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let handled = system.stats().commands;
+    assert!((10..=12).contains(&handled), "{handled} notes of 10 kB are in memory");
+    journal.faults().release();
+    for note in notes {
+        note.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn large_writes_are_cut_into_several_runs() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    let notes: Vec<_> = (0..8).map(|_| tokio::spawn(alice.note("x".repeat(400_000)))).collect();
+    for note in notes {
+        note.await.unwrap().unwrap();
+    }
+    assert!(journal.faults().appended().runs >= 4, "a run has at most 1,000,000 bytes");
+    assert_eq!(crate::restarted(&journal).get::<Account>("alice").look_around().await.unwrap().2, 8);
+}

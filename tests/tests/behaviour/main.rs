@@ -1,0 +1,39 @@
+//! What a user of annals may rely on, over the journal in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod calls;
+mod directory;
+mod durable;
+mod effects;
+mod encoding;
+mod failures;
+mod ids;
+mod passivation;
+mod quarantine;
+mod shutdown;
+mod smallest;
+
+use annals::System;
+use annals::journal::MemoryJournal;
+
+/// A system over a journal in memory.
+fn system() -> (System, MemoryJournal) {
+    let journal = MemoryJournal::new();
+    let system = System::builder().shards(2).start(journal.clone()).unwrap();
+    (system, journal)
+}
+
+/// Another system on what this journal holds, as after a restart.
+fn restarted(journal: &MemoryJournal) -> System {
+    System::builder().shards(2).start(journal.reopen()).unwrap()
+}
+
+/// Lets the tasks run until `done` says that it is enough; fails when it never does.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed().as_secs() < 20, "waited in vain until {what}");
+        tokio::task::yield_now().await;
+    }
+}

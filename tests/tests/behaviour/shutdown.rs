@@ -1,0 +1,120 @@
+//! The end of a system: every caller is told.
+
+use std::time::Duration;
+
+use annals::journal::MemoryJournal;
+use annals::{CallError, ShutdownError, StartError, System};
+use annals_tests::Account;
+
+use crate::{restarted, system, until};
+
+#[tokio::test]
+async fn shutdown_finishes_what_was_accepted() {
+    let (system, journal) = system();
+    let deposits: Vec<_> = (0..10_000_u64)
+        .map(|number| tokio::spawn(system.get::<Account>(format!("{}", number % 100)).deposit(1)))
+        .collect();
+    tokio::task::yield_now().await;
+    system.shutdown().await.unwrap();
+    let mut stored = 0;
+    for deposit in deposits {
+        match deposit.await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(CallError::Stopped { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    let (system, mut sum) = (restarted(&journal), 0);
+    for number in 0..100 {
+        sum += system.get::<Account>(format!("{number}")).balance().await.unwrap();
+    }
+    assert_eq!(sum, stored, "exactly what was answered is stored");
+}
+
+#[tokio::test]
+async fn a_stopped_system_takes_no_calls() {
+    let (system, _) = system();
+    let alice = system.get::<Account>("alice");
+    alice.deposit(1).await.unwrap();
+    system.shutdown().await.unwrap();
+    let error = alice.deposit(1).await.unwrap_err();
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+    let error = alice.deposit(1).tell().await.unwrap_err();
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+    system.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_whose_time_is_over_tells_every_caller() {
+    let journal = MemoryJournal::new();
+    let within = Duration::from_millis(100);
+    let system = System::builder().shards(1).run_ahead_max(2).shutdown_within(within).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    alice.deposit(1).await.unwrap();
+    journal.faults().hold();
+    let deposits: Vec<_> = (0..5).map(|_| tokio::spawn(alice.deposit(1))).collect();
+    until("some are with the journal", || journal.faults().held() > 0).await;
+    until("two are handled", || system.stats().commands == 3).await;
+    let (shutdown, ()) = tokio::join!(system.shutdown(), async {
+        tokio::time::sleep(2 * within).await;
+        journal.faults().release();
+    });
+    assert_eq!(shutdown.unwrap_err(), ShutdownError::TimeOver { within });
+    let (mut unknown, mut stopped) = (0, 0);
+    for deposit in deposits {
+        match deposit.await.unwrap() {
+            Err(CallError::Unknown { .. }) => unknown += 1,
+            Err(CallError::Stopped { .. }) => stopped += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((unknown, stopped), (2, 3));
+}
+
+#[tokio::test]
+async fn a_dropped_system_finishes_what_it_has() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let deposit = tokio::spawn(alice.deposit(1));
+    until("it is with the journal", || journal.faults().held() == 1).await;
+    drop(system);
+    journal.faults().release();
+    assert_eq!(deposit.await.unwrap().unwrap(), 1);
+    until("it takes no more calls", || true).await;
+    let error = loop {
+        match alice.deposit(1).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+}
+
+#[test]
+fn a_runtime_that_is_dropped_leaves_no_caller_waiting() {
+    let journal = MemoryJournal::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let system = runtime.block_on(async { System::builder().start(journal.clone()).unwrap() });
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let mut deposit = Box::pin(alice.deposit(1));
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(Duration::from_millis(50), &mut deposit).await;
+    });
+    drop(runtime);
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = other.block_on(deposit).unwrap_err();
+    assert!(matches!(error, CallError::Unknown { .. }), "{error:?}");
+    let error = other.block_on(alice.deposit(1)).unwrap_err();
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+}
+
+#[test]
+fn a_system_needs_a_runtime_and_sensible_settings() {
+    assert_eq!(System::builder().start(MemoryJournal::new()).unwrap_err(), StartError::NoRuntime);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let error = System::builder().shards(0).start(MemoryJournal::new()).unwrap_err();
+    assert_eq!(error, StartError::Setting { name: "shards", value: 0, least: 1 });
+}
