@@ -13,15 +13,15 @@ use crate::model::{Marked, Model};
 use crate::options::Options;
 use crate::symbol::{AGGREGATE_MARKERS, COMMAND, EVENT, FSM_MARKERS, QUERY};
 
-pub(crate) fn aggregate(keys: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn aggregate(keys: TokenStream, item: &TokenStream) -> TokenStream {
     let ctxt = Ctxt::new();
     let options = Options::read(&ctxt, keys);
     let markers = [AGGREGATE_MARKERS, FSM_MARKERS].concat();
-    let block = match Block::read(&ctxt, &item, "aggregate", &markers, &options.crate_path) {
+    let block = match Block::read(&ctxt, item, "aggregate", &markers, &options.crate_path) {
         Ok(block) => block,
         Err(error) => {
             ctxt.push(error);
-            return with_mistakes(&item, ctxt);
+            return with_mistakes(item, ctxt);
         }
     };
     check::header(&ctxt, &block);

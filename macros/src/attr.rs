@@ -25,8 +25,12 @@ impl<'a> Keys<'a> {
 
     /// Reads `key ..` after `key ..`, separated by commas. `read` takes what follows a key.
     ///
-    /// A mistake in one key is reported, and the next key is read all the same.
-    pub(crate) fn read(&mut self, tokens: TokenStream, mut read: impl FnMut(&str, ParseStream<'_>) -> syn::Result<()>) {
+    /// A mistake in one key is reported, and the next key is read all the same. Tells whether there was none.
+    pub(crate) fn read(
+        &mut self,
+        tokens: TokenStream,
+        mut read: impl FnMut(&str, ParseStream<'_>) -> syn::Result<()>,
+    ) -> bool {
         let ctxt = self.ctxt;
         let mut clean = true;
         let keys = |input: ParseStream<'_>| {
@@ -40,8 +44,12 @@ impl<'a> Keys<'a> {
             Ok(())
         };
         // After a mistake the parser also complains of what was skipped.
-        if let (Err(error), true) = (keys.parse2(tokens), clean) {
-            ctxt.push(error);
+        match keys.parse2(tokens) {
+            Err(error) if clean => {
+                ctxt.push(error);
+                false
+            }
+            _ => clean,
         }
     }
 

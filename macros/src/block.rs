@@ -12,10 +12,13 @@ use syn::{Attribute, Error, ImplItem, ItemImpl, Signature, Visibility};
 use crate::attr;
 use crate::crate_path::CratePath;
 use crate::ctxt::Ctxt;
+use crate::symbol::BLOCK_MACROS;
 
 pub(crate) struct Block {
     /// The block without its items.
     pub(crate) header: ItemImpl,
+    /// A second `#[aggregate]` or `#[fsm]`, taken away.
+    pub(crate) other_macros: Vec<Attribute>,
     braces: Group,
     inner_attrs: Vec<Attribute>,
     pub(crate) items: Vec<Item>,
@@ -62,10 +65,13 @@ impl Block {
         let mut empty = Group::new(Delimiter::Brace, TokenStream::new());
         empty.set_span(braces.span());
         tokens.push(TokenTree::Group(empty));
-        let header: ItemImpl = syn::parse2(tokens.into_iter().collect()).map_err(|_| no_impl())?;
+        let mut header: ItemImpl = syn::parse2(tokens.into_iter().collect()).map_err(|_| no_impl())?;
 
-        let is_marker =
-            |attr: &Attribute| crate_path.leads_to(attr.path()) && markers.contains(&attr::word_of(attr).as_str());
+        let is_one_of = |words: &[&str], attr: &Attribute| {
+            crate_path.leads_to(attr.path()) && words.contains(&attr::word_of(attr).as_str())
+        };
+        let other_macros = header.attrs.extract_if(.., |attr| is_one_of(BLOCK_MACROS, attr)).collect();
+        let is_marker = |attr: &Attribute| is_one_of(markers, attr);
         let read = |input: ParseStream<'_>| {
             let inner_attrs = input.call(Attribute::parse_inner)?;
             let mut items = Vec::new();
@@ -75,7 +81,7 @@ impl Block {
             Ok((inner_attrs, items))
         };
         let (inner_attrs, items) = read.parse2(braces.stream())?;
-        Ok(Self { header, braces, inner_attrs, items })
+        Ok(Self { header, other_macros, braces, inner_attrs, items })
     }
 
     pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
@@ -155,9 +161,13 @@ fn skip_item(input: ParseStream<'_>, tokens: &mut TokenStream) -> syn::Result<()
     Ok(())
 }
 
-/// The item up to its body.
+/// The item from behind its attributes to its body.
 fn first_line(item: &TokenStream) -> TokenStream {
-    let head: TokenStream =
-        item.clone().into_iter().take_while(|token| !matches!(token, TokenTree::Group(_))).collect();
-    if head.is_empty() { item.clone() } else { head }
+    let of_attribute = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == '#',
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Bracket,
+        TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+    };
+    let is_body = |token: &TokenTree| matches!(token, TokenTree::Group(_));
+    item.clone().into_iter().skip_while(of_attribute).take_while(|token| !is_body(token)).collect()
 }

@@ -29,8 +29,9 @@ impl Ctxt {
         first: impl ToTokens,
         note: impl Display,
     ) {
-        self.error(second, message);
-        self.error(first, note);
+        let mut collision = Error::new_spanned(second, message);
+        collision.combine(Error::new_spanned(first, note));
+        self.push(collision);
     }
 
     pub(crate) fn push(&self, error: Error) {
@@ -46,15 +47,25 @@ impl Ctxt {
     ///
     /// # Errors
     ///
-    /// All mistakes as one, if there is any.
+    /// All mistakes as one, if there is any, from the top of the source to its end.
     pub(crate) fn finish(self) -> syn::Result<()> {
-        let errors = self.errors.take().unwrap_or_default();
+        let mut errors = self.errors.take().unwrap_or_default();
+        errors.sort_by_key(position);
         let all = errors.into_iter().reduce(|mut all, error| {
             all.combine(error);
             all
         });
         all.map_or(Ok(()), Err)
     }
+}
+
+/// Line and column of a mistake. A test outside of the compiler has none.
+fn position(error: &Error) -> (usize, usize) {
+    if !proc_macro::is_available() {
+        return (0, 0);
+    }
+    let start = error.span().unwrap().start();
+    (start.line(), start.column())
 }
 
 impl Drop for Ctxt {

@@ -18,35 +18,242 @@ mod options;
 mod spell;
 mod stored;
 mod symbol;
+mod types;
 mod words;
 
 use proc_macro::TokenStream;
 
-/// Makes an aggregate of an impl block.
+/// Makes an aggregate of an impl block: data, the events that change it, the commands that decide on events.
+///
+/// The block is the one declaration. From it come, beside it, the enums of events and commands, the typed reference and
+/// the impl of `annals::Aggregate`.
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// /// A bank account, in cents.
+/// #[derive(Default, Serialize, Deserialize)]
+/// pub struct Account {
+///     balance: u64,
+/// }
+///
+/// pub struct Overdrawn {
+///     pub missing: u64,
+/// }
+///
+/// #[aggregate]
+/// impl Account {
+///     #[event]
+///     fn deposited(&mut self, amount: u64) {
+///         self.balance += amount;
+///     }
+///
+///     #[event]
+///     fn withdrawn(&mut self, amount: u64) {
+///         self.balance -= amount;
+///     }
+///
+///     /// Pays `amount` in; replies with the new balance.
+///     #[command]
+///     fn deposit(&self, amount: u64) -> Step<u64> {
+///         applying(AccountEvent::Deposited { amount }).replying_with(Self::balance)
+///     }
+///
+///     /// Takes `amount` out, or says how much is missing.
+///     #[command]
+///     fn withdraw(&self, amount: u64) -> Result<Step, Overdrawn> {
+///         if amount > self.balance {
+///             return Err(Overdrawn { missing: amount - self.balance });
+///         }
+///         Ok(applying(AccountEvent::Withdrawn { amount }))
+///     }
+///
+///     #[query]
+///     fn balance(&self) -> u64 {
+///         self.balance
+///     }
+/// }
+///
+/// async fn pay_in(account: AccountRef) -> Option<u64> {
+///     account.deposit(100).await.ok()
+/// }
+/// ```
+///
+/// The data is `Default`, which is how an entity begins, and has serde's `Serialize` and `Deserialize`, for snapshots.
+///
+/// # Methods
+///
+/// | marker | receiver | returns | what it is |
+/// |---|---|---|---|
+/// | `#[event]` | `&mut self` | nothing | a fact; the only thing that changes data |
+/// | `#[command]` | `&self` | `Step<R>` or `Result<Step<R>, E>` | decides on events, or refuses |
+/// | `#[query]` | `&self` | a value | reads the data |
+///
+/// Methods without a marker, and other items, stay as they are. All three are plain functions: neither `async` nor
+/// generic. Their parameters are called by a name and own their data, for they become fields.
+///
+/// A command may take `cx: &Context<Self>` before its other parameters, to know the time, the entity's id and its
+/// sequence number. The caller doesn't give it.
+///
+/// In a command the macro completes `Step<R>` in the return type, and calls of `applying` and `stay` in the body, with
+/// the aggregate: `Step<R, Account>`, `applying::<Account>(..)`. They are written alone or as `annals::stay()`. In a
+/// method without a marker write them out: `fn close(&self) -> Step<(), Self> { stay::<Self>() }`.
+///
+/// An event takes the keys of [`Event`](derive@Event): `#[event(name = "paid", was("paid_in"), version = 2,
+/// upcast(1 => PaidV1))]`. It is stored under its method's name, if nothing else is said.
+///
+/// # Keys
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `name = "account"` | the stored name of the aggregate, 1 to 255 bytes; it must never change | the type's name |
+/// | `event = BankEvent` | an event enum of your own; see below | generated |
+/// | `codec = json` | how events are written: `message_pack` or `json`; any can be read | `message_pack` |
+/// | `services = Mailer` | what effects may use | `()` |
+/// | `vis = pub(crate)` | how far the generated items can be seen | `pub` |
+/// | `derive(Eq, Hash)` | more derives for the generated enums; serde's are for the commands alone | none |
+/// | `crate = path` | where annals is, if it isn't `::annals` | `::annals` |
+///
+/// The type and what `vis` gives should be seen equally far, or the compiler says that a type is private.
+///
+/// # What is generated
+///
+/// - `AccountEvent`: a variant for each event, with the parameters as fields. It derives `Debug`, `Clone`, `PartialEq`,
+///   serde's `Serialize` and `Deserialize`, and [`Event`](derive@Event).
+/// - `AccountCommand`: a variant for each command, for a command that is given as data. It derives `Debug`, `Clone` and
+///   `PartialEq`.
+/// - `AccountRef`: a cheap handle with a method for each command and query, which returns a `Call`. It is documented with
+///   the docs of the handlers. The names `id`, `send`, `clone`, `state`, `accepts` and `snapshot` are taken.
+/// - The impls of `Aggregate`, `Handler`, `Command` and `EventsOf`.
+///
+/// Docs and `#[cfg(..)]` of a method are also those of what is made of it. Attributes of a parameter, such as
+/// `#[serde(default)]`, move to the field; lints stay.
+///
+/// # Events of your own
+///
+/// With `event = BankEvent` the block has no `#[event]`, but one fold. The compiler's `match` sees to it that no event
+/// is forgotten:
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// pub enum BankEvent {
+///     Opened,
+///     Closed,
+/// }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// pub struct Bank {
+///     open: bool,
+/// }
+///
+/// #[aggregate(name = "bank", event = BankEvent)]
+/// impl Bank {
+///     fn apply(&mut self, event: BankEvent) {
+///         self.open = match event {
+///             BankEvent::Opened => true,
+///             BankEvent::Closed => false,
+///         };
+///     }
+///
+///     #[command]
+///     fn open(&self) -> Step {
+///         if self.open { stay() } else { applying(BankEvent::Opened) }
+///     }
+/// }
+/// # let _ = BankEvent::Closed;
+/// ```
+///
+/// # Errors
+///
+/// All mistakes of a block are reported at once, each at the token to change. Beside them the block and stubs of the
+/// generated items are still there, so that other code isn't told of names that are missing.
 #[proc_macro_attribute]
 pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
-    aggregate::aggregate(keys.into(), block.into()).into()
+    aggregate::aggregate(keys.into(), &block.into()).into()
 }
 
-/// Marks an event in an [`aggregate`](macro@aggregate) block.
+/// Marks an event in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn event(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::EVENT, &item.into()).into()
 }
 
-/// Marks a command in an [`aggregate`](macro@aggregate) block.
+/// Marks a command in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn command(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::COMMAND, &item.into()).into()
 }
 
-/// Marks a query in an [`aggregate`](macro@aggregate) block.
+/// Marks a query in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn query(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::QUERY, &item.into()).into()
 }
 
-/// Implements `annals::Event` for an enum.
+/// Implements `annals::Event` for an enum: under which names and versions its variants are stored.
+///
+/// The enum also derives serde's `Serialize` and `Deserialize`. The one that [`aggregate`](macro@aggregate) generates
+/// uses this derive, too, with the keys that are given to its methods.
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum AccountEvent {
+///     #[event(was("paid_in"))]
+///     Deposited { amount: u64 },
+///     #[event(name = "taken_out", version = 3, upcast(1 => WithdrawnV1, 2 => WithdrawnV2))]
+///     Withdrawn { amount: u64, fee: u64 },
+/// }
+///
+/// /// Version 1 had the amount alone.
+/// #[derive(Deserialize)]
+/// struct WithdrawnV1(u64);
+///
+/// /// Version 2 had another name for it.
+/// #[derive(Deserialize)]
+/// struct WithdrawnV2 {
+///     cents: u64,
+/// }
+///
+/// impl From<WithdrawnV1> for WithdrawnV2 {
+///     fn from(WithdrawnV1(cents): WithdrawnV1) -> Self {
+///         Self { cents }
+///     }
+/// }
+///
+/// impl From<WithdrawnV2> for AccountEvent {
+///     fn from(WithdrawnV2 { cents }: WithdrawnV2) -> Self {
+///         Self::Withdrawn { amount: cents, fee: 0 }
+///     }
+/// }
+///
+/// assert_eq!(AccountEvent::VARIANTS[0].name, "deposited");
+/// assert_eq!(AccountEvent::VARIANTS[1].version, 3);
+/// # let _ = [AccountEvent::Deposited { amount: 1 }, AccountEvent::Withdrawn { amount: 1, fee: 0 }];
+/// ```
+///
+/// # Keys of a variant
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `name = "paid"` | the stored name, 1 to 255 bytes | the variant's name in snake case |
+/// | `was("paid_in", "credited")` | older names under which it may be stored | none |
+/// | `version = 2` | the version that is written, from 1 | 1 |
+/// | `upcast(1 => PaidV1)` | the shape that an older version had | none |
+///
+/// A stored name belongs to one variant. Each version below the current one has its upcast. A payload of version 1 is
+/// read as the shape of version 1, which becomes that of version 2 by `From`, and so on; the newest of the shapes becomes
+/// the enum. A new field with `#[serde(default)]` needs no version.
+///
+/// On the enum, `#[event(crate = path)]` says where annals is, if it isn't `::annals`.
+///
+/// # Errors
+///
+/// annals keeps a variant's name beside the payload. So serde's `tag`, `content`, `untagged`, `from`, `try_from`, `into`
+/// and `remote` are refused on the enum, and `skip`, `other` and `untagged` on a variant. Fields may use all of serde.
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(item: TokenStream) -> TokenStream {
     event::event(item.into()).into()

@@ -3,11 +3,11 @@
 //! Building reports only what leaves a hole in the model, such as a parameter without a name. All other rules are
 //! checked on the finished model.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident};
+use proc_macro2::Ident;
+use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, GenericArgument, Meta, Pat, PatType, Path, PathArguments, ReturnType, Token, Type};
+use syn::{Attribute, FnArg, Meta, Pat, PatType, Path, ReturnType, Token, Type};
 
 use crate::block::{Block, Method};
 use crate::case;
@@ -15,7 +15,8 @@ use crate::crate_path::CratePath;
 use crate::ctxt::Ctxt;
 use crate::options::Options;
 use crate::stored::Stored;
-use crate::symbol::{CONTEXT, RESULT};
+use crate::symbol::RESULT;
+use crate::types::{arguments, arguments_of, is_context, is_no_step, unit, without_self};
 use crate::words::{Words, is_step};
 
 /// An aggregate.
@@ -29,6 +30,8 @@ pub(crate) struct Model<'a> {
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) commands: Vec<Command<'a>>,
     pub(crate) queries: Vec<Query<'a>>,
+    /// The methods in which the words of a handler are completed: the commands, and no matter what is wrong with them.
+    handlers: Vec<&'a Method>,
 }
 
 /// `#[event] fn deposited(&mut self, amount: u64)`
@@ -91,7 +94,7 @@ impl<'a> Model<'a> {
         let events = marked.events.iter().filter_map(|event| builder.event(event)).collect();
         let commands = marked.commands.iter().filter_map(|method| builder.command(method)).collect();
         let queries = marked.queries.iter().map(|method| builder.query(method)).collect();
-        Self { block, options, ty, ident, events, commands, queries }
+        Self { block, options, ty, ident, events, commands, queries, handlers: marked.commands.clone() }
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member<'a>> {
@@ -101,9 +104,9 @@ impl<'a> Model<'a> {
         events.chain(commands).chain(queries)
     }
 
-    /// Whether the method is a command, so that the words of a handler are completed in it.
+    /// Whether the words of a handler are completed in a method.
     pub(crate) fn is_handler(&self, method: &Method) -> bool {
-        self.commands.iter().any(|command| std::ptr::eq(command.member.method, method))
+        self.handlers.iter().any(|handler| std::ptr::eq(*handler, method))
     }
 
     pub(crate) fn words(&self) -> Words<'_> {
@@ -171,12 +174,10 @@ pub(crate) fn is_conditional(attr: &Attribute) -> bool {
     if attr.path().is_ident("cfg") {
         return true;
     }
-    let Meta::List(list) = &attr.meta else { return false };
     attr.path().is_ident("cfg_attr")
         && attr
             .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
             .is_ok_and(|parts| parts.iter().skip(1).any(|meta| meta.path().is_ident("cfg")))
-        && !list.tokens.is_empty()
 }
 
 struct Builder<'b> {
@@ -200,7 +201,7 @@ impl Builder<'_> {
 
     fn query<'a>(&self, method: &'a Method) -> Query<'a> {
         let reply = match &method.sig.output {
-            ReturnType::Type(_, ty) => self.without_self(ty),
+            ReturnType::Type(_, ty) => without_self(ty, self.ty),
             ReturnType::Default => unit(),
         };
         Query { member: self.member(method, None), reply }
@@ -221,7 +222,7 @@ impl Builder<'_> {
                 attrs: parameter.attrs.iter().filter(|attr| leaves_for_field(attr)).collect(),
                 ident: &pat.ident,
                 given: &parameter.ty,
-                ty: self.without_self(&parameter.ty),
+                ty: without_self(&parameter.ty, self.ty),
             }),
             pattern => {
                 self.ctxt.error(
@@ -245,7 +246,7 @@ impl Builder<'_> {
 
     fn answer(&self, output: &ReturnType) -> Answer {
         let ReturnType::Type(_, given) = output else { return Answer::Missing };
-        let mut ty = self.without_self(given);
+        let mut ty = without_self(given, self.ty);
         if is_no_step(&ty) {
             return Answer::Wrong(ty);
         }
@@ -273,32 +274,6 @@ impl Builder<'_> {
             _ => None,
         }
     }
-
-    /// The type as it is called outside of the block.
-    fn without_self(&self, ty: &Type) -> Type {
-        let named = without_self(ty.to_token_stream(), self.ty);
-        syn::parse2(named).unwrap_or_else(|_| ty.clone())
-    }
-}
-
-/// Whether a type can't be an alias of a step: a primitive, a tuple, or a `Result` of one.
-fn is_no_step(ty: &Type) -> bool {
-    const PRIMITIVES: &[&str] = &[
-        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "String", "u8", "u16", "u32",
-        "u64", "u128", "usize",
-    ];
-    match ty {
-        Type::Path(path) => match arguments_of(ty, RESULT).as_deref() {
-            Some([step, _]) => is_no_step(step),
-            _ => PRIMITIVES.iter().any(|primitive| path.path.is_ident(primitive)),
-        },
-        Type::Array(_) | Type::Never(_) | Type::Reference(_) | Type::Slice(_) | Type::Tuple(_) => true,
-        _ => false,
-    }
-}
-
-fn unit() -> Type {
-    syn::parse_quote!(())
 }
 
 /// The parameters after `self`.
@@ -312,59 +287,4 @@ pub(crate) fn parameters(method: &Method) -> impl Iterator<Item = &PatType> {
 /// `cfg` and the lints of a parameter stay with it; `#[serde(default)]` and docs are meant for the field.
 pub(crate) fn leaves_for_field(attr: &Attribute) -> bool {
     !["cfg", "allow", "expect", "warn", "deny", "forbid"].iter().any(|word| attr.path().is_ident(word))
-}
-
-/// Whether a type is a reference to a `Context<..>`.
-pub(crate) fn is_context(ty: &Type) -> bool {
-    matches!(ty, Type::Reference(reference) if is_owned_context(&reference.elem))
-}
-
-/// Whether a type is a `Context<..>`.
-pub(crate) fn is_owned_context(ty: &Type) -> bool {
-    arguments_of(ty, CONTEXT).is_some_and(|arguments| arguments.len() == 1)
-}
-
-/// The type arguments of a path that ends in `word`.
-pub(crate) fn arguments_of<'t>(ty: &'t Type, word: &str) -> Option<Vec<&'t Type>> {
-    match ty {
-        Type::Path(path) if path.path.segments.last()?.ident == word => arguments(&path.path),
-        _ => None,
-    }
-}
-
-/// The type arguments of a path; nothing if it has arguments of another kind.
-fn arguments(path: &Path) -> Option<Vec<&Type>> {
-    match &path.segments.last()?.arguments {
-        PathArguments::None => Some(Vec::new()),
-        PathArguments::AngleBracketed(list) => list
-            .args
-            .iter()
-            .map(|argument| match argument {
-                GenericArgument::Type(ty) => Some(ty),
-                _ => None,
-            })
-            .collect(),
-        PathArguments::Parenthesized(_) => None,
-    }
-}
-
-fn without_self(tokens: TokenStream, ty: &Path) -> TokenStream {
-    let mut named = TokenStream::new();
-    for token in tokens {
-        match token {
-            TokenTree::Ident(word) if word == "Self" => {
-                named.extend(ty.to_token_stream().into_iter().map(|mut token| {
-                    token.set_span(word.span());
-                    token
-                }));
-            }
-            TokenTree::Group(group) => {
-                let mut inner = proc_macro2::Group::new(group.delimiter(), without_self(group.stream(), ty));
-                inner.set_span(group.span());
-                named.extend([TokenTree::Group(inner)]);
-            }
-            other => named.extend([other]),
-        }
-    }
-    named
 }

@@ -25,6 +25,8 @@ pub(crate) struct Stored {
     upcasts: Vec<Upcast>,
     /// Whether a `#[cfg]` may remove it.
     conditional: bool,
+    /// Whether all keys could be read. Otherwise a version or an upcast may be missing without being forgotten.
+    clean: bool,
 }
 
 struct Version {
@@ -56,12 +58,13 @@ impl Stored {
             version: None,
             upcasts: Vec::new(),
             conditional,
+            clean: true,
         };
         let mut keys = Keys::new(ctxt, EVENT_KEYS);
         for attr in attrs {
-            if let Some(tokens) = ctxt.ok(attr::keys_of(attr)) {
-                keys.read(tokens, |key, input| stored.read_value(key, input));
-            }
+            let tokens = ctxt.ok(attr::keys_of(attr));
+            let clean = tokens.is_some_and(|tokens| keys.read(tokens, |key, input| stored.read_value(key, input)));
+            stored.clean &= clean;
         }
         stored
     }
@@ -169,7 +172,7 @@ pub(crate) fn checked_name(name: LitStr) -> syn::Result<LitStr> {
 /// All rules for the stored side of the events of one enum.
 pub(crate) fn check(ctxt: &Ctxt, events: &[&Stored]) {
     check_names_differ(ctxt, events);
-    for stored in events {
+    for stored in events.iter().filter(|stored| stored.clean) {
         check_upcasts_start_below_the_version(ctxt, stored);
         check_upcasts_differ(ctxt, stored);
         check_chain_has_no_gap(ctxt, stored);
@@ -250,7 +253,8 @@ fn check_chain_has_no_gap(ctxt: &Ctxt, stored: &Stored) {
         ctxt.error(
             literal,
             format!(
-                "no upcast from version {from} to {to}: add `upcast({from} => ..)` with the shape that version {from} had"
+                "no upcast from version {from} to {to}: add `upcast({from} => ..)` with the shape that version {from} \
+                 had"
             ),
         );
     }

@@ -4,6 +4,8 @@ pub(crate) const COMMAND: &str = "command";
 pub(crate) const EVENT: &str = "event";
 pub(crate) const QUERY: &str = "query";
 
+/// The macros for impl blocks.
+pub(crate) const BLOCK_MACROS: &[&str] = &["aggregate", "fsm"];
 /// What marks a method in an `#[aggregate]` block.
 pub(crate) const AGGREGATE_MARKERS: &[&str] = &[EVENT, COMMAND, QUERY];
 /// What marks a method in a block with states only.

@@ -3,8 +3,7 @@
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::entity_ref::EntityRef;
@@ -14,14 +13,16 @@ use crate::step::{Refused, Step};
 
 /// Data, the events that change it, the commands that decide on events.
 ///
-/// `#[aggregate]` implements it. The data begins as its `Default`; `Serialize` and `DeserializeOwned` let a snapshot
+/// `#[aggregate]` implements it. The data begins as its `Default`; `Serialize` and `Deserialize` let a snapshot
 /// be taken of it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
     note = "write `#[aggregate]` on an impl block of `{Self}`"
 )]
-pub trait Aggregate: Handler<Aggregate = Self> + Default + Serialize + DeserializeOwned + Send + 'static {
+pub trait Aggregate:
+    Handler<Aggregate = Self> + Default + Serialize + for<'de> Deserialize<'de> + Send + 'static
+{
     /// The name under which the entities are stored. It must never change.
     const NAME: &'static str;
     /// How events are written. Any codec can be read, whichever this is.

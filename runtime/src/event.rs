@@ -1,7 +1,6 @@
 //! Events: what an aggregate stores, and how a step takes them.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Aggregate;
 use crate::codec::{DecodeError, Payload};
@@ -15,7 +14,7 @@ use crate::codec::{DecodeError, Payload};
     label = "not an event enum",
     note = "write `#[derive(annals::Event)]` on `{Self}`"
 )]
-pub trait Event: Serialize + DeserializeOwned + Send + 'static {
+pub trait Event: Serialize + for<'de> Deserialize<'de> + Send + 'static {
     /// The variants in declaration order: `VARIANTS[n]` describes what serde calls variant `n`.
     const VARIANTS: &'static [EventVariant];
 

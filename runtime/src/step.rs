@@ -98,7 +98,6 @@ pub trait HandlerReturn {
     fn into_result(self) -> Result<Step<Self::Reply, Self::Handler>, Self::Refusal>;
 }
 
-#[diagnostic::do_not_recommend]
 impl<R: Send + 'static, H: Handler> HandlerReturn for Step<R, H> {
     type Reply = R;
     type Refusal = Infallible;
@@ -109,7 +108,6 @@ impl<R: Send + 'static, H: Handler> HandlerReturn for Step<R, H> {
     }
 }
 
-#[diagnostic::do_not_recommend]
 impl<R: Send + 'static, H: Handler, E: Send + 'static> HandlerReturn for Result<Step<R, H>, E> {
     type Reply = R;
     type Refusal = E;

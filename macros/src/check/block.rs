@@ -12,7 +12,7 @@ pub(crate) fn header(ctxt: &Ctxt, block: &Block) {
     check_inherent(ctxt, block);
     check_no_parameters(ctxt, block);
     check_named_type(ctxt, block);
-    check_attributes_of_the_block(ctxt, block);
+    check_one_macro(ctxt, block);
 }
 
 /// The block is the type's own.
@@ -53,16 +53,11 @@ fn check_named_type(ctxt: &Ctxt, block: &Block) {
     }
 }
 
-/// The macro sees the whole block once, and what it generates is there whenever the block is.
-fn check_attributes_of_the_block(ctxt: &Ctxt, block: &Block) {
-    for attr in &block.header.attrs {
-        if attr.path().is_ident("cfg") {
-            ctxt.error(attr, "write `#[cfg(..)]` above `#[aggregate]`, so that it also holds for what is generated");
-        }
+/// A block is made an aggregate once.
+fn check_one_macro(ctxt: &Ctxt, block: &Block) {
+    for attr in &block.other_macros {
         let word = word_of(attr);
-        if word == "aggregate" || word == "fsm" {
-            ctxt.error(attr, format!("`#[{word}]` is one too many: a block is made an aggregate once"));
-        }
+        ctxt.error(attr, format!("`#[{word}]` is one too many: a block is made an aggregate, or a machine, once"));
     }
 }
 
@@ -84,7 +79,10 @@ fn check_marker_of_aggregates(ctxt: &Ctxt, marker: &Attribute) {
     if FSM_MARKERS.contains(&word.as_str()) {
         ctxt.error(
             marker,
-            format!("`#[{word}]` belongs on a method of an `#[fsm]` impl; an aggregate has `#[event]`, `#[command]`, `#[query]`"),
+            format!(
+                "`#[{word}]` belongs on a method of an `#[fsm]` impl; an aggregate has `#[event]`, `#[command]` and \
+                 `#[query]`"
+            ),
         );
     }
 }

@@ -4,8 +4,9 @@ use quote::ToTokens;
 use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
 use crate::ctxt::Ctxt;
-use crate::model::{Answer, Command, Event, Member, Model, Query, is_context, is_owned_context, parameters};
+use crate::model::{Answer, Command, Event, Member, Model, Query, parameters};
 use crate::spell::spell;
+use crate::types::{is_context, is_owned_context};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {

@@ -1,6 +1,7 @@
 //! The rules of a block: one function for each, with the rule above it. Nothing here generates code.
 
 mod block;
+mod event_enum;
 mod methods;
 mod names;
 mod types;
@@ -10,6 +11,7 @@ use crate::model::Model;
 use crate::stored::{self, Stored};
 
 pub(crate) use block::{header, markers};
+pub(crate) use event_enum::event_enum;
 pub(crate) use methods::has_mut_self;
 
 /// All rules for the finished model.

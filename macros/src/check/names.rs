@@ -1,11 +1,11 @@
 //! Rules for the names that a block makes, and for where its events come from.
 
 use syn::ext::IdentExt;
-use syn::{Ident, Path};
+use syn::{Ident, PatType, Path, Type};
 
-use crate::block::Method;
+use crate::check::has_mut_self;
 use crate::ctxt::Ctxt;
-use crate::model::{Member, Model};
+use crate::model::{Member, Model, parameters};
 use crate::spell::spell;
 use crate::symbol::{ENUM_DERIVES, EVENT_DERIVE, REF_METHODS};
 
@@ -119,12 +119,13 @@ fn check_events_in_one_place(ctxt: &Ctxt, model: &Model<'_>, event: &Path) {
 ///
 /// Without it the generated call would find the trait's `apply`, which is the caller.
 fn check_own_apply(ctxt: &Ctxt, model: &Model<'_>, event: &Path) {
-    let is_apply = |method: &Method| method.sig.ident.unraw() == "apply" && method.sig.receiver().is_some();
-    if !model.block.methods().any(is_apply) {
-        let found = spell(event);
-        ctxt.error(
-            event,
-            format!("`{}` needs `fn apply(&mut self, event: {found})` in this block, to change its data", model.ident),
-        );
+    let expected = format!("fn apply(&mut self, event: {})", spell(event));
+    let Some(apply) = model.block.methods().find(|method| method.sig.ident.unraw() == "apply") else {
+        ctxt.error(event, format!("`{}` needs `{expected}` in this block, to change its data", model.ident));
+        return;
+    };
+    let given: Vec<&PatType> = parameters(apply).collect();
+    if !has_mut_self(&apply.sig) || !matches!(given.as_slice(), [event] if !matches!(*event.ty, Type::Reference(_))) {
+        ctxt.error(&apply.sig, format!("the runtime calls this with each event: write `{expected}`"));
     }
 }

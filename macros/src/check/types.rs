@@ -7,8 +7,9 @@ use syn::{
 };
 
 use crate::ctxt::Ctxt;
-use crate::model::{Field, Model, is_context};
+use crate::model::{Field, Model};
 use crate::spell::spell;
+use crate::types::is_context;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
@@ -40,13 +41,18 @@ fn check_no_parameters(ctxt: &Ctxt, sig: &Signature, why: &str) {
     } else if let Some(clause) = &generics.where_clause {
         ctxt.error(clause, format!("{why}; it can't have conditions: remove them"));
     }
-    struct Find<'a>(&'a Ctxt, &'a str);
-    impl<'a> Visit<'a> for Find<'_> {
-        fn visit_type_impl_trait(&mut self, ty: &'a TypeImplTrait) {
-            self.0.error(ty, format!("{}; it can't be generic: name a type for `{}`", self.1, spell(ty)));
-        }
+    ReportImplTraits { ctxt, why }.visit_signature(sig);
+}
+
+struct ReportImplTraits<'a> {
+    ctxt: &'a Ctxt,
+    why: &'a str,
+}
+
+impl<'a> Visit<'a> for ReportImplTraits<'_> {
+    fn visit_type_impl_trait(&mut self, ty: &'a TypeImplTrait) {
+        self.ctxt.error(ty, format!("{}; it can't be generic: name a type for `{}`", self.why, spell(ty)));
     }
-    Find(ctxt, why).visit_signature(sig);
 }
 
 /// What is stored, or travels to an entity, outlives whom it came from.

@@ -8,7 +8,7 @@ use crate::expand::quiet_calls;
 use crate::model::Model;
 use crate::words::at;
 
-/// ```ignore
+/// ```text
 /// impl Handler for Account { type Aggregate = Account; }
 ///
 /// impl Aggregate for Account {
@@ -75,7 +75,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     }
 }
 
-/// ```ignore
+/// ```text
 /// match event {
 ///     AccountEvent::Deposited { amount } => Account::deposited(self, amount),
 /// }

@@ -7,7 +7,7 @@ use crate::expand::{call, call_at, field_names, quiet_calls, span_of_answer};
 use crate::model::Model;
 use crate::words::at;
 
-/// ```ignore
+/// ```text
 /// impl Command<Account> for AccountCommand {
 ///     fn name(&self) -> &'static str {
 ///         match *self { Self::Deposit { .. } => "deposit" }

@@ -9,7 +9,7 @@ use crate::expand::{call, call_at, field_types, quiet_calls, quiet_item, span_of
 use crate::model::{Answer, Command, Member, Model, Query};
 use crate::words::at;
 
-/// ```ignore
+/// ```text
 /// #[derive(Clone, Debug)]
 /// pub struct AccountRef(EntityRef<Account>);
 ///
@@ -64,7 +64,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
     }
 }
 
-/// ```ignore
+/// ```text
 /// /// Pays `amount` in; replies with the new balance.
 /// pub fn deposit(&self, amount: u64) -> Call<u64, Infallible> {
 ///     call(&self.0, "deposit", move |__data, _| Account::deposit(__data, amount))
@@ -75,15 +75,13 @@ fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
     let name = command.member.name();
     let call = call(model, &command.member, command.context.is_some());
     let context = if command.context.is_some() { quote!(__cx) } else { quote!(_) };
-    let body = call_at(
-        span_of_answer(&command.member),
-        quote!(#krate::__rt::call),
-        quote!(&self.0, #name, move |__data, #context| #call),
-    );
+    let span = span_of_answer(&command.member);
+    let closure = at(quote!(move), span);
+    let body = call_at(span, quote!(#krate::__rt::call), quote!(&self.0, #name, #closure |__data, #context| #call));
     method(model, &command.member, &call_type(model, &command.answer), &body)
 }
 
-/// ```ignore
+/// ```text
 /// pub fn balance(&self) -> Call<u64, Infallible> {
 ///     query(&self.0, "balance", move |__data| Account::balance(__data))
 /// }
@@ -92,7 +90,9 @@ fn query_method(model: &Model<'_>, query: &Query<'_>) -> TokenStream {
     let krate = &model.options.crate_path;
     let name = query.member.name();
     let call = call(model, &query.member, false);
-    let body = quote!(#krate::__rt::query(&self.0, #name, move |__data| #call));
+    let span = span_of_answer(&query.member);
+    let closure = at(quote!(move), span);
+    let body = call_at(span, quote!(#krate::__rt::query), quote!(&self.0, #name, #closure |__data| #call));
     method(model, &query.member, &infallible(model, &query.reply), &body)
 }
 

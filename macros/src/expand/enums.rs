@@ -8,7 +8,7 @@ use crate::case;
 use crate::expand::quiet_item;
 use crate::model::{Member, Model};
 
-/// ```ignore
+/// ```text
 /// /// What happens to `Account`.
 /// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, annals::Event)]
 /// #[serde(crate = "::annals::__rt::serde")]
@@ -52,7 +52,7 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
     }
 }
 
-/// ```ignore
+/// ```text
 /// /// What can be asked of `Account`.
 /// #[derive(Debug, Clone, PartialEq)]
 /// pub enum AccountCommand {
@@ -75,7 +75,7 @@ pub(super) fn command(model: &Model<'_>) -> TokenStream {
     }
 }
 
-/// ```ignore
+/// ```text
 /// /// The docs of the method.
 /// #[cfg(..)]
 /// Deposited { #[serde(default)] amount: u64 }

@@ -4,6 +4,7 @@ mod aggregate_impl;
 mod command_impl;
 mod entity_ref;
 mod enums;
+mod event_impl;
 mod stub;
 mod warning;
 
@@ -16,6 +17,7 @@ use crate::block::Method;
 use crate::model::{Member, Model, leaves_for_field};
 use crate::words::at;
 
+pub(crate) use event_impl::{event_enum, event_enum_stub};
 pub(crate) use stub::stub;
 
 /// All that `#[aggregate]` emits: the block, and what it makes beside it.
@@ -40,7 +42,7 @@ pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
 
 /// The user's block, without the markers and with the words of handlers completed:
 ///
-/// ```ignore
+/// ```text
 /// impl Account {
 ///     #[allow(..)]
 ///     fn deposit(&self, amount: u64) -> Step<u64, Account> {
@@ -100,12 +102,13 @@ fn quiet_method() -> TokenStream {
 
 /// Lints that a generated item may raise in a crate that is strict with itself.
 fn quiet_item() -> TokenStream {
-    quote!(#[allow(dead_code, missing_docs, private_interfaces, unreachable_pub, clippy::pedantic)])
+    quote!(#[allow(dead_code, missing_docs, private_interfaces, unreachable_pub, clippy::all, clippy::pedantic)])
 }
 
-/// Generated code goes on calling a method that users should leave alone.
+/// Generated code goes on calling a method that users should leave alone; it has the user's spans in places, so that
+/// clippy takes it for theirs.
 fn quiet_calls() -> TokenStream {
-    quote!(#[allow(deprecated)])
+    quote!(#[allow(deprecated, clippy::all, clippy::pedantic)])
 }
 
 /// The fields by name, to take a variant apart or to build it: `{ amount, currency }`, or nothing.

@@ -8,8 +8,9 @@ use syn::{Lifetime, Path, Type, TypeReference, parse_quote};
 
 use crate::block::Method;
 use crate::expand::{aggregate_impl, command_impl, entity_ref, method, quiet_item, signature};
-use crate::model::{Answer, Member, Model, is_conditional, is_context, is_owned_context};
+use crate::model::{Answer, Member, Model, is_conditional};
 use crate::symbol::ENUM_DERIVES;
+use crate::types::{is_context, is_owned_context};
 
 /// The block and the stubs, without mistakes of their own.
 pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
@@ -83,7 +84,7 @@ fn method_without_body(model: &Model<'_>, found: &Method) -> TokenStream {
     quote!(#[allow(unused_variables)] #vis #sig { loop {} })
 }
 
-/// ```ignore
+/// ```text
 /// pub enum AccountEvent { Deposited { amount: u64 } }
 /// impl Serialize for AccountEvent { .. }
 /// impl<'de> Deserialize<'de> for AccountEvent { .. }

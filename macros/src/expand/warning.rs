@@ -8,7 +8,7 @@ use crate::symbol::{COMMAND, EVENT};
 
 /// Nothing can happen to an aggregate without events, or without commands that decide on them.
 ///
-/// ```ignore
+/// ```text
 /// const _: () = {
 ///     #[deprecated(note = "nothing can ever happen to `Account`: it has no `#[event]`")]
 ///     const AGGREGATE_AT_REST: () = ();

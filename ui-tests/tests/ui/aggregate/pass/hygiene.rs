@@ -196,6 +196,51 @@ mod made {
     counter!(Counter, CounterEvent, counted, Counted, by: u64);
 }
 
+/// Other macros may be called like the markers, as `tracing::event` is.
+mod other_macros {
+    mod taken {
+        macro_rules! event {
+            () => {};
+        }
+        macro_rules! command {
+            () => {};
+        }
+        pub(crate) use {command, event};
+    }
+
+    use ::annals::prelude::*;
+    use taken::{command, event};
+
+    event!();
+    command!();
+
+    #[derive(Serialize, Deserialize, Event)]
+    #[event(crate = ::annals)]
+    pub enum DoorEvent {
+        #[event(was("unlocked"))]
+        Opened,
+    }
+
+    #[derive(Default, Serialize, Deserialize)]
+    pub struct Door;
+
+    #[aggregate(event = DoorEvent)]
+    impl Door {
+        fn apply(&mut self, event: DoorEvent) {
+            event!();
+            match event {
+                DoorEvent::Opened => {}
+            }
+        }
+
+        #[command]
+        fn open(&self) -> Step {
+            command!();
+            applying(DoorEvent::Opened)
+        }
+    }
+}
+
 /// In a function, and in one with parameters.
 fn local<T>(_: T) {
     use ::annals::prelude::*;

@@ -57,4 +57,40 @@ mod bank {
     }
 }
 
+/// Seen from outside, so that all of it needs docs.
+pub mod open {
+    use annals::prelude::*;
+
+    /// An order.
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    pub struct Order {
+        lines: u32,
+    }
+
+    #[aggregate(derive(Eq))]
+    impl Order {
+        #[event]
+        fn line_added(&mut self, line: String, amount: Option<u32>) {
+            self.lines += amount.map_or(u32::from(!line.is_empty()), |amount| amount);
+        }
+
+        #[command]
+        fn add_line(&self, cx: &Context<Self>, line: String) -> Step<u32> {
+            let amount = u32::try_from(cx.id().as_str().len()).ok();
+            applying([OrderEvent::LineAdded { line, amount }]).replying(1)
+        }
+
+        #[command]
+        #[deprecated = "add lines"]
+        fn add_nothing(&self) -> Step {
+            stay()
+        }
+
+        #[query]
+        fn is_empty(&self) -> bool {
+            self.lines == 0
+        }
+    }
+}
+
 fn main() {}

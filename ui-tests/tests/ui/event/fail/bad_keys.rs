@@ -16,6 +16,8 @@ enum AccountEvent {
     Closed,
     #[event(upcast(1 = Old))]
     Moved,
+    #[event(vresion = 2, upcast(1 => Old))]
+    Renamed,
 }
 
 fn main() {}
