@@ -126,6 +126,8 @@ pub struct RunBuilder {
     event_names: Vec<std::ops::Range<usize>>,
     /// The writes as they are stored.
     writes: Vec<u8>,
+    /// The fixed fields while the run is sealed.
+    header: Vec<u8>,
     write_count: u64,
     record_count: u64,
     /// The times of the first and of the last write, in us.
@@ -164,21 +166,41 @@ impl RunBuilder {
     ///
     /// If `first` is 0: sequence numbers begin at 1.
     pub fn new(stream: StreamNo, id: PersistenceId, first: SeqNr) -> Self {
-        assert!(first > SeqNr::ZERO, "sequence numbers begin at 1");
-        let mut names = Vec::with_capacity(128);
-        push_prefixed(&mut names, id.aggregate.as_bytes());
-        push_prefixed(&mut names, id.entity.as_str().as_bytes());
-        Self {
+        let mut run = Self {
             stream,
-            id,
+            id: id.clone(),
             first,
-            names,
+            names: Vec::with_capacity(128),
             event_names: Vec::new(),
-            writes: Vec::new(),
+            writes: Vec::with_capacity(128),
+            header: Vec::with_capacity(HEADER_BYTES_MAX),
             write_count: 0,
             record_count: 0,
             times: None,
-        }
+        };
+        run.restart(stream, id, first);
+        run
+    }
+
+    /// Begins another run, without the writes that are there.
+    ///
+    /// # Panics
+    ///
+    /// If `first` is 0: sequence numbers begin at 1.
+    pub fn restart(&mut self, stream: StreamNo, id: PersistenceId, first: SeqNr) {
+        assert!(first > SeqNr::ZERO, "sequence numbers begin at 1");
+        self.names.clear();
+        push_prefixed(&mut self.names, id.aggregate.as_bytes());
+        push_prefixed(&mut self.names, id.entity.as_str().as_bytes());
+        (self.stream, self.id, self.first) = (stream, id, first);
+        self.event_names.clear();
+        self.writes.clear();
+        (self.write_count, self.record_count, self.times) = (0, 0, None);
+    }
+
+    /// How many bytes its buffers hold on to.
+    pub fn capacity(&self) -> usize {
+        self.names.capacity() + self.writes.capacity()
     }
 
     /// The most bytes that a write of `events` adds to [`RunBuilder::bytes`].
@@ -284,31 +306,32 @@ impl RunBuilder {
     /// # Panics
     ///
     /// If there are no writes.
-    pub fn seal(self, facts: &Facts, number: u64) -> Run {
+    pub fn seal(&mut self, facts: &Facts, number: u64) -> Run {
         // A new `RandomState` has keys of its own, so that this is unpredictable from outside.
         let salt = RandomState::new().build_hasher().finish();
         self.seal_with_salt(facts, number, salt.to_le_bytes())
     }
 
-    fn seal_with_salt(self, facts: &Facts, number: u64, salt: [u8; SALT_BYTES]) -> Run {
+    fn seal_with_salt(&mut self, facts: &Facts, number: u64, salt: [u8; SALT_BYTES]) -> Run {
         let Some((base, last)) = self.times else {
             panic!("a run has at least one write");
         };
-        let mut fixed = Vec::with_capacity(HEADER_BYTES_MAX);
-        push_varint(&mut fixed, facts.epoch);
-        push_varint(&mut fixed, number);
+        let fixed = &mut self.header;
+        fixed.clear();
+        push_varint(fixed, facts.epoch);
+        push_varint(fixed, number);
         fixed.extend_from_slice(&salt);
-        push_varint(&mut fixed, 0);
-        push_varint(&mut fixed, self.first.0);
+        push_varint(fixed, 0);
+        push_varint(fixed, self.first.0);
         fixed.extend_from_slice(&base.to_le_bytes());
-        push_varint(&mut fixed, self.write_count);
-        push_varint(&mut fixed, self.record_count);
-        push_varint(&mut fixed, len_u64(self.event_names.len()) + NAMES_BEFORE_EVENTS);
+        push_varint(fixed, self.write_count);
+        push_varint(fixed, self.record_count);
+        push_varint(fixed, len_u64(self.event_names.len()) + NAMES_BEFORE_EVENTS);
 
-        let mut bytes = Vec::with_capacity(self.bytes());
+        let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + self.names.len() + self.writes.len());
         bytes.extend_from_slice(&[FORMAT, 0]);
         push_varint(&mut bytes, len_u64(fixed.len() + self.names.len() + self.writes.len()));
-        bytes.extend_from_slice(&fixed);
+        bytes.extend_from_slice(fixed);
         bytes.extend_from_slice(&self.names);
         bytes.extend_from_slice(&self.writes);
         let sum = checksum(facts.store, &[&bytes]);
@@ -316,7 +339,7 @@ impl RunBuilder {
 
         // It was a `Timestamp` before, so it still is one.
         let time = Timestamp::from_microsecond(last).unwrap_or(Timestamp::MAX);
-        Run { stream: self.stream, id: self.id, first: self.first, records: self.record_count, time, bytes }
+        Run { stream: self.stream, id: self.id.clone(), first: self.first, records: self.record_count, time, bytes }
     }
 }
 

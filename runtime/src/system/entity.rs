@@ -78,6 +78,8 @@ pub(crate) struct Work<A> {
     queue: VecDeque<Box<dyn Message<A>>>,
     /// Runs that the journal doesn't have yet.
     pending: VecDeque<RunBuilder>,
+    /// A builder whose run was sealed, for the next run.
+    sealed: Option<RunBuilder>,
     /// The last sequence number of each run that the journal has.
     in_flight: VecDeque<SeqNr>,
     held: VecDeque<Held<A>>,
@@ -128,9 +130,10 @@ pub(crate) struct Surroundings<'s, A: Aggregate> {
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
 pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
 
-/// So much working memory is kept at the most, and none that has grown beyond so many messages.
+/// How much of it is kept, and how far it may have grown.
 const SPARE_MAX: usize = 1024;
 const SPARE_MESSAGES_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4096;
 
 impl<A: Aggregate> SpareWork<A> {
     pub(crate) fn new() -> Self {
@@ -142,7 +145,9 @@ impl<A: Aggregate> SpareWork<A> {
     }
 
     fn put(&mut self, work: Box<Work<A>>) {
-        if self.0.len() < SPARE_MAX && work.held.capacity().max(work.queue.capacity()) <= SPARE_MESSAGES_MAX {
+        let messages = work.held.capacity().max(work.queue.capacity());
+        let bytes = work.sealed.as_ref().map_or(0, RunBuilder::capacity);
+        if self.0.len() < SPARE_MAX && messages <= SPARE_MESSAGES_MAX && bytes <= SPARE_BYTES_MAX {
             self.0.push(work);
         }
     }
@@ -153,6 +158,7 @@ impl<A: Aggregate> Work<A> {
         Self {
             queue: VecDeque::new(),
             pending: VecDeque::new(),
+            sealed: None,
             in_flight: VecDeque::new(),
             held: VecDeque::new(),
             effects_waiting: 0,
@@ -169,6 +175,30 @@ impl<A: Aggregate> Work<A> {
             && self.effects_waiting == 0
             && !self.ready
             && !self.dirty
+    }
+
+    /// The run that the next write belongs to.
+    fn growing_run(
+        &mut self,
+        desk: &mut Desk,
+        stream: StreamNo,
+        (aggregate, entity): (&Arc<str>, &EntityId),
+        issued: SeqNr,
+    ) -> &mut RunBuilder {
+        let has_room = |run: &RunBuilder| run.bytes() + desk.draft.bytes_max() <= desk.facts.run_bytes_max;
+        if !self.pending.back().is_some_and(has_room) {
+            let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
+            let run = match self.sealed.take() {
+                Some(mut run) => {
+                    run.restart(stream, id, issued.next());
+                    run
+                }
+                None => RunBuilder::new(stream, id, issued.next()),
+            };
+            desk.bytes_unsettled += run.bytes();
+            self.pending.push_back(run);
+        }
+        self.pending.back_mut().expect("a run was just begun if there was none")
     }
 
     /// Whether the entity may run further ahead of the disk.
@@ -312,7 +342,7 @@ impl<A: Aggregate> Entity<A> {
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed => {
-                    let run = growing_run(&mut work.pending, desk, self.stream, (name, &self.id), self.issued);
+                    let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
                     let before = run.bytes();
                     run.push_write(now, desk.draft.records::<A>());
                     desk.bytes_unsettled += run.bytes() - before;
@@ -394,10 +424,12 @@ impl<A: Aggregate> Entity<A> {
         let work = self.work.as_mut()?;
         let desk = &mut *around.desk;
         work.dirty = false;
-        let sealed = work.pending.pop_front().map(|run| {
+        let sealed = work.pending.pop_front().map(|mut run| {
             desk.bytes_unsettled -= run.bytes();
             work.in_flight.push_back(run.last());
-            run.seal(&desk.facts, desk.next_run())
+            let sealed = run.seal(&desk.facts, desk.next_run());
+            work.sealed = Some(run);
+            sealed
         });
         if !work.pending.is_empty() {
             work.dirty = true;
@@ -532,24 +564,6 @@ impl<A: Aggregate> Entity<A> {
             message.fail(Failure::Stopped { id: self.persistence_id() });
         }
     }
-}
-
-/// The run that the next write belongs to.
-fn growing_run<'w>(
-    pending: &'w mut VecDeque<RunBuilder>,
-    desk: &mut Desk,
-    stream: StreamNo,
-    (aggregate, entity): (&Arc<str>, &EntityId),
-    issued: SeqNr,
-) -> &'w mut RunBuilder {
-    let is_full = pending.back().is_none_or(|run| run.bytes() + desk.draft.bytes_max() > desk.facts.run_bytes_max);
-    if is_full {
-        let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
-        let run = RunBuilder::new(stream, id, issued.next());
-        desk.bytes_unsettled += run.bytes();
-        pending.push_back(run);
-    }
-    pending.back_mut().expect("a run was just begun if there was none")
 }
 
 /// How long an entity waits before the next attempt: it doubles from attempt to attempt, and differs between entities,
