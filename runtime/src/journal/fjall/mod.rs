@@ -80,6 +80,13 @@ impl Default for FjallOptions {
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
 /// it: it blocks until what was handed over is stored.
 ///
+/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with three exceptions:
+///
+/// - power loss together with a media fault within the last 100 ms,
+/// - an older copy of the whole directory, the head included,
+/// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
+///   that stream doesn't.
+///
 /// # Examples
 ///
 /// ```

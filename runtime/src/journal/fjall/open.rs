@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     }
     // A journal stays where it is when the process changes its directory.
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
-    let (lock, path) = loop_over_makers(&path)?;
+    let (lock, path) = take_or_make(&path)?;
     open_locked(&path, lock, options)
 }
 
@@ -47,7 +47,7 @@ fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError
 
 /// Takes the lock of the journal at `path`, and makes the journal before if there is none. When two processes make it at
 /// once, one of them wins, and the other one finds it there.
-fn loop_over_makers(path: &Path) -> Result<(LockFile, PathBuf), OpenError> {
+fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf), OpenError> {
     if is_vacant(path)? {
         remove_leftovers(path);
         if let Some(lock) = make(path)? {
@@ -217,9 +217,46 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     let mut head = read_head(path, &head_path)?;
     let engine_path = path.join(ENGINE);
     let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
-    let was_clean = head.state == State::Clean;
-    let durability_before = head.durability;
+    let shared = shared_by(path, &head, options);
+    let check = Check { shared: &shared, engine: &engine, head: &head };
+    let end = check.run().map_err(|error| check_error(path, error))?;
+    let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
+    if head.state != State::Clean {
+        // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
+        // there. New tables are written and synced from what was read.
+        engine.flush().map_err(|error| engine_error(path, error))?;
+        tracing::warn!(
+            path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
+            durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
+        );
+    }
 
+    head.epoch = shared.facts.epoch.max(end.epoch + 1);
+    head.boot = boot_id().unwrap_or_default();
+    head.durability = options.durability;
+    head.state = State::Open;
+    (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.mark);
+    let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
+    // ORDER: the epoch is on the disk before anything is written in it.
+    head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
+    let syncer = head_file.syncer().and_then(Syncer::start).map_err(io_error("watch", &head_path))?;
+
+    let shared = Arc::new(Shared {
+        facts: Facts { epoch: head.epoch, ..shared.facts },
+        engine: RwLock::new(Some(engine)),
+        streams: Mutex::new(Streams::new(next_stream)),
+        durable: Mutex::new(end.mark),
+        ..shared
+    });
+    let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
+    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = thread.map_err(io_error("start the writer of", path))?;
+    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
+    Ok(FjallJournal { shared, writer: Some(thread) })
+}
+
+/// What a journal with this head is like before it is checked.
+fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
     let facts = Facts {
         store: head.store,
         epoch: head.epoch + 1,
@@ -227,7 +264,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
         groups_in_flight: GROUPS_IN_FLIGHT,
         durability: options.durability,
     };
-    let shared = Shared {
+    Shared {
         facts,
         path: path.to_owned(),
         engine: RwLock::new(None),
@@ -240,42 +277,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
         cursors: Mutex::new(VecDeque::new()),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
-    };
-    let check = Check { shared: &shared, engine: &engine, head: &head };
-    let end = check.run().map_err(|error| check_error(path, error))?;
-    let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
-    if !was_clean {
-        // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
-        // there. New tables are written and synced from what was read.
-        engine.flush().map_err(|error| engine_error(path, error))?;
-        tracing::warn!(
-            path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
-            durability = ?durability_before, "the journal was not closed in order; what it holds is whole"
-        );
     }
-
-    head.epoch = facts.epoch.max(end.epoch + 1);
-    head.boot = boot_id().unwrap_or_default();
-    head.durability = options.durability;
-    head.state = State::Open;
-    (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.mark);
-    let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
-    // ORDER: the epoch is on the disk before anything is written in it.
-    head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
-    let syncer = head_file.syncer().and_then(Syncer::start).map_err(io_error("watch", &head_path))?;
-
-    let shared = Arc::new(Shared {
-        facts: Facts { epoch: head.epoch, ..facts },
-        engine: RwLock::new(Some(engine)),
-        streams: Mutex::new(Streams::new(next_stream)),
-        durable: Mutex::new(end.mark),
-        ..shared
-    });
-    let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
-    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
-    let thread = thread.map_err(io_error("start the writer of", path))?;
-    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
-    Ok(FjallJournal { shared, writer: Some(thread) })
 }
 
 fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {

@@ -280,7 +280,7 @@ impl Writer {
         let Some(engine) = engine.as_ref() else {
             return Err(Halt::Before(Why::Closed));
         };
-        engine.pace().map_err(|error| Halt::Before(Why::Failed(error.to_string().into())))?;
+        engine.pace().map_err(|error| Halt::Before(Why::Failed(format!("can't take a group: {error}").into())))?;
 
         let before = self.head.acked;
         let first_runs = self.check(batch, before);
