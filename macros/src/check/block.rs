@@ -6,6 +6,7 @@ use syn::{Attribute, PathArguments, Type};
 use crate::attr::{keys_of, word_of};
 use crate::block::{Block, Method};
 use crate::ctxt::Ctxt;
+use crate::spell::spell;
 use crate::symbol::{AGGREGATE_MARKERS, EVENT, FSM_MARKERS};
 
 pub(crate) fn header(ctxt: &Ctxt, block: &Block) {
@@ -18,9 +19,10 @@ pub(crate) fn header(ctxt: &Ctxt, block: &Block) {
 /// The block is the type's own.
 fn check_inherent(ctxt: &Ctxt, block: &Block) {
     if let Some((path, keyword)) = &block.header.trait_ {
+        let ty = spell(&block.header.self_ty);
         ctxt.error(
             quote!(#path #keyword),
-            "`#[aggregate]` needs an inherent impl, not one of a trait: write `impl Account { .. }`",
+            format!("`#[aggregate]` needs an inherent impl, not one of a trait: write `impl {ty} {{ .. }}`"),
         );
     }
 }

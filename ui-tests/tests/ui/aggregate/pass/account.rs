@@ -1,6 +1,7 @@
 //! The twins of the mistakes with methods: `event_*`, `command_with_mut_self`, `handler_*`, `reply_*`,
 //! `event_of_another_aggregate`, `declared_twice`, `borrowed_parameter`, `pattern_as_parameter`, `context_misplaced`,
-//! `name_of_a_ref_method`, `step_dropped`, `marker_in_the_wrong_place`, `marker_without_block`, `not_send`, `odd_shapes`, `many_mistakes`.
+//! `name_of_a_ref_method`, `step_dropped`, `marker_in_the_wrong_place`, `marker_without_block`, `not_send`,
+//! `odd_shapes`, `many_mistakes`.
 
 use std::borrow::Cow;
 use std::fmt;
