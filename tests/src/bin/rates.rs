@@ -37,8 +37,11 @@ fn main() -> Outcome<()> {
     let file = row("plain file, fdatasync for each 200", commands, plain_file(directory, commands, &payload)?);
     let engine =
         row("fjall, one row per event, SyncData for each 200", commands, engine(directory, commands, &payload)?);
-    let annals = row("annals, a reply for each command", commands, annals(directory, commands)?);
-    println!("annals / fjall {:.2}, annals / file {:.2}", annals / engine, annals / file);
+    for callers in [1, 10] {
+        let what = format!("annals, {callers} callers for each entity");
+        let annals = row(&what, commands, annals(directory, commands, callers)?);
+        println!("    {:.2} x fjall, {:.2} x plain file", annals / engine, annals / file);
+    }
     Ok(())
 }
 
@@ -96,17 +99,18 @@ fn engine(directory: &Path, commands: u64, payload: &[u8]) -> Outcome<Duration> 
     Ok(took)
 }
 
-fn annals(directory: &Path, commands: u64) -> Outcome<Duration> {
+/// Each caller sends its next command when it has the reply to the last.
+fn annals(directory: &Path, commands: u64, callers: u64) -> Outcome<Duration> {
     let runtime = tokio::runtime::Runtime::new()?;
     let path = directory.join("annals");
     let took = runtime.block_on(async {
         let system = System::builder().durability(Durability::Fsync).open(&path).await?;
         let started = Instant::now();
-        let callers: Vec<_> = (0..ENTITIES)
-            .map(|entity| {
-                let account = system.get::<Account>(format!("{entity}"));
+        let callers: Vec<_> = (0..ENTITIES * callers)
+            .map(|caller| {
+                let account = system.get::<Account>(format!("{}", caller % ENTITIES));
                 tokio::spawn(async move {
-                    for _ in 0..commands / ENTITIES {
+                    for _ in 0..commands / ENTITIES / callers {
                         account.deposit(1).await?;
                     }
                     Ok::<_, annals::CallError<std::convert::Infallible>>(())
