@@ -124,7 +124,7 @@ use proc_macro::TokenStream;
 ///   `PartialEq`.
 /// - `AccountRef`: a cheap handle with a method for each command and query, which returns a `Call`. It is documented with
 ///   the docs of the handlers. The names `id`, `send`, `clone`, `state`, `accepts` and `snapshot` are taken.
-/// - The impls of `Aggregate`, `Handler`, `Command` and `EventsOf`.
+/// - The impls of `Aggregate`, `Command` and `EventsOf`.
 ///
 /// Docs and `#[cfg(..)]` of a method are also those of what is made of it. Attributes of a parameter, such as
 /// `#[serde(default)]`, move to the field; lints stay.

@@ -41,7 +41,7 @@ pub trait Aggregate:
 }
 
 /// A request as data: one variant for each `#[command]`.
-pub trait Command<A: Aggregate>: Send + 'static {
+pub trait Command<A: Handler>: Send + 'static {
     /// The command's name, as its method is called.
     fn name(&self) -> &'static str;
 
@@ -57,6 +57,10 @@ pub trait Command<A: Aggregate>: Send + 'static {
 pub trait Handler: 'static {
     /// The aggregate whose events the step may apply.
     type Aggregate: Aggregate;
+}
+
+impl<A: Aggregate> Handler for A {
+    type Aggregate = A;
 }
 
 /// What a handler may know beside the data: time, id and sequence number.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Handler};
 use crate::codec::{DecodeError, Payload};
 
 /// A fact in the past tense; stored for ever; the only thing that changes data.
@@ -80,9 +80,9 @@ pub fn no_upcast<E: Event>(variant: usize, version: u32) -> DecodeError {
     message = "`{Self}` is not an event of `{A}`",
     label = "expected an event of `{A}`, or an array, a `Vec` or an `Option` of them"
 )]
-pub trait EventsOf<A: Aggregate> {
+pub trait EventsOf<A: Handler> {
     /// Hands the events over, in order.
-    fn push_to(self, events: &mut EventList<A::Event>);
+    fn push_to(self, events: &mut EventList<<A::Aggregate as Aggregate>::Event>);
 }
 
 impl<A: Aggregate, const N: usize> EventsOf<A> for [A::Event; N] {

@@ -9,8 +9,6 @@ use crate::model::Model;
 use crate::words::at;
 
 /// ```text
-/// impl Handler for Account { type Aggregate = Account; }
-///
 /// impl Aggregate for Account {
 ///     const NAME: &'static str = "Account";
 ///     const CODEC: Codec = Codec::MessagePack;
@@ -53,15 +51,9 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     };
     // What the type lacks is reported at these impls, and so at the type's name.
     let span = model.ident.span();
-    let handler = at(quote!(#krate::Handler), span);
     let aggregate = at(quote!(#krate::Aggregate), span);
     let events_of = at(quote!(#krate::EventsOf<#ty>), span);
     quote_spanned! {span=>
-        #[automatically_derived]
-        impl #handler for #ty {
-            type Aggregate = #ty;
-        }
-
         #[automatically_derived]
         #quiet
         impl #aggregate for #ty {
