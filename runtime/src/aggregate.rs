@@ -20,9 +20,7 @@ use crate::step::{Refused, Step};
     label = "not an aggregate",
     note = "write `#[aggregate]` on an impl block of `{Self}`"
 )]
-pub trait Aggregate:
-    Handler<Aggregate = Self> + Default + Serialize + for<'de> Deserialize<'de> + Send + 'static
-{
+pub trait Aggregate: Default + Serialize + for<'de> Deserialize<'de> + Send + 'static {
     /// The name under which the entities are stored. It must never change.
     const NAME: &'static str;
     /// How events are written. Any codec can be read, whichever this is.

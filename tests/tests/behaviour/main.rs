@@ -1,6 +1,8 @@
 //! What a user of annals may rely on, over the journal in memory.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+#![expect(unreachable_pub, reason = "the aggregates are written as a library writes them")]
+#![expect(clippy::redundant_closure_for_method_calls, reason = "`when(|door| door.open())` reads as it is meant")]
 
 mod calls;
 mod directory;
