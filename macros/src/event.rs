@@ -1,15 +1,15 @@
 //! `#[derive(Event)]`, from the tokens to the tokens.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Attribute, Data, DeriveInput, Ident, Variant};
+use syn::{Attribute, Data, DeriveInput, Field, Ident, Type, Variant};
 
 use crate::attr::{Keys, keys_of};
 use crate::crate_path::{self, CratePath};
 use crate::ctxt::Ctxt;
 use crate::stored::{self, Stored};
-use crate::symbol::{CRATE, EVENT, EVENT_ENUM_KEYS};
+use crate::symbol::{CRATE, EVENT, EVENT_ENUM_KEYS, SERDE, SERDE_KNOWS};
 use crate::{case, check, expand};
 
 pub(crate) fn event(item: TokenStream) -> TokenStream {
@@ -37,6 +37,8 @@ pub(crate) struct EventEnum<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) crate_path: CratePath,
     pub(crate) variants: Vec<Stored>,
+    /// The types of fields that serde must know, each once; those that it knows in any case are left out.
+    pub(crate) field_types: Vec<&'a Type>,
 }
 
 impl<'a> EventEnum<'a> {
@@ -56,8 +58,25 @@ impl<'a> EventEnum<'a> {
             Data::Enum(data) => data.variants.iter().map(|variant| stored(ctxt, variant)).collect(),
             Data::Struct(_) | Data::Union(_) => Vec::new(),
         };
-        Self { ident: &input.ident, crate_path, variants }
+        let fields = match &input.data {
+            Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+            Data::Struct(_) | Data::Union(_) => Vec::new(),
+        };
+        Self { ident: &input.ident, crate_path, variants, field_types: field_types(&fields) }
     }
+}
+
+/// Serde must know a field's type, unless an attribute says how else the field is written and read.
+fn field_types<'a>(fields: &[&'a Field]) -> Vec<&'a Type> {
+    let mut types: Vec<(String, &Type)> = Vec::new();
+    let plain = fields.iter().filter(|field| field.attrs.iter().all(|attr| !attr.path().is_ident(SERDE)));
+    for Field { ty, .. } in plain {
+        let name = ty.to_token_stream().to_string();
+        if !SERDE_KNOWS.contains(&name.as_str()) && types.iter().all(|(seen, _)| *seen != name) {
+            types.push((name, ty));
+        }
+    }
+    types.into_iter().map(|(_, ty)| ty).collect()
 }
 
 fn stored(ctxt: &Ctxt, variant: &Variant) -> Stored {

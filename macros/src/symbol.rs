@@ -53,3 +53,10 @@ pub(crate) const EVENT_DERIVE: &str = "Event";
 pub(crate) const SERDE_ENUM_KEYS: &[&str] = &["tag", "content", "untagged", "from", "into", "try_from", "remote"];
 /// The same on a variant, and those that leave it out.
 pub(crate) const SERDE_VARIANT_KEYS: &[&str] = &["other", "skip", "skip_serializing", "skip_deserializing", "untagged"];
+
+pub(crate) const SERDE: &str = "serde";
+/// Types that serde knows in any case.
+pub(crate) const SERDE_KNOWS: &[&str] = &[
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "String", "u8", "u16", "u32", "u64",
+    "u128", "usize",
+];

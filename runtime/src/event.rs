@@ -26,6 +26,22 @@ pub trait Event: Serialize + for<'de> Deserialize<'de> + Send + 'static {
     fn upcast(variant: usize, version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
 }
 
+/// What can be a field of the stored event `E`: anything that serde can write and read.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be stored in the journal, because serde doesn't know it",
+    label = "a field of `{E}`, which is stored in the journal",
+    note = "derive serde's `Serialize` and `Deserialize` for `{Self}`, or say with `#[serde(with = ..)]` how it is stored"
+)]
+pub trait StoredIn<E> {}
+
+#[diagnostic::do_not_recommend]
+impl<E, T: Serialize + for<'de> Deserialize<'de>> StoredIn<E> for T {}
+
+/// Asserts that a field can be stored.
+#[doc(hidden)]
+pub const fn stored_in<E, T: StoredIn<E>>() {}
+
 /// The stored name and the version of one variant of an event enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventVariant {

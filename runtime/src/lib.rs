@@ -99,7 +99,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __rt {
     pub use crate::entity_ref::{call, query};
-    pub use crate::event::{no_upcast, upcast};
+    pub use crate::event::{no_upcast, stored_in, upcast};
     pub use crate::step::unnamed;
     pub use serde;
     pub use std::convert::Infallible;

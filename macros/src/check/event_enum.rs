@@ -8,7 +8,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Ident};
 use crate::attr::skip_to_comma;
 use crate::ctxt::Ctxt;
 use crate::event::events_of;
-use crate::symbol::{SERDE_ENUM_KEYS, SERDE_VARIANT_KEYS};
+use crate::symbol::{SERDE, SERDE_ENUM_KEYS, SERDE_VARIANT_KEYS};
 
 /// All rules for the enum but those for the names and versions of its variants.
 pub(crate) fn event_enum(ctxt: &Ctxt, input: &DeriveInput) {
@@ -49,7 +49,7 @@ fn check_no_event_attribute(ctxt: &Ctxt, attrs: &[Attribute]) {
 
 /// annals stores the variant's name beside the payload, so serde's own way to write a variant must be its usual one.
 fn check_serde_keeps_the_name(ctxt: &Ctxt, attrs: &[Attribute], refused: &[&str]) {
-    for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident(SERDE)) {
         // What can't be read is serde's to report.
         let _serde_reports_it = attr.parse_args_with(|input: ParseStream<'_>| {
             while !input.is_empty() {

@@ -21,7 +21,22 @@ pub(crate) fn event_enum(events: &EventEnum<'_>) -> TokenStream {
         quote!(#krate::EventVariant { name: #name, was: &[#(#was),*], version: #version })
     });
     let upcast = upcast(events);
-    implementation(events, &quote!(&[#(#variants),*]), &upcast)
+    let implementation = implementation(events, &quote!(&[#(#variants),*]), &upcast);
+    let stored = stored_fields(events);
+    quote!(#implementation #stored)
+}
+
+/// Says of a type that serde doesn't know why it must.
+///
+/// ```text
+/// const _: () = {
+///     stored_in::<AccountEvent, Coins>();
+/// };
+/// ```
+fn stored_fields(events: &EventEnum<'_>) -> Option<TokenStream> {
+    let EventEnum { ident, crate_path: krate, field_types, .. } = events;
+    let fields = field_types.iter().map(|ty| quote_spanned!(ty.span()=> #krate::__rt::stored_in::<#ident, #ty>();));
+    (!field_types.is_empty()).then(|| quote!(const _: () = { #(#fields)* };))
 }
 
 /// ```text
