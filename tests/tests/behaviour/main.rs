@@ -15,6 +15,7 @@ mod passivation;
 mod quarantine;
 mod shutdown;
 mod smallest;
+mod traces;
 
 use annals::System;
 use annals::journal::MemoryJournal;
