@@ -65,6 +65,21 @@ impl<A: Aggregate> Handler for A {
 ///
 /// Handlers take it, if they name it, as `cx: &Context<Self>` before their other parameters. All that isn't in the
 /// data comes from here, so that tests and replays control it.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # use annals::Timestamp;
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # struct Door { opened: Option<Timestamp> }
+/// # #[aggregate]
+/// # impl Door {
+/// # #[event] fn was_opened(&mut self, at: Timestamp) { self.opened = Some(at) }
+/// #[command]
+/// fn open(&self, cx: &Context<Self>) -> Step {
+///     applying(DoorEvent::WasOpened { at: cx.now() })
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Context<A> {
     id: EntityId,

@@ -273,6 +273,35 @@ impl Outbox {
 ///
 /// Nothing is sent before the first poll. The reply comes when everything that it could have seen is durable.
 ///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # pub struct Counter { count: u64 }
+/// # #[aggregate]
+/// # impl Counter {
+/// #     #[event] fn counted(&mut self, by: u64) { self.count += by }
+/// #     #[command] fn count(&self, by: u64) -> Step<u64> {
+/// #         applying(CounterEvent::Counted { by }).replying(self.count + by)
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().start(annals::journal::MemoryJournal::new())?;
+/// use std::time::Duration;
+///
+/// let counter = system.get::<Counter>("steps");
+/// counter.count(1).await?;
+/// counter.count(1).tell().await?; // ends when it was sent
+/// match counter.count(1).within(Duration::from_secs(2)).or_overloaded().await {
+///     Ok(count) => assert_eq!(count, 3),
+///     Err(CallError::Unknown { .. }) => println!("it may be stored or not: a repeat could store it twice"),
+///     Err(error) => println!("nothing is stored: {error}"),
+/// }
+/// # system.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// A call that is dropped before it was sent has no effect. Dropped later, its command is still handled, and its events

@@ -10,6 +10,45 @@ use crate::event::{EventList, EventsOf};
 ///
 /// In an `#[aggregate]` block write `Step<R>`, or `Step` for one that replies nothing: the macro names the handler
 /// `H`. [`applying`] and [`stay`] begin a step.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # struct Basket { items: u64, open: bool }
+/// # struct Mailer;
+/// # impl Mailer { fn thank(&self, _: u64) {} }
+/// # #[derive(Debug)] enum Refusal { Empty }
+/// # #[aggregate(services = Mailer)]
+/// # impl Basket {
+/// # #[event] fn added(&mut self, count: u64) { self.items += count }
+/// # #[event] fn closed(&mut self) { self.open = false }
+/// # #[query] fn items(&self) -> u64 { self.items }
+/// // One event; the reply is computed from the data after it.
+/// #[command]
+/// fn add(&self, count: u64) -> Step<u64> {
+///     applying(BasketEvent::Added { count }).replying_with(Self::items)
+/// }
+///
+/// // Several events, all stored or none, and an effect once they are; or a refusal.
+/// #[command]
+/// fn buy(&self, last: u64) -> Result<Step, Refusal> {
+///     if self.items + last == 0 {
+///         return Err(Refusal::Empty);
+///     }
+///     let items = self.items + last;
+///     Ok(applying([BasketEvent::Added { count: last }, BasketEvent::Closed])
+///         .and_then(move |fx| fx.services().thank(items)))
+/// }
+///
+/// // Nothing happens.
+/// #[command]
+/// fn look(&self) -> Step<bool> {
+///     stay().replying(self.open)
+/// }
+/// # }
+/// ```
+///
+/// In a method of your own without a marker, write the handler out: `Step<u64, Self>`, `applying::<Self>(..)`.
 #[must_use = "a step does nothing until the handler returns it"]
 pub struct Step<R, H: Handler> {
     pub(crate) events: EventList<<H::Aggregate as Aggregate>::Event>,

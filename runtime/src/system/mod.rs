@@ -43,6 +43,39 @@ const GIVING_UP: Duration = Duration::from_secs(1);
 ///
 /// It is a handle that is cloned freely. When the last one is dropped, the system takes no more calls and finishes
 /// those that it has, beside whatever the program does next; [`System::shutdown`] does the same and waits for it.
+///
+/// ```
+/// use annals::journal::MemoryJournal;
+/// use annals::prelude::*;
+///
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct Counter { count: u64 }
+///
+/// #[aggregate]
+/// impl Counter {
+///     #[event]
+///     fn counted(&mut self, by: u64) { self.count += by }
+///
+///     #[command]
+///     fn count(&self, by: u64) -> Step<u64> {
+///         applying(CounterEvent::Counted { by }).replying(self.count + by)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let journal = MemoryJournal::new(); // on a disk: `System::open("data").await?`
+/// let system = System::builder().start(journal.clone())?;
+/// assert_eq!(system.get::<Counter>("steps").count(2).await?, 2);
+/// system.shutdown().await?;
+///
+/// let system = System::builder().start(journal.reopen())?; // as after a restart
+/// assert_eq!(system.get::<Counter>("steps").count(3).await?, 5);
+/// assert_eq!(system.stats().events_replayed, 1);
+/// # system.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct System {
     inner: Arc<Inner>,

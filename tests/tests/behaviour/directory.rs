@@ -76,3 +76,13 @@ async fn a_journal_that_was_damaged_is_refused_or_whole() {
     assert!(matches!(error, OpenError::Journal(JournalError::Corrupt { .. })), "{error:?}");
     assert!(error.to_string().contains("head"), "{error}");
 }
+
+/// `/proc` refuses every file, also to root, as a read-only file system does.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_where_nothing_can_be_written_is_refused_with_what_was_tried() {
+    let error = System::open("/proc/annals").await.unwrap_err();
+    let told = error.to_string();
+    assert!(matches!(error, OpenError::Journal(JournalError::Io { .. })), "{error:?}");
+    assert!(told.contains("can't") && told.contains("/proc"), "{told}");
+}
