@@ -1,7 +1,5 @@
 //! How a system is set up.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +10,7 @@ use crate::journal::{Durability, Journal};
 use crate::journal::{FjallJournal, FjallOptions};
 use crate::system::System;
 use crate::system::mailbox::LANES;
+use crate::system::registry::Services;
 
 /// Settings of a [`System`] before it starts.
 ///
@@ -32,7 +31,7 @@ pub struct Builder {
     pub(super) mailbox_max: usize,
     pub(super) shutdown_within: Duration,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(super) services: Services,
     pub(super) settings: Settings,
     durability: Durability,
 }
@@ -48,14 +47,15 @@ pub(crate) struct Settings {
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        let nothing: Arc<dyn Any + Send + Sync> = Arc::new(());
+        let mut services = Services::default();
+        services.insert(());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             shards: cores * 4,
             mailbox_max: 16_384,
             shutdown_within: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
-            services: HashMap::from([(TypeId::of::<()>(), nothing)]),
+            services,
             settings: Settings {
                 run_ahead_max: 4_096,
                 run_ahead_bytes_max: 16 << 20,
@@ -123,10 +123,11 @@ impl Builder {
         self
     }
 
-    /// Gives effects something to work with: aggregates with `services = T` get this one. Give it an `Arc` of what is
-    /// needed elsewhere too.
+    /// Gives effects something to work with: aggregates with `services = T` get this one. The type must be the very
+    /// same: for `services = Mailer` give a `Mailer`, and for one that is needed elsewhere too say
+    /// `services = Arc<Mailer>` and give the `Arc`.
     pub fn provide<T: Send + Sync + 'static>(mut self, services: T) -> Self {
-        self.services.insert(TypeId::of::<T>(), Arc::new(services));
+        self.services.insert(services);
         self
     }
 

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::effects::Spawned;
+use crate::system::drain::Activity;
 use crate::system::shard::{Key, Stage};
 
 /// Runs the effects of one step, and hands out the futures that they spawned.
@@ -21,15 +23,18 @@ const SPAWNED_MAX: usize = 1024;
 pub(crate) struct EffectQueue {
     sender: mpsc::Sender<EffectJob>,
     waiting: VecDeque<(Key, EffectJob)>,
+    activity: Arc<Activity>,
 }
 
 impl EffectQueue {
-    pub(crate) fn new(sender: mpsc::Sender<EffectJob>) -> Self {
-        Self { sender, waiting: VecDeque::new() }
+    pub(crate) fn new(sender: mpsc::Sender<EffectJob>, activity: Arc<Activity>) -> Self {
+        Self { sender, waiting: VecDeque::new(), activity }
     }
 
     /// Hands over the effects of a step. If this says `true`, they wait, and their entity must.
     pub(crate) fn push(&mut self, key: Key, job: EffectJob) -> bool {
+        // ORDER: counted before its entity comes to rest, so that there is no moment in which it doesn't show.
+        self.activity.begin(1);
         // ORDER: effects of one entity run in the order of its steps, so none may overtake.
         if self.waiting.is_empty() {
             match self.sender.try_send(job) {
@@ -70,7 +75,11 @@ impl EffectQueue {
 
 /// The effect task of a shard: runs effects one by one, owns what they spawn, and ends when its shard has ended and
 /// all that was spawned has.
-pub(crate) async fn run(mut jobs: mpsc::Receiver<EffectJob>, mut stages: watch::Receiver<Stage>) {
+pub(crate) async fn run(
+    mut jobs: mpsc::Receiver<EffectJob>,
+    mut stages: watch::Receiver<Stage>,
+    activity: Arc<Activity>,
+) {
     let mut spawned = JoinSet::new();
     let mut given_up = pin!(async {
         // Once the system was dropped, nobody can give up any more.
@@ -83,9 +92,17 @@ pub(crate) async fn run(mut jobs: mpsc::Receiver<EffectJob>, mut stages: watch::
         tokio::select! {
             biased;
             () = &mut given_up => return,
-            Some(ended) = spawned.join_next(), if !spawned.is_empty() => report(ended),
+            Some(ended) = spawned.join_next(), if !spawned.is_empty() => {
+                report(ended);
+                activity.end();
+            }
             job = jobs.recv(), if jobs_open && spawned.len() < SPAWNED_MAX => match job {
-                Some(job) => job().into_iter().for_each(|future| drop(spawned.spawn(future))),
+                Some(job) => {
+                    let futures = job();
+                    activity.begin(futures.len());
+                    futures.into_iter().for_each(|future| drop(spawned.spawn(future)));
+                    activity.end();
+                }
                 None => jobs_open = false,
             },
         }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored, Unknown};
-use crate::effects::run_effects;
+use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
@@ -22,6 +22,7 @@ use crate::message::Message;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
 use crate::system::recovery::Found;
+use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::Keyed;
 use crate::system::stats::Counters;
@@ -119,6 +120,7 @@ pub(crate) enum Next {
 pub(crate) struct Surroundings<'s, A: Aggregate> {
     pub(crate) key: Key,
     pub(crate) desk: &'s mut Desk,
+    pub(crate) registry: &'s Arc<Registry>,
     pub(crate) port: &'s Arc<ShardPort>,
     pub(crate) services: &'s Arc<A::Services>,
     /// The aggregate's stored name.
@@ -387,10 +389,10 @@ impl<A: Aggregate> Entity<A> {
 
     fn effect_job(&self, effects: Vec<crate::step::Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
         let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
-        let services = around.services.clone();
+        let fx = Effects::new(around.services.clone(), this, Some(around.registry.clone()));
         let id = self.persistence_id();
         Box::new(move || {
-            run_effects(effects, services, this, |panic| {
+            fx.run(effects, |panic| {
                 tracing::error!(%id, panic, "an effect panicked; what it was to do is lost");
             })
         })

@@ -6,10 +6,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 
 use crate::call::{Parcel, Port, Stopped, Unsent};
+use crate::system::drain::Activity;
 
 /// How many lanes a mailbox has.
 pub(crate) const LANES: usize = 8;
@@ -27,11 +29,13 @@ pub(crate) struct Delivery {
 pub(crate) struct Lanes {
     free: [Semaphore; LANES],
     places: usize,
+    /// Whether calls from outside are refused.
+    outside_closed: AtomicBool,
 }
 
 impl Lanes {
     fn new(places: usize) -> Self {
-        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places }
+        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places, outside_closed: AtomicBool::new(false) }
     }
 
     fn of(&self, hash: u64) -> &Semaphore {
@@ -42,6 +46,11 @@ impl Lanes {
     /// Gives places back.
     pub(crate) fn leave(&self, hash: u64, places: usize) {
         self.of(hash).add_permits(places);
+    }
+
+    /// Takes no more messages from outside.
+    fn close_outside(&self) {
+        self.outside_closed.store(true, Ordering::SeqCst);
     }
 
     /// Takes no more messages.
@@ -57,14 +66,25 @@ pub(crate) struct Mailbox {
     lanes: Arc<Lanes>,
 }
 
+/// The receiving half.
+pub(crate) struct MailboxEnd {
+    pub(crate) receiver: mpsc::Receiver<Delivery>,
+    pub(crate) lanes: Arc<Lanes>,
+}
+
 /// Makes a mailbox for `places_max` messages.
-pub(crate) fn mailbox(places_max: usize) -> (Mailbox, mpsc::Receiver<Delivery>, Arc<Lanes>) {
+pub(crate) fn mailbox(places_max: usize) -> (Mailbox, MailboxEnd) {
     let lanes = Arc::new(Lanes::new(places_max.div_ceil(LANES)));
     let (sender, receiver) = mpsc::channel(lanes.places * LANES);
-    (Mailbox { sender, lanes: lanes.clone() }, receiver, lanes)
+    (Mailbox { sender, lanes: lanes.clone() }, MailboxEnd { receiver, lanes })
 }
 
 impl Mailbox {
+    /// Takes no more messages from outside.
+    pub(crate) fn close_outside(&self) {
+        self.lanes.close_outside();
+    }
+
     /// Sends a delivery for which a place was taken.
     fn deliver(&self, delivery: Delivery) -> Result<(), Stopped> {
         // The channel has a slot for each place of every lane, so it is closed if it doesn't take this.
@@ -72,11 +92,36 @@ impl Mailbox {
     }
 }
 
+/// On which side of the system a ref was made.
+#[derive(Debug, Clone)]
+pub(crate) enum Side {
+    /// By the program: its calls end when the system is told to stop.
+    Outside,
+    /// By an effect: its calls are part of what the system finishes before it stops.
+    Inside(Arc<Activity>),
+}
+
 /// Where the refs of one aggregate send for the entities of one shard.
 pub(crate) struct ShardPort {
     pub(crate) aggregate: &'static str,
     pub(crate) store: u32,
     pub(crate) mailbox: Mailbox,
+    pub(crate) side: Side,
+}
+
+impl ShardPort {
+    /// Sends a parcel for which a place was taken.
+    fn deliver(&self, hash: u64, parcel: Box<dyn Parcel>) -> Result<(), Stopped> {
+        match &self.side {
+            Side::Outside if self.mailbox.lanes.outside_closed.load(Ordering::SeqCst) => {
+                self.mailbox.lanes.leave(hash, 1);
+                return Err(Stopped);
+            }
+            Side::Outside => {}
+            Side::Inside(activity) => activity.sent(),
+        }
+        self.mailbox.deliver(Delivery { store: self.store, hash, parcel })
+    }
 }
 
 impl Port for ShardPort {
@@ -91,7 +136,7 @@ impl Port for ShardPort {
             Err(TryAcquireError::NoPermits) => return Err(Unsent::Full { parcel, limit: lanes.places }),
             Err(TryAcquireError::Closed) => return Err(Unsent::Stopped),
         }
-        self.mailbox.deliver(Delivery { store: self.store, hash, parcel }).map_err(|Stopped| Unsent::Stopped)
+        self.deliver(hash, parcel).map_err(|Stopped| Unsent::Stopped)
     }
 
     fn send(
@@ -101,7 +146,7 @@ impl Port for ShardPort {
     ) -> Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>> {
         Box::pin(async move {
             self.mailbox.lanes.of(hash).acquire().await.map_err(|_| Stopped)?.forget();
-            self.mailbox.deliver(Delivery { store: self.store, hash, parcel })
+            self.deliver(hash, parcel)
         })
     }
 }

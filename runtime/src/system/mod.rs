@@ -1,26 +1,24 @@
 //! The system: shards, their mailboxes, and the journal below.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::Aggregate;
-use crate::entity_ref::EntityRef;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
 
 mod builder;
+mod drain;
 mod effects;
 mod entity;
 mod mailbox;
 mod recovery;
+mod registry;
 mod shard;
 mod slots;
 mod stats;
@@ -29,12 +27,14 @@ mod store;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub(crate) use registry::Registry;
 pub use stats::Stats;
 
-use mailbox::{Mailbox, ShardPort, mailbox};
+use drain::{Activity, advance, drain};
+use effects::EffectQueue;
+use mailbox::{Mailbox, mailbox};
 use shard::{Setup, Shard, Stage};
 use stats::Counters;
-use store::{EntityStore, Store};
 
 /// How long after the end of shutdown's time the tasks may take to give up.
 const GIVING_UP: Duration = Duration::from_secs(1);
@@ -83,36 +83,28 @@ pub struct System {
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    registry: Arc<Registry>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
-    aggregates: Arc<Aggregates>,
-    services: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    stage: watch::Sender<Stage>,
+    stage: Arc<watch::Sender<Stage>>,
     shutdown_within: Duration,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.stage.send_if_modified(|stage| {
-            *stage = (*stage).max(Stage::Draining);
-            true
-        });
-        self.tasks.get_mut().detach_all();
+impl Inner {
+    /// Takes no more calls from outside, and finishes what is there.
+    fn drain(&self) {
+        // ORDER: refused before anybody looks whether all is finished.
+        self.mailboxes.iter().for_each(Mailbox::close_outside);
+        advance(&self.stage, Stage::Draining);
     }
 }
 
-/// The aggregates that this system has met, in the order of their numbers.
-#[derive(Default)]
-struct Aggregates(Mutex<Vec<Registered>>);
-
-#[derive(Clone)]
-struct Registered {
-    aggregate: TypeId,
-    name: &'static str,
-    /// One for each shard.
-    ports: Arc<[Arc<ShardPort>]>,
-    make_store: Arc<dyn Fn(usize) -> Box<dyn Store> + Send + Sync>,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.drain();
+        self.tasks.get_mut().detach_all();
+    }
 }
 
 impl System {
@@ -132,37 +124,40 @@ impl System {
     }
 
     fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, .. } = builder;
-        let residents_max = builder.settings.residents_max.div_ceil(builder.shards);
-        let aggregates = Arc::new(Aggregates::default());
+        let Builder { clock, services, shutdown_within, settings, .. } = builder;
+        let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
+        let activity = Arc::new(Activity::default());
         let (stage, stages) = watch::channel(Stage::Running);
-        let (mut mailboxes, mut counters, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
-        for index in 0..builder.shards {
-            let (sender, receiver, lanes) = mailbox(builder.mailbox_max);
+        let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox(builder.mailbox_max)).unzip();
+        let registry = Arc::new(Registry::new(mailboxes.clone(), services, activity.clone()));
+        let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+        for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
-            let (counted, known) = (Arc::new(Counters::default()), aggregates.clone());
+            let (probe, probed) = mpsc::channel(1);
+            let (counted, registry) = (Arc::new(Counters::default()), registry.clone());
             let shard = Shard::new(Setup {
                 journal: journal.clone(),
                 clock: clock.clone(),
-                settings: builder.settings,
+                settings,
                 residents_max,
-                lanes,
+                mailbox: end,
                 counters: counted.clone(),
                 run_numbers: run_numbers.clone(),
-                mailbox: receiver,
-                effects,
+                effects: EffectQueue::new(effects, activity.clone()),
                 stage: stages.clone(),
-                make_store: Box::new(move |number| known.make_store(number, index)),
+                probes: probed,
+                make_store: Box::new(move |number| registry.make_store(number, index)),
             });
             tasks.spawn(shard.run());
-            tasks.spawn(effects::run(jobs, stages.clone()));
-            mailboxes.push(sender);
+            tasks.spawn(effects::run(jobs, stages.clone(), activity.clone()));
             counters.push(counted);
+            probes.push(probe);
         }
+        let stage = Arc::new(stage);
+        tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, mailboxes, counters, aggregates, services, stage, shutdown_within, tasks };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner { journal, registry, mailboxes, counters, stage, shutdown_within, tasks }) }
     }
 
     /// The ref of one entity. It is cheap: nothing is loaded yet, and the id is checked by the first call.
@@ -171,48 +166,9 @@ impl System {
     ///
     /// If `A` wants services that were not given with [`Builder::provide`], or if another aggregate of the same name
     /// is in use: both are mistakes of the program.
+    #[track_caller]
     pub fn get<A: Aggregate>(&self, id: impl Into<EntityId>) -> A::Ref {
-        let id = id.into();
-        let hash = xxh3_64(id.as_str().as_bytes());
-        let ports = self.register::<A>();
-        let shard = usize::try_from(hash >> 48).unwrap_or(0) % ports.len();
-        EntityRef::<A>::new(id, hash, ports[shard].clone()).into()
-    }
-
-    /// Finds an aggregate, or makes it known.
-    fn register<A: Aggregate>(&self) -> Arc<[Arc<ShardPort>]> {
-        let mut known = self.inner.aggregates.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.iter().find(|known| known.aggregate == TypeId::of::<A>()) {
-            return found.ports.clone();
-        }
-        let services = self.inner.services.get(&TypeId::of::<A::Services>()).cloned();
-        let services = services.and_then(|services| services.downcast::<A::Services>().ok());
-        let Some(services) = services else {
-            drop(known);
-            panic!(
-                "aggregate `{}` needs services of type `{}`: give them with `System::builder().provide(..)`",
-                A::NAME,
-                std::any::type_name::<A::Services>(),
-            );
-        };
-        if known.iter().any(|known| known.name == A::NAME) {
-            drop(known);
-            panic!("two aggregates are stored as `{}`: give one of them another `name`", A::NAME);
-        }
-        let number = u32::try_from(known.len()).expect("a program has fewer than 4 billion aggregates");
-        let port =
-            |mailbox: &Mailbox| Arc::new(ShardPort { aggregate: A::NAME, store: number, mailbox: mailbox.clone() });
-        let ports: Arc<[_]> = self.inner.mailboxes.iter().map(port).collect();
-        let store_ports = ports.clone();
-        known.push(Registered {
-            aggregate: TypeId::of::<A>(),
-            name: A::NAME,
-            ports: ports.clone(),
-            make_store: Arc::new(move |shard| {
-                Box::new(EntityStore::<A>::new(number, store_ports[shard].clone(), services.clone()))
-            }),
-        });
-        ports
+        self.inner.registry.outside::<A>(id.into()).into()
     }
 
     /// What the system has done so far.
@@ -228,6 +184,9 @@ impl System {
     /// Takes no more calls, finishes those that it has, runs their effects, and closes the journal. Every waiting
     /// caller gets an answer. A second call waits for the first.
     ///
+    /// What effects do is part of what is finished: futures that they spawned are awaited, and calls through
+    /// [`Effects::this`](crate::Effects::this) and [`Effects::get`](crate::Effects::get) are still taken.
+    ///
     /// # Errors
     ///
     /// [`ShutdownError`] if the time set with [`Builder::shutdown_within`] was not enough, or if the journal could not
@@ -238,11 +197,11 @@ impl System {
     /// Dropped early, the shutdown goes on, but nobody closes the journal before it is dropped itself.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         let mut tasks = self.inner.tasks.lock().await;
-        self.enter(Stage::Draining);
+        self.inner.drain();
         let within = self.inner.shutdown_within;
         let in_time = tokio::time::timeout(within, join_all(&mut tasks)).await.is_ok();
         if !in_time {
-            self.enter(Stage::GivingUp);
+            advance(&self.inner.stage, Stage::GivingUp);
             if tokio::time::timeout(GIVING_UP, join_all(&mut tasks)).await.is_err() {
                 tasks.shutdown().await;
             }
@@ -256,14 +215,6 @@ impl System {
         }
         if in_time { Ok(()) } else { Err(ShutdownError::TimeOver { within }) }
     }
-
-    fn enter(&self, stage: Stage) {
-        self.inner.stage.send_if_modified(|now| {
-            let later = stage > *now;
-            *now = (*now).max(stage);
-            later
-        });
-    }
 }
 
 async fn join_all(tasks: &mut JoinSet<()>) {
@@ -274,21 +225,10 @@ async fn join_all(tasks: &mut JoinSet<()>) {
     }
 }
 
-impl Aggregates {
-    fn make_store(&self, number: u32, shard: usize) -> Box<dyn Store> {
-        let make = {
-            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = usize::try_from(number).expect("a store's number fits an index");
-            known[index].make_store.clone()
-        };
-        make(shard)
-    }
-}
-
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("System")
-            .field("shards", &self.inner.mailboxes.len())
+            .field("shards", &self.inner.counters.len())
             .field("facts", &self.inner.journal.facts())
             .finish_non_exhaustive()
     }

@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::execute::Draft;
 use crate::journal::{Facts, Fut, Journal, Outcome};
 use crate::system::builder::Settings;
-use crate::system::effects::{EffectJob, EffectQueue};
-use crate::system::mailbox::{Delivery, Lanes};
+use crate::system::drain::Probe;
+use crate::system::effects::EffectQueue;
+use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
 use crate::system::stats::Counters;
 use crate::system::store::{Loaded, Store};
 
@@ -44,8 +45,10 @@ pub(crate) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Running,
-    /// Nothing more is taken; what is there is finished.
+    /// Nothing more is taken from outside; what is there is finished, effects and their calls included.
     Draining,
+    /// Nothing more is taken.
+    Closing,
     /// What is there is given up.
     GivingUp,
 }
@@ -127,12 +130,12 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     pub(crate) residents_max: usize,
-    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) mailbox: MailboxEnd,
     pub(crate) counters: Arc<Counters>,
     pub(crate) run_numbers: Arc<AtomicU64>,
-    pub(crate) mailbox: mpsc::Receiver<Delivery>,
-    pub(crate) effects: mpsc::Sender<EffectJob>,
+    pub(crate) effects: EffectQueue,
     pub(crate) stage: watch::Receiver<Stage>,
+    pub(crate) probes: mpsc::Receiver<Probe>,
     pub(crate) make_store: MakeStore,
 }
 
@@ -147,6 +150,8 @@ pub(crate) struct Shard {
     loads: JoinSet<Loaded>,
     stage: Stage,
     stages: watch::Receiver<Stage>,
+    probes: mpsc::Receiver<Probe>,
+    probing: Vec<Probe>,
 }
 
 /// What a shard woke up for.
@@ -155,6 +160,7 @@ enum Wake {
     Outcomes(Vec<Outcome>),
     Loaded(Option<Loaded>),
     Arrivals(usize),
+    Probe(Probe),
     Sweep,
     GoOn,
 }
@@ -167,13 +173,13 @@ impl Shard {
             facts,
             clock: setup.clock,
             settings: setup.settings,
-            lanes: setup.lanes,
+            lanes: setup.mailbox.lanes,
             counters: setup.counters,
             draft: Draft::default(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             absent: VecDeque::new(),
-            effects: EffectQueue::new(setup.effects),
+            effects: setup.effects,
             bytes_unsettled: 0,
             busy: 0,
             residents: 0,
@@ -184,13 +190,15 @@ impl Shard {
         Self {
             desk,
             stores: Stores { stores: Vec::new(), make: setup.make_store },
-            mailbox: setup.mailbox,
+            mailbox: setup.mailbox.receiver,
             mailbox_open: true,
             arrivals: Vec::with_capacity(ARRIVALS_MAX),
             in_flight: VecDeque::new(),
             loads: JoinSet::new(),
             stage: Stage::Running,
             stages: setup.stage,
+            probes: setup.probes,
+            probing: Vec::new(),
         }
     }
 
@@ -208,6 +216,7 @@ impl Shard {
                 Wake::Outcomes(outcomes) => self.settle(outcomes),
                 Wake::Loaded(loaded) => self.install(loaded),
                 Wake::Arrivals(count) => self.accept(count),
+                Wake::Probe(probe) => self.probing.push(probe),
                 Wake::Sweep => self.sweep(),
                 Wake::GoOn => {}
             }
@@ -216,6 +225,12 @@ impl Shard {
             self.take_turns();
             self.submit();
             self.evict();
+            if self.is_idle() {
+                // Who has asked may have gone.
+                for probe in self.probing.drain(..) {
+                    let _ = probe.send(());
+                }
+            }
         }
     }
 
@@ -230,24 +245,29 @@ impl Shard {
                 Wake::Arrivals(count)
             }
             () = self.desk.effects.room(), if self.desk.effects.is_waiting() => Wake::GoOn,
+            Some(probe) = self.probes.recv() => Wake::Probe(probe),
             _ = sweep.tick() => Wake::Sweep,
             // Lets the other tasks of this thread run between two passes.
             () = tokio::task::yield_now(), if has_turns => Wake::GoOn,
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.stage != Stage::Running
-            && !self.mailbox_open
+    /// Whether there is nothing to do until something arrives.
+    fn is_idle(&self) -> bool {
+        self.mailbox.is_empty()
             && self.desk.busy == 0
             && self.in_flight.is_empty()
             && self.loads.is_empty()
             && !self.desk.effects.is_waiting()
     }
 
+    fn is_done(&self) -> bool {
+        self.stage >= Stage::Closing && !self.mailbox_open && self.is_idle()
+    }
+
     fn enter(&mut self, stage: Stage) {
         self.stage = self.stage.max(stage);
-        if self.stage >= Stage::Draining {
+        if self.stage >= Stage::Closing {
             // ORDER: no place may be taken once the channel is closed, or its message would be lost.
             self.desk.lanes.close();
             self.mailbox.close();

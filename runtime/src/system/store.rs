@@ -14,6 +14,7 @@ use crate::message::Message;
 use crate::system::entity::{Entity, Next, SpareWork, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, recover};
+use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::{Keyed as _, Slots};
 use crate::system::stats::Counters;
@@ -65,6 +66,7 @@ pub(crate) struct EntityStore<A: Aggregate> {
     slots: Slots<Entity<A>>,
     /// Where the next sweep goes on.
     hand: u32,
+    registry: Arc<Registry>,
     port: Arc<ShardPort>,
     services: Arc<A::Services>,
     name: Arc<str>,
@@ -72,9 +74,10 @@ pub(crate) struct EntityStore<A: Aggregate> {
 }
 
 impl<A: Aggregate> EntityStore<A> {
-    pub(crate) fn new(number: u32, port: Arc<ShardPort>, services: Arc<A::Services>) -> Self {
+    pub(crate) fn new(number: u32, registry: Arc<Registry>, shard: usize) -> Self {
+        let (port, services) = (registry.port::<A>(shard), registry.services::<A>());
         let (name, spare) = (Arc::from(A::NAME), SpareWork::new());
-        Self { number, slots: Slots::new(), hand: 0, port, services, name, spare }
+        Self { number, slots: Slots::new(), hand: 0, registry, port, services, name, spare }
     }
 
     fn key(&self, slot: u32) -> Key {
@@ -89,9 +92,9 @@ impl<A: Aggregate> EntityStore<A> {
         act: impl FnOnce(&mut Entity<A>, &mut Surroundings<'_, A>) -> T,
     ) -> Option<T> {
         let key = self.key(slot);
-        let Self { slots, port, services, name, spare, .. } = self;
+        let Self { slots, registry, port, services, name, spare, .. } = self;
         let entity = slots.get_mut(slot)?;
-        Some(act(entity, &mut Surroundings { key, desk, port, services, name, spare }))
+        Some(act(entity, &mut Surroundings { key, desk, registry, port, services, name, spare }))
     }
 
     /// Lets an entity act, and sees to what follows.

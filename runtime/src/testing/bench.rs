@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Call, CallError, Parcel, Port, Stopped, Unsent};
 use crate::codec::{self, Payload};
-use crate::effects::{Spawned, run_effects};
+use crate::effects::{Effects, Spawned};
 use crate::entity_ref::EntityRef;
 use crate::event::{EventList, EventsOf};
 use crate::execute::{Draft, Verdict, execute};
@@ -194,7 +194,7 @@ where
             panic!("the step has effects, and no services were given: call `.with_services(..)` with a `{wanted}`");
         });
         let mut panics = String::new();
-        let spawned = run_effects(effects, services, entity, |panic| {
+        let spawned = Effects::new(services, entity, None).run(effects, |panic| {
             let _ = writeln!(panics, "an effect panicked: {panic}");
         });
         assert!(panics.is_empty(), "{panics}");

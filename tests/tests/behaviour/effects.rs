@@ -51,6 +51,11 @@ impl Door {
             .and_then(|fx| fx.services().report("three"))
     }
 
+    #[command]
+    fn linger(&self) -> Step {
+        stay().and_then(|fx| fx.spawn(std::future::pending()))
+    }
+
     /// Opens itself again, from an effect.
     #[command]
     fn bounce(&self) -> Step {
@@ -60,6 +65,18 @@ impl Door {
                 let opened = this.open().await.unwrap();
                 porter.report(format!("bounced {opened}"));
             });
+        })
+    }
+
+    /// Opens the other doors of a row, one after the other, each from an effect of the one before.
+    #[command]
+    fn open_row(&self, cx: &Context<Self>, doors: u64) -> Step {
+        let number: u64 = cx.id().as_str().parse().unwrap();
+        applying(DoorEvent::WasOpened).and_then(move |fx| {
+            if number < doors {
+                let next = fx.get::<Door>(format!("{}", number + 1));
+                fx.spawn(async move { next.open_row(doors).await.unwrap() });
+            }
         })
     }
 
@@ -120,6 +137,40 @@ async fn a_spawned_future_may_call_its_own_entity_and_is_awaited_at_shutdown() {
     until("it has bounced", || !porter.reports().is_empty()).await;
     system.shutdown().await.unwrap();
     until("its report came", || porter.reports().contains(&"bounced 1".to_owned())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_finishes_what_effects_have_begun_and_their_effects() {
+    for _ in 0..20 {
+        let (system, journal, porter) = system();
+        system.get::<Door>("1").open_row(50).tell().await.unwrap();
+        let outside = system.get::<Door>("outside");
+        system.shutdown().await.unwrap();
+        assert!(matches!(outside.open().await.unwrap_err(), CallError::Stopped { .. }));
+        let system = System::builder().provide(porter).start(journal.reopen()).unwrap();
+        for number in 1..=50 {
+            assert_eq!(system.get::<Door>(format!("{number}")).opened().await.unwrap(), 1, "door {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_system_finishes_what_effects_have_begun() {
+    let (system, journal, porter) = system();
+    system.get::<Door>("1").open_row(10).await.unwrap();
+    drop(system);
+    until("all doors were opened", || journal.faults().appended().runs == 10).await;
+    let system = System::builder().provide(porter).start(journal.reopen()).unwrap();
+    assert_eq!(system.get::<Door>("10").opened().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_effect_that_never_ends_is_given_up_with_the_time_of_the_shutdown() {
+    let (journal, porter) = (MemoryJournal::new(), Arc::new(Porter::default()));
+    let within = std::time::Duration::from_millis(100);
+    let system = System::builder().provide(porter).shutdown_within(within).start(journal.clone()).unwrap();
+    system.get::<Door>("1").linger().await.unwrap();
+    assert_eq!(system.shutdown().await.unwrap_err(), annals::ShutdownError::TimeOver { within });
 }
 
 #[tokio::test]

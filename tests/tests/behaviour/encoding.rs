@@ -207,8 +207,8 @@ async fn a_codec_may_be_changed_later() {
     let system = System::builder().start(journal.clone()).unwrap();
     system.get::<packed::Thermometer>("roof").note(3.0).await.unwrap();
     system.shutdown().await.unwrap();
-    let roof = restarted(&journal).get::<Thermometer>("roof");
-    assert_eq!(roof.last().await.unwrap(), 3.0);
+    let system = restarted(&journal);
+    assert_eq!(system.get::<Thermometer>("roof").last().await.unwrap(), 3.0);
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, annals::Event)]
