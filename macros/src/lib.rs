@@ -97,7 +97,7 @@ use proc_macro::TokenStream;
 ///
 /// In a command the macro completes `Step<R>` in the return type, and calls of `applying` and `stay` in the body, with
 /// the aggregate: `Step<R, Account>`, `applying::<Account>(..)`. They are written alone or as `annals::stay()`. In a
-/// method without a marker write them out: `fn close(&self) -> Step<(), Self> { stay::<Self>() }`.
+/// method without a marker write it out: `fn close(&self) -> Step<(), Self> { stay() }`.
 ///
 /// An event takes the keys of [`Event`](derive@Event): `#[event(name = "paid", was("paid_in"), version = 2,
 /// upcast(1 => PaidV1))]`. It is stored under its method's name, if nothing else is said.
@@ -114,7 +114,7 @@ use proc_macro::TokenStream;
 /// | `derive(Eq, Hash)` | more derives for the generated enums; serde's are for the commands alone | none |
 /// | `crate = path` | where annals is, if it isn't `::annals` | `::annals` |
 ///
-/// The type and what `vis` gives should be seen equally far, or the compiler says that a type is private.
+/// What `vis` gives may not be narrower than the type itself, or the compiler says that a type is private.
 ///
 /// # What is generated
 ///

@@ -52,11 +52,17 @@ pub trait Command<A: Handler>: Send + 'static {
 }
 
 /// Who makes a step: an aggregate, or one handler of a state machine.
+#[diagnostic::on_unimplemented(
+    message = "this step doesn't say which aggregate makes it",
+    label = "write `Step<u64, Self>`, or `Step<(), Self>` without a reply",
+    note = "only methods that are marked with `#[command]` in an `#[aggregate]` block need not say it"
+)]
 pub trait Handler: 'static {
     /// The aggregate whose events the step may apply.
     type Aggregate: Aggregate;
 }
 
+#[diagnostic::do_not_recommend]
 impl<A: Aggregate> Handler for A {
     type Aggregate = A;
 }

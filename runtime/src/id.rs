@@ -1,5 +1,6 @@
 //! Names and positions: entity ids, persistence ids, sequence numbers, offsets.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,9 +38,21 @@ impl EntityId {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for EntityId {
-    fn from(id: T) -> Self {
-        Self(id.into())
+macro_rules! ids_from {
+    ($($text:ty),*) => {
+        $(impl From<$text> for EntityId {
+            fn from(id: $text) -> Self {
+                Self(Arc::from(id))
+            }
+        })*
+    };
+}
+
+ids_from!(&str, String, Box<str>, Arc<str>, Cow<'_, str>);
+
+impl From<&String> for EntityId {
+    fn from(id: &String) -> Self {
+        Self(Arc::from(id.as_str()))
     }
 }
 

@@ -48,13 +48,18 @@ use crate::event::{EventList, EventsOf};
 /// # }
 /// ```
 ///
-/// In a method of your own without a marker, write the handler out: `Step<u64, Self>`, `applying::<Self>(..)`.
+/// In a method of your own without a marker, write the handler out: `Step<u64, Self>`.
 #[must_use = "a step does nothing until the handler returns it"]
-pub struct Step<R, H: Handler> {
+pub struct Step<R = (), H: Handler = Unnamed<R>> {
     pub(crate) events: EventList<<H::Aggregate as Aggregate>::Event>,
     pub(crate) reply: Reply<R, H::Aggregate>,
     pub(crate) effects: Vec<Effect<H::Aggregate>>,
 }
+
+/// Stands where a step doesn't say who makes it: it is no [`Handler`], and the compiler says so.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Unnamed<R>(std::marker::PhantomData<R>);
 
 pub(crate) type Effect<A> = Box<dyn FnOnce(&Effects<A>) + Send>;
 

@@ -116,7 +116,10 @@ fn check_command_receiver(ctxt: &Ctxt, command: &Command<'_>) {
 /// A handler decides at once; what takes time is an effect.
 fn check_handler_sync(ctxt: &Ctxt, command: &Command<'_>) {
     if let Some(keyword) = &command.member.method.sig.asyncness {
-        ctxt.error(keyword, "handlers are synchronous; do the waiting in an effect: `.and_then(|fx| ..)`");
+        ctxt.error(
+            keyword,
+            "handlers are synchronous; do the waiting in an effect: `.and_then(|fx| fx.spawn(async { .. }))`",
+        );
     }
 }
 

@@ -102,13 +102,13 @@ fn quiet_method() -> TokenStream {
 
 /// Lints that a generated item may raise in a crate that is strict with itself.
 fn quiet_item() -> TokenStream {
-    quote!(#[allow(dead_code, missing_docs, private_interfaces, unreachable_pub, clippy::all, clippy::pedantic)])
+    quote!(#[allow(dead_code, missing_docs, private_interfaces, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)])
 }
 
 /// Generated code goes on calling a method that users should leave alone; it has the user's spans in places, so that
 /// clippy takes it for theirs.
 fn quiet_calls() -> TokenStream {
-    quote!(#[allow(deprecated, clippy::all, clippy::pedantic)])
+    quote!(#[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)])
 }
 
 /// The fields by name, to take a variant apart or to build it: `{ amount, currency }`, or nothing.

@@ -153,23 +153,57 @@ where
     /// Sends a command or query through the ref, runs it and its effects, and hands out what came of it. The bench
     /// goes on from there.
     ///
+    /// ```
+    /// # use annals::prelude::*;
+    /// # use annals::testing::given;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Door { open: bool }
+    /// # #[derive(Debug, PartialEq)] pub struct OpenAlready;
+    /// # #[aggregate]
+    /// # impl Door {
+    /// #     #[event] fn opened(&mut self) { self.open = true }
+    /// #     #[command] fn open(&self) -> Result<Step, OpenAlready> {
+    /// #         if self.open { return Err(OpenAlready) }
+    /// #         Ok(applying(DoorEvent::Opened))
+    /// #     }
+    /// # }
+    /// let door = given::<Door>([]);
+    /// door.when(|door| door.open()).then_events(DoorEvent::Opened).then_reply(());
+    /// door.when(|door| door.open()).then_no_events().then_refusal(OpenAlready);
+    /// ```
+    ///
     /// # Panics
     ///
-    /// If an event changes when it is stored, or if there are effects and no services for them.
+    /// If the handler, a fold or the reply panics, if an event changes when it is stored or can't be, or if there are
+    /// effects and no services for them. [`Bench::attempt`] hands such failures out.
     #[track_caller]
-    pub fn when<R, E>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
+    pub fn when<R: Debug, E: Debug>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
+        let then = self.attempt(send);
+        if let Err(error @ (CallError::Panicked { .. } | CallError::NotStored { .. })) = &then.result {
+            panic!("the step failed: {error:?}");
+        }
+        for event in &then.events {
+            stored_and_read::<A>(event);
+        }
+        then
+    }
+
+    /// Does as [`Bench::when`], and hands out [`CallError::Panicked`] and [`CallError::NotStored`] like any result.
+    ///
+    /// # Panics
+    ///
+    /// If there are effects and no services for them.
+    #[track_caller]
+    pub fn attempt<R, E>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
         let entity = self.entity();
         let call = pin!(send(&entity.clone().into()));
         self.port.lock().events.clear();
         let Poll::Ready(result) = call.poll(&mut TaskContext::from_waker(Waker::noop())) else {
-            panic!("the closure given to `when` must return a call to the ref that it is given");
+            panic!("the closure must return a call to the ref that it is given");
         };
         let mut state = self.port.lock();
         let (events, effects) = (std::mem::take(&mut state.events), std::mem::take(&mut state.effects));
         drop(state);
-        for event in &events {
-            stored_and_read::<A>(event);
-        }
         let spawned = self.run_effects(effects, entity);
         Then { events, result, spawned }
     }
@@ -189,10 +223,10 @@ where
         if effects.is_empty() {
             return Vec::new();
         }
-        let services = self.services.clone().unwrap_or_else(|| {
+        let Some(services) = self.services.clone() else {
             let wanted = std::any::type_name::<A::Services>();
             panic!("the step has effects, and no services were given: call `.with_services(..)` with a `{wanted}`");
-        });
+        };
         let mut panics = String::new();
         let spawned = Effects::new(services, entity, None).run(effects, |panic| {
             let _ = writeln!(panics, "an effect panicked: {panic}");
@@ -260,6 +294,7 @@ where
 }
 
 /// What came of a command.
+#[must_use = "say what should have come of it; `.then_ok()` if anything but a refusal"]
 pub struct Then<A: Aggregate, R, E> {
     events: Vec<A::Event>,
     result: Result<R, CallError<E>>,
@@ -278,7 +313,7 @@ where
     ///
     /// If they differ.
     #[track_caller]
-    pub fn then_events(self, expected: impl EventsOf<A>) -> Self {
+    pub fn then_events(&self, expected: impl EventsOf<A>) -> &Self {
         let mut list = EventList::new();
         expected.push_to(&mut list);
         assert!(
@@ -297,17 +332,28 @@ where
     ///
     /// If there are events.
     #[track_caller]
-    pub fn then_no_events(self) -> Self {
+    pub fn then_no_events(&self) -> &Self {
         self.then_events(None)
     }
 
-    /// Checks the reply.
+    /// Checks that there is a reply, whatever it is.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub fn then_ok(&self) -> &Self {
+        assert!(self.result.is_ok(), "no reply:\n     error: {:?}", self.result);
+        self
+    }
+
+    /// Checks the reply; `()` if the command replies nothing.
     ///
     /// # Panics
     ///
     /// If it is another, or if there is none.
     #[track_caller]
-    pub fn then_reply<T: Debug>(self, expected: T) -> Self
+    pub fn then_reply<T: Debug>(&self, expected: T) -> &Self
     where
         R: PartialEq<T>,
     {
@@ -327,7 +373,7 @@ where
     ///
     /// If it refused for another reason, or didn't.
     #[track_caller]
-    pub fn then_refusal<T: Debug>(self, expected: T) -> Self
+    pub fn then_refusal<T: Debug>(&self, expected: T) -> &Self
     where
         E: PartialEq<T>,
     {

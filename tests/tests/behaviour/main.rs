@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "the aggregates are written as a library writes them")]
 #![expect(clippy::redundant_closure_for_method_calls, reason = "`when(|door| door.open())` reads as it is meant")]
 
+mod bench;
 mod calls;
 mod directory;
 mod durable;
