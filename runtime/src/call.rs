@@ -328,7 +328,11 @@ impl<R, E> Call<R, E> {
     /// Gives the call this much time, counted from its first poll.
     ///
     /// When the time is over, the call ends with [`CallError::NotStored`] if it was not sent yet, and with
-    /// [`CallError::Unknown`] if it was.
+    /// [`CallError::Unknown`] if it was. It is measured by tokio's timer, in milliseconds, once the call has to wait.
+    ///
+    /// # Panics
+    ///
+    /// When the call is polled and has to wait, if that is outside of a tokio runtime with a timer.
     pub fn within(mut self, time: Duration) -> Self {
         self.outbox.within = Some(time);
         self

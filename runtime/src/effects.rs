@@ -1,14 +1,13 @@
 //! What an effect may use.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
 use crate::call::{Parcel, Port, Stopped, Unsent};
+use crate::contain::contained;
 use crate::entity_ref::EntityRef;
-use crate::execute::panic_message;
 use crate::id::EntityId;
 use crate::step::Effect;
 use crate::system::Registry;
@@ -115,7 +114,8 @@ impl<A: Aggregate> Effects<A> {
     }
 
     /// Runs a future beside the entity. The system owns it and waits for it at shutdown, as long as the shutdown's
-    /// time allows. A panic in it is logged and harms nothing else.
+    /// time allows. A panic in it is logged and harms nothing else. How many there are at a time is up to the program,
+    /// as with `tokio::spawn`.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.spawned.borrow_mut().push(Box::pin(future));
     }
@@ -123,8 +123,8 @@ impl<A: Aggregate> Effects<A> {
     /// Runs the effects of one step in order, each whether or not the one before panicked; hands out what they spawned.
     pub(crate) fn run(self, effects: Vec<Effect<A>>, mut on_panic: impl FnMut(&str)) -> Vec<Spawned> {
         for effect in effects {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| effect(&self))) {
-                on_panic(&panic_message(&*panic));
+            if let Err(panic) = contained(|| effect(&self)) {
+                on_panic(&panic);
             }
         }
         self.spawned.into_inner()

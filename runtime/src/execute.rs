@@ -4,8 +4,6 @@
 //! as it will be read again, so live data can't differ from replayed data, and an event that can't be read again is
 //! found before it is stored.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,9 +11,10 @@ use jiff::Timestamp;
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
 use crate::codec::{self, DecodeError, Payload};
+use crate::contain::contained;
 use crate::event::{Event, EventList};
 use crate::id::{PersistenceId, SeqNr};
-use crate::journal::{EventRecord, ReadError, Record, RunError, RunView, StoredRun, WRITE_BYTES_MAX, Why};
+use crate::journal::{EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredRun, WRITE_BYTES_MAX, Why};
 use crate::message::Message;
 
 /// The encoded events of one command; reused from one command to the next.
@@ -36,9 +35,14 @@ struct DraftEvent {
 const EVENT_OVERHEAD_MAX: usize = 32;
 
 impl Draft {
-    /// The length of the events in a run, or a little more.
+    /// The length of the events in a run, or a little more, but for names that the run doesn't have yet.
     pub(crate) fn bytes_max(&self) -> usize {
         self.payloads.len() + self.events.len() * EVENT_OVERHEAD_MAX
+    }
+
+    /// The most that the events add to a run.
+    pub(crate) fn bytes_in_run<A: Aggregate>(&self) -> usize {
+        RunBuilder::write_bytes_at_most(self.records::<A>())
     }
 
     /// Encodes the event, and reads it back.
@@ -94,7 +98,7 @@ pub(crate) fn execute<A: Aggregate>(
 ) -> Verdict {
     draft.payloads.clear();
     draft.events.clear();
-    let decided = catch_unwind(AssertUnwindSafe(|| {
+    let decided = contained(|| {
         let events = message.handle(data, cx);
         note(&events);
         let mut read_again = EventList::new();
@@ -105,20 +109,20 @@ pub(crate) fn execute<A: Aggregate>(
             message.applied(data);
         }
         Ok(read_again)
-    }));
+    });
     let events = match decided {
         Ok(Ok(events)) if events.is_empty() => return Verdict::Answered,
         Ok(Ok(events)) => events,
         Ok(Err(why)) => return Verdict::Failed(Failure::NotStored { id: id(message), why }),
-        Err(panic) => return Verdict::Failed(panicked(message, &*panic)),
+        Err(panic) => return Verdict::Failed(panicked(message, panic)),
     };
-    let applied = catch_unwind(AssertUnwindSafe(|| {
+    let applied = contained(|| {
         events.into_iter().for_each(|event| data.apply(event));
         message.applied(data);
-    }));
+    });
     match applied {
         Ok(()) => Verdict::Changed,
-        Err(panic) => Verdict::Broken(panicked(message, &*panic)),
+        Err(panic) => Verdict::Broken(panicked(message, panic)),
     }
 }
 
@@ -126,17 +130,8 @@ fn id<A: Aggregate>(message: &dyn Message<A>) -> PersistenceId {
     PersistenceId::new(A::NAME, message.entity())
 }
 
-fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: &(dyn Any + Send)) -> Failure {
-    Failure::Panicked { id: id(message), command: message.command(), message: panic_message(panic) }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => Arc::from(*message),
-        (None, Some(message)) => Arc::from(message.as_str()),
-        (None, None) => Arc::from("a panic without a message"),
-    }
+fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: Arc<str>) -> Failure {
+    Failure::Panicked { id: id(message), command: message.command(), message: panic }
 }
 
 /// Data as far as it has been replayed.
@@ -175,15 +170,15 @@ pub(crate) enum Unusable {
 impl<A: Aggregate> Replayed<A> {
     /// The data before the first event.
     pub(crate) fn new() -> Result<Self, Unrecoverable> {
-        let data = catch_unwind(A::default)
-            .map_err(|panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic_message(&*panic)) })?;
+        let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
+        let data = contained(A::default).map_err(unusable)?;
         Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN })
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
         let mut at = self.last.next();
-        let folded = catch_unwind(AssertUnwindSafe(|| {
+        let folded = contained(|| {
             RunView::parse(&run.bytes, store)?.for_each(|seq_nr, time, record| {
                 if seq_nr < at {
                     return Ok(());
@@ -199,9 +194,9 @@ impl<A: Aggregate> Replayed<A> {
                 at = seq_nr.next();
                 Ok(())
             })
-        }));
+        });
         folded
-            .unwrap_or_else(|panic| Err(Unusable::Panicked(panic_message(&*panic))))
+            .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
     }
 }

@@ -57,6 +57,7 @@ mod aggregate;
 mod call;
 mod clock;
 mod codec;
+mod contain;
 mod effects;
 mod entity_ref;
 mod event;

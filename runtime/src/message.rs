@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Context, Handler};
 use crate::call::{CallError, Failure, Parcel};
+use crate::contain::drop_contained;
 use crate::event::EventList;
 use crate::id::EntityId;
 use crate::step::{Effect, HandlerReturn, Reply, Step};
@@ -75,6 +76,8 @@ where
     fn fail(self: Box<Self>, failure: Failure) {
         // A caller who has gone away doesn't want the answer.
         let _ = self.caller.send(Err(failure.into()));
+        // What is left is the user's: a handler that didn't run, or a reply that nobody may see.
+        drop_contained("a command that failed", self.state);
     }
 }
 
@@ -118,14 +121,17 @@ where
     }
 
     fn release(self: Box<Self>) -> Vec<Effect<A>> {
-        // As above: a caller who has gone away doesn't want the answer.
         match self.state {
             State::Decided { reply: Reply::Value(reply), effects } => {
-                let _ = self.caller.send(Ok(reply));
+                if let Err(unwanted) = self.caller.send(Ok(reply)) {
+                    drop_contained("a reply whose caller has gone", unwanted);
+                }
                 effects
             }
             State::Refused(refusal) => {
-                let _ = self.caller.send(Err(CallError::Refused(refusal)));
+                if let Err(unwanted) = self.caller.send(Err(CallError::Refused(refusal))) {
+                    drop_contained("a refusal whose caller has gone", unwanted);
+                }
                 Vec::new()
             }
             State::Unhandled(_) | State::Decided { .. } | State::Taken => {

@@ -174,8 +174,8 @@ pub enum Why {
         /// The stream's last.
         last: SeqNr,
     },
-    /// The journal was opened by somebody else since.
-    #[error("the journal was opened again since epoch {epoch}: this writer is shut out")]
+    /// The journal was opened by somebody else since, or nothing keeps others from opening it any more.
+    #[error("the writer of epoch {epoch} is shut out: the journal was opened again, or its lock file is gone")]
     Fenced {
         /// The epoch of the refused writer.
         epoch: u64,

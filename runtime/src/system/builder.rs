@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
+use crate::contain::contained;
 use crate::journal::{Durability, Journal};
 #[cfg(feature = "fjall")]
 use crate::journal::{FjallJournal, FjallOptions};
@@ -135,11 +136,14 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if there is no tokio runtime, or if a setting is out of range.
+    /// [`StartError`] if there is no tokio runtime with a timer, or if a setting is out of range.
     pub fn start(self, journal: impl Journal) -> Result<System, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
+        // Where there is no timer, tokio says so with a panic.
+        contained(|| drop(tokio::time::interval(self.settings.idle_after.max(Duration::from_millis(1)))))
+            .map_err(|_| StartError::NoTimer)?;
         self.check()?;
         Ok(System::start(Arc::new(journal), self))
     }
@@ -209,6 +213,9 @@ pub enum StartError {
     /// A system needs a tokio runtime around it.
     #[error("there is no tokio runtime here: start the system inside of one, such as `#[tokio::main]` makes")]
     NoRuntime,
+    /// The tokio runtime has no timer.
+    #[error("the tokio runtime here has no timer: build it with `enable_time` or `enable_all`")]
+    NoTimer,
     /// A setting is too small.
     #[error("`{name}` is {value}; it must be at least {least}")]
     Setting {

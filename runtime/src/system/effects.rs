@@ -16,8 +16,6 @@ pub(crate) type EffectJob = Box<dyn FnOnce() -> Vec<Spawned> + Send>;
 
 /// How many steps' effects may wait for the effect task of a shard.
 pub(crate) const EFFECTS_WAITING_MAX: usize = 1024;
-/// How many futures that effects have spawned may run at the same time for one shard.
-const SPAWNED_MAX: usize = 1024;
 
 /// The shard's end: what there is no room for waits here, and so does its entity.
 pub(crate) struct EffectQueue {
@@ -59,6 +57,11 @@ impl EffectQueue {
         }
     }
 
+    /// Whether so much waits that no entity may go on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= EFFECTS_WAITING_MAX
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -96,7 +99,8 @@ pub(crate) async fn run(
                 report(ended);
                 activity.end();
             }
-            job = jobs.recv(), if jobs_open && spawned.len() < SPAWNED_MAX => match job {
+            // However many futures there are: they may wait for an entity that waits for room in this queue.
+            job = jobs.recv(), if jobs_open => match job {
                 Some(job) => {
                     let futures = job();
                     activity.begin(futures.len());

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored, Unknown};
+use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
@@ -31,6 +32,8 @@ use crate::system::stats::Counters;
 const TURN_MAX: usize = 64;
 /// How many runs may wait to be handed over: one that is complete, and one that grows.
 const PENDING_MAX: usize = 2;
+/// Enough for the names of events that a run doesn't have yet, nearly always.
+const NAMES_ROOM: usize = 4096;
 /// A turn that takes longer holds up the whole shard, and is reported.
 const SLOW_TURN: Duration = Duration::from_millis(10);
 /// The first pause of an entity that can't be loaded; it doubles with each attempt.
@@ -187,7 +190,11 @@ impl<A: Aggregate> Work<A> {
         (aggregate, entity): (&Arc<str>, &EntityId),
         issued: SeqNr,
     ) -> &mut RunBuilder {
-        let has_room = |run: &RunBuilder| run.bytes() + desk.draft.bytes_max() <= desk.facts.run_bytes_max;
+        let has_room = |run: &RunBuilder| {
+            let room = desk.facts.run_bytes_max.saturating_sub(run.bytes());
+            // The second is exact, and takes longer.
+            desk.draft.bytes_max() + NAMES_ROOM <= room || desk.draft.bytes_in_run::<A>() <= room
+        };
         if !self.pending.back().is_some_and(has_room) {
             let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
             let run = match self.sealed.take() {
@@ -246,19 +253,20 @@ impl<A: Aggregate> Entity<A> {
         matches!(self.phase, Phase::Live(_)).then_some(self.stream)
     }
 
-    /// Whether it can be dropped from memory: it has nothing to do, and nothing but what is durable.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.work.is_none() && !matches!(self.phase, Phase::Loading { .. })
+    /// Whether it has not been used for so long, in tenths of a second.
+    pub(crate) fn is_forgotten(&self, idle_tenths: u32, desk: &Desk) -> bool {
+        desk.tenth.saturating_sub(self.last_used) >= idle_tenths
     }
 
-    /// Whether it has not been used for so long, in tenths of a second, and isn't kept to pace the attempts to load it.
-    pub(crate) fn is_forgotten(&self, idle_tenths: u32, desk: &Desk) -> bool {
+    /// Whether it can be dropped from memory: it has nothing to do, nothing but what is durable, and isn't kept to pace
+    /// the attempts to load it.
+    pub(crate) fn is_resting(&self, desk: &Desk) -> bool {
         let resting = match &self.phase {
             Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
             Phase::Absent | Phase::Live(_) => true,
             Phase::Loading { .. } | Phase::Draining => false,
         };
-        resting && desk.tenth.saturating_sub(self.last_used) >= idle_tenths
+        resting && self.work.is_none()
     }
 
     /// Takes the mark that it was used since the last look.
@@ -325,7 +333,7 @@ impl<A: Aggregate> Entity<A> {
         self.release(&mut work, around);
         self.work = Some(work);
         if broken {
-            self.phase = Phase::Draining;
+            self.leave_memory();
         }
         self.after(around)
     }
@@ -368,6 +376,11 @@ impl<A: Aggregate> Entity<A> {
             tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
+    }
+
+    /// Drops the data, which isn't to be trusted any more.
+    fn leave_memory(&mut self) {
+        drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Draining));
     }
 
     /// Lets the answers go that tell nothing but what is durable.
@@ -475,7 +488,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// Answers everybody who was promised what the failed run up to `last` held, or what was to follow it.
     fn lose(&mut self, work: &mut Work<A>, last: SeqNr, failure: &Failure, desk: &mut Desk) {
-        self.phase = Phase::Draining;
+        self.leave_memory();
         for run in work.pending.drain(..) {
             desk.bytes_unsettled -= run.bytes();
         }

@@ -194,13 +194,14 @@ impl System {
     ///
     /// # Cancel safety
     ///
-    /// Dropped early, the shutdown goes on, but nobody closes the journal before it is dropped itself.
+    /// Dropped early, the shutdown goes on, but nobody closes the journal before it is dropped itself. So don't await it
+    /// in a future that an effect has spawned: it would wait for itself, until it is given up.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         let mut tasks = self.inner.tasks.lock().await;
         self.inner.drain();
         let within = self.inner.shutdown_within;
-        let in_time = tokio::time::timeout(within, join_all(&mut tasks)).await.is_ok();
-        if !in_time {
+        let joined = tokio::time::timeout(within, join_all(&mut tasks)).await;
+        if joined.is_err() {
             advance(&self.inner.stage, Stage::GivingUp);
             if tokio::time::timeout(GIVING_UP, join_all(&mut tasks)).await.is_err() {
                 tasks.shutdown().await;
@@ -213,16 +214,21 @@ impl System {
             Ok(closed) => closed?,
             Err(error) => return Err(CloseError(error.to_string().into()).into()),
         }
-        if in_time { Ok(()) } else { Err(ShutdownError::TimeOver { within }) }
+        match joined {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(ShutdownError::ShardPanicked),
+            Err(_) => Err(ShutdownError::TimeOver { within }),
+        }
     }
 }
 
-async fn join_all(tasks: &mut JoinSet<()>) {
+/// Waits for all, and says whether one has panicked.
+async fn join_all(tasks: &mut JoinSet<()>) -> bool {
+    let mut panicked = false;
     while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a task of the system ended early");
-        }
+        panicked |= ended.is_err_and(|error| error.is_panic());
     }
+    panicked
 }
 
 impl fmt::Debug for System {
@@ -244,6 +250,9 @@ pub enum ShutdownError {
         /// The time that was set.
         within: Duration,
     },
+    /// A shard had panicked before, and its callers were told. What was acknowledged is stored all the same.
+    #[error("a shard had panicked: its entities took no calls any more, and their callers were told")]
+    ShardPanicked,
     /// The journal was not closed in order.
     #[error(transparent)]
     Journal(#[from] CloseError),

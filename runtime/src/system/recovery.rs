@@ -1,11 +1,10 @@
 //! Loading an entity: its stream, folded from the start.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use tokio::runtime::Handle;
 
 use crate::aggregate::Aggregate;
-use crate::execute::{Replayed, Unrecoverable, Unusable, panic_message};
+use crate::contain::contained;
+use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
 
@@ -25,10 +24,8 @@ pub(crate) fn recover<A: Aggregate>(
     entity: &EntityId,
 ) -> Result<Found<A>, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
-    catch_unwind(AssertUnwindSafe(|| replay(journal, runtime, &id))).unwrap_or_else(|panic| {
-        let why = Unusable::Panicked(panic_message(&*panic));
-        Err(Unrecoverable { seq_nr: SeqNr::ZERO, why })
-    })
+    contained(|| replay(journal, runtime, &id))
+        .unwrap_or_else(|panic| Err(Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) }))
 }
 
 fn replay<A: Aggregate>(

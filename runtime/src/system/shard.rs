@@ -91,9 +91,9 @@ impl Desk {
         self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether so much waits for the journal that no entity may go on.
+    /// Whether so much waits for the journal, or for effects, that no entity may go on.
     fn is_saturated(&self) -> bool {
-        self.bytes_unsettled >= self.settings.run_ahead_bytes_max
+        self.bytes_unsettled >= self.settings.run_ahead_bytes_max || self.effects.is_full()
     }
 }
 
@@ -375,6 +375,20 @@ async fn next_stage(stages: &mut watch::Receiver<Stage>) -> Stage {
     match stages.changed().await {
         Ok(()) => *stages.borrow_and_update(),
         Err(_) => std::future::pending().await,
+    }
+}
+
+impl Drop for Shard {
+    /// However it ends, also when its runtime goes away: nobody may wait for room that never comes.
+    fn drop(&mut self) {
+        // ORDER: no place may be taken once the channel is closed, or its message would be lost.
+        self.desk.lanes.close();
+        self.mailbox.close();
+        if std::thread::panicking() {
+            tracing::error!(
+                "a shard panicked: calls to its entities end with `Stopped`, until the system is started again"
+            );
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
 
 use crate::aggregate::Aggregate;
+use crate::contain::drop_contained;
 use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
@@ -111,16 +112,18 @@ impl<A: Aggregate> EntityStore<A> {
             }
             desk.residents -= 1;
             desk.counters.residents.fetch_sub(1, Ordering::Relaxed);
+            drop_contained("an entity's data", entity);
         }
     }
 
-    /// Looks at some slots in turn, and drops the idle entities of which `drop_it` says so.
-    fn pass_over(&mut self, desk: &mut Desk, mut drop_it: impl FnMut(&mut Entity<A>, &Desk) -> bool) {
+    /// Looks at some slots in turn, and drops the resting entities of which `choose` says so; `None` ends the look.
+    fn pass_over(&mut self, desk: &mut Desk, mut choose: impl FnMut(&mut Entity<A>, &Desk) -> Option<bool>) {
         let end = self.slots.end();
         for _ in 0..end.min(SWEEP_MAX) {
             self.hand = if self.hand + 1 < end { self.hand + 1 } else { 0 };
             let Some(entity) = self.slots.get_mut(self.hand) else { continue };
-            if entity.is_idle() && drop_it(entity, desk) {
+            let Some(chosen) = choose(entity, desk) else { return };
+            if chosen && entity.is_resting(desk) {
                 tracing::debug!(id = %entity.persistence_id(), "passivated");
                 Counters::add(&desk.counters.passivations, 1);
                 self.remove(self.hand, desk);
@@ -187,11 +190,11 @@ impl<A: Aggregate> Store for EntityStore<A> {
 
     fn sweep(&mut self, desk: &mut Desk) {
         let idle = u32::try_from(desk.settings.idle_after.as_millis() / 100).unwrap_or(u32::MAX);
-        self.pass_over(desk, |entity, desk| entity.is_forgotten(idle, desk));
+        self.pass_over(desk, |entity, desk| Some(entity.is_forgotten(idle, desk)));
     }
 
     fn evict(&mut self, desk: &mut Desk) {
-        self.pass_over(desk, |entity, desk| desk.residents > desk.residents_max && !entity.take_used());
+        self.pass_over(desk, |entity, desk| (desk.residents > desk.residents_max).then(|| !entity.take_used()));
     }
 
     fn give_up(&mut self, desk: &mut Desk) {
