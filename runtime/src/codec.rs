@@ -16,6 +16,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deseria
 use crate::event::{Event, variant_named};
 
 /// How a payload is written.
+///
+/// Arrays, maps and enums may be nested 128 deep in an event. `Some(None)` of an `Option<Option<T>>` is read as `None`,
+/// as serde has it in both codecs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {

@@ -11,6 +11,7 @@ mod durable;
 mod effects;
 mod encoding;
 mod failures;
+mod hostile;
 mod ids;
 mod passivation;
 mod quarantine;
