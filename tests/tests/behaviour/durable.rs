@@ -32,6 +32,37 @@ async fn no_answer_leaves_before_what_it_tells_is_durable() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_durable_lets_nothing_go_that_tells_of_the_next() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let first = tokio::spawn(alice.deposit(1));
+    until("the first is with the journal", || journal.faults().held() == 1).await;
+    let between = tokio::spawn(alice.balance());
+    until("the first query is handled", || system.stats().commands == 2).await;
+    let second = tokio::spawn(alice.deposit(10));
+    until("the second is with the journal", || journal.faults().held() == 2).await;
+    let query = tokio::spawn(alice.balance());
+    let refusal = tokio::spawn(alice.withdraw(500));
+    until("all are handled", || system.stats().commands == 5).await;
+
+    assert!(journal.faults().release_next());
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    assert_eq!(between.await.unwrap().unwrap(), 1);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!second.is_finished(), "a reply left with the write before its own");
+    assert!(!query.is_finished(), "a query told of a balance that could still be lost");
+    assert!(!refusal.is_finished(), "a refusal told of a balance that could still be lost");
+
+    assert!(journal.faults().release_next());
+    assert_eq!(second.await.unwrap().unwrap(), 11);
+    assert_eq!(query.await.unwrap().unwrap(), 11);
+    assert_eq!(refusal.await.unwrap().unwrap_err(), CallError::Refused(Overdrawn { missing: 489 }));
+}
+
+#[tokio::test]
 async fn what_is_durable_is_told_while_others_wait() {
     let (system, journal) = system();
     let (alice, bob) = (system.get::<Account>("alice"), system.get::<Account>("bob"));

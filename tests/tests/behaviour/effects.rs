@@ -121,6 +121,25 @@ async fn effects_of_an_entity_run_in_order_even_when_their_queue_is_full() {
     assert_eq!(porter.reports(), expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn none_overtakes_while_the_queue_is_emptied_at_the_same_time() {
+    for _ in 0..5 {
+        let (system, journal, porter) = system();
+        let door = system.get::<Door>("front");
+        // All are answered at once, more than the queue takes.
+        journal.faults().hold();
+        let opens: Vec<_> = (0..4000).map(|_| tokio::spawn(door.open())).collect();
+        until("all are handled", || system.stats().commands == 4000).await;
+        journal.faults().release();
+        for open in opens {
+            open.await.unwrap().unwrap();
+        }
+        system.shutdown().await.unwrap();
+        let expected: Vec<_> = (1..=4000).map(|number| format!("opened {number}")).collect();
+        assert!(porter.reports() == expected, "the effects ran in another order than their steps");
+    }
+}
+
 #[tokio::test]
 async fn a_panic_in_an_effect_harms_nothing_else() {
     let (system, _, porter) = system();

@@ -52,6 +52,47 @@ async fn an_event_that_cannot_be_read_again_is_refused_before_it_is_stored() {
     assert_eq!(restarted(&journal).get::<Thermometer>("roof").last().await.unwrap(), 21.5);
 }
 
+/// Its events are stored with less than the handler gave them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Diary {
+    lines: Vec<(u64, String)>,
+}
+
+#[aggregate]
+impl Diary {
+    #[event]
+    fn written(&mut self, #[serde(serialize_with = "in_tens")] minutes: u64, #[serde(skip)] secret: String) {
+        self.lines.push((minutes, secret));
+    }
+
+    #[command]
+    fn write(&self, minutes: u64, secret: String) -> Step<Vec<(u64, String)>> {
+        applying(DiaryEvent::Written { minutes, secret }).replying_with(Self::lines)
+    }
+
+    #[query]
+    fn lines(&self) -> Vec<(u64, String)> {
+        self.lines.clone()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn in_tens<S: serde::Serializer>(minutes: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(minutes / 10 * 10)
+}
+
+#[tokio::test]
+async fn what_is_applied_is_the_event_as_it_will_be_read_again() {
+    let (system, journal) = system();
+    let diary = system.get::<Diary>("d");
+    let reply = diary.write(47, "not for the disk".to_owned()).await.unwrap();
+    let live = diary.lines().await.unwrap();
+    let replayed = restarted(&journal).get::<Diary>("d").lines().await.unwrap();
+    assert_eq!(replayed, [(40, String::new())]);
+    assert_eq!(live, replayed, "the live data differs from what a restart would give");
+    assert_eq!(reply, replayed, "a reply tells of data that a restart would not give");
+}
+
 #[tokio::test]
 async fn an_event_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     let (system, journal) = system();

@@ -1,9 +1,17 @@
 //! A write that fails, a handler that panics, a fold that panics: who is told what, and what goes on.
 
-use annals::journal::{Health, Why};
-use annals::testing::UnknownRun;
-use annals::{CallError, NotStored, SeqNr, Unknown};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use annals::journal::{
+    Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead, Why,
+};
+use annals::testing::{ManualClock, UnknownRun};
+use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp, Unknown};
 use annals_tests::Account;
+use tokio::sync::oneshot::{self, Sender};
 
 use crate::{restarted, system, until};
 
@@ -51,15 +59,192 @@ async fn what_was_queued_behind_a_failed_write_is_certainly_not_stored() {
     let deposits: Vec<_> = (0..200).map(|_| tokio::spawn(alice.deposit(1))).collect();
     until("some are handled", || system.stats().commands > 10).await;
     journal.faults().release();
+    let mut answered = 0;
     for deposit in deposits {
         match deposit.await.unwrap() {
-            Err(CallError::NotStored { .. }) | Ok(_) => {}
+            Ok(_) => answered += 1,
+            Err(CallError::NotStored { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
     }
     let balance = alice.balance().await.unwrap();
+    assert_eq!(balance, 1 + answered, "exactly what was answered is stored");
     let stored = restarted(&journal).get::<Account>("alice").balance().await.unwrap();
     assert_eq!(balance, stored, "the entity went on from what is stored");
+}
+
+#[tokio::test]
+async fn a_write_behind_a_refused_one_is_told_of_that_and_not_of_its_own_conflict() {
+    let (system, journal) = system();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    journal.faults().refuse_next(Why::QueueFull { bytes: 2, limit: 1 });
+    let refused = tokio::spawn(alice.deposit(1));
+    until("the first is with the journal", || journal.faults().held() == 1).await;
+    let behind = tokio::spawn(alice.deposit(10));
+    until("the second is with the journal", || journal.faults().held() == 2).await;
+    journal.faults().release();
+    let why = not_stored(refused.await.unwrap().unwrap_err());
+    assert_eq!(why, NotStored::Journal(Why::QueueFull { bytes: 2, limit: 1 }));
+    assert_eq!(not_stored(behind.await.unwrap().unwrap_err()), NotStored::EarlierWriteFailed);
+    assert_eq!(alice.deposit(100).await.unwrap(), 100);
+}
+
+/// Every group waits until the test says what becomes of it.
+#[derive(Clone)]
+struct Arbiter {
+    inner: MemoryJournal,
+    groups: Arc<Mutex<VecDeque<Sender<Outcome>>>>,
+}
+
+impl Arbiter {
+    fn new() -> Self {
+        Self { inner: MemoryJournal::new(), groups: Arc::default() }
+    }
+
+    fn waiting(&self) -> usize {
+        self.groups.lock().unwrap().len()
+    }
+
+    /// Gives all groups that wait their outcomes at once.
+    fn decide(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        let groups = std::mem::take(&mut *self.groups.lock().unwrap());
+        groups.into_iter().zip(outcomes).for_each(|(group, outcome)| group.send(outcome).unwrap());
+    }
+}
+
+impl Journal for Arbiter {
+    fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
+        let (decide, decided) = oneshot::channel();
+        self.groups.lock().unwrap().push_back(decide);
+        let runs = group.len();
+        Box::pin(async move { vec![decided.await.unwrap(); runs] })
+    }
+
+    fn facts(&self) -> Facts {
+        self.inner.facts()
+    }
+
+    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
+        self.inner.open_stream(id)
+    }
+
+    fn close_stream(&self, stream: StreamNo) {
+        self.inner.close_stream(stream);
+    }
+
+    fn durable(&self) -> Offset {
+        self.inner.durable()
+    }
+
+    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        self.inner.read(stream, from, to, bytes_max)
+    }
+
+    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        self.inner.read_all(after, bytes_max)
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
+        self.inner.close()
+    }
+}
+
+#[tokio::test]
+async fn each_write_in_flight_is_told_its_own_end_and_what_was_not_handed_over_is_not_stored() {
+    let journal = Arbiter::new();
+    let system = System::builder().shards(1).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    let (mut submitted, mut queries) = (Vec::new(), Vec::new());
+    for group in 1..=journal.facts().groups_in_flight {
+        submitted.push(tokio::spawn(alice.deposit(1)));
+        until("it is with the journal", || journal.waiting() == group).await;
+        queries.push(tokio::spawn(alice.balance()));
+    }
+    let pending: Vec<_> = (0..3).map(|_| tokio::spawn(alice.deposit(1))).collect();
+    queries.push(tokio::spawn(alice.balance()));
+    until("all are handled", || system.stats().commands == 4 + 3 + 5).await;
+
+    let (one, two) = (Cause("one".into()), Cause("two".into()));
+    let conflict = Why::Conflict { expected: SeqNr(3), last: SeqNr(0) };
+    journal.decide([
+        Outcome::Unknown(one.clone()),
+        Outcome::Unknown(two.clone()),
+        Outcome::NotStored(Why::Failed("three".into())),
+        Outcome::NotStored(conflict),
+    ]);
+    let mut ends = Vec::new();
+    for deposit in submitted {
+        ends.push(deposit.await.unwrap().unwrap_err());
+    }
+    let id = PersistenceId::new("Account", "alice");
+    let unknown = |cause| CallError::Unknown { id: id.clone(), why: Unknown::Journal(cause) };
+    let not_stored = |why| CallError::NotStored { id: id.clone(), why };
+    let expected = [
+        unknown(one),
+        unknown(two),
+        not_stored(NotStored::Journal(Why::Failed("three".into()))),
+        not_stored(NotStored::EarlierWriteFailed),
+    ];
+    assert_eq!(ends, expected);
+    for deposit in pending {
+        assert_eq!(deposit.await.unwrap().unwrap_err(), not_stored(NotStored::EarlierWriteFailed));
+    }
+    for query in queries {
+        assert_eq!(query.await.unwrap().unwrap_err(), not_stored(NotStored::EarlierWriteFailed));
+    }
+    assert_eq!(alice.balance().await.unwrap(), 0, "nothing was stored, and the entity goes on");
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_failed_write_gives_its_place_back() {
+    let journal = MemoryJournal::new();
+    // One place for each of the eight lanes, and one command that may run ahead.
+    let system = System::builder().shards(1).mailbox_max(8).run_ahead_max(1).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    for _ in 0..20 {
+        journal.faults().hold();
+        journal.faults().refuse_next(Why::QueueFull { bytes: 2, limit: 1 });
+        let refused = tokio::spawn(alice.deposit(1).or_overloaded());
+        until("it is with the journal", || journal.faults().held() == 1).await;
+        let queued = tokio::spawn(alice.deposit(1).or_overloaded());
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        journal.faults().release();
+        assert!(matches!(not_stored(refused.await.unwrap().unwrap_err()), NotStored::Journal(_)));
+        assert_eq!(not_stored(queued.await.unwrap().unwrap_err()), NotStored::EarlierWriteFailed);
+    }
+    assert_eq!(alice.deposit(1).or_overloaded().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_for_an_unreadable_entity_gives_its_place_back() {
+    let (journal, clock) = (MemoryJournal::new(), ManualClock::at(Timestamp::UNIX_EPOCH));
+    let system = System::builder().shards(1).mailbox_max(8).clock(clock.clone()).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    let error = ReadError::Engine { what: "a row".to_owned(), error: "the disk is gone".into() };
+    journal.faults().fail_reads(error);
+    for _ in 0..10 {
+        // One call that makes an attempt, and some that are told of it.
+        for _ in 0..3 {
+            let error = alice.deposit(1).or_overloaded().await.unwrap_err();
+            assert!(matches!(error, CallError::Quarantined { .. }), "{error:?}");
+        }
+        clock.advance(Duration::from_secs(400));
+    }
+    assert_eq!(system.stats().quarantines, 10);
+    journal.faults().heal_reads();
+    assert_eq!(alice.deposit(1).or_overloaded().await.unwrap(), 1);
+}
+
+fn not_stored(error: CallError<Infallible>) -> NotStored {
+    let CallError::NotStored { why, .. } = error else { panic!("{error:?}") };
+    why
 }
 
 #[tokio::test]
@@ -127,11 +312,11 @@ async fn a_panic_in_a_fold_stores_nothing_and_the_entity_is_loaded_again() {
 
 /// Makes the two error types comparable.
 trait IntoUnrefused {
-    fn into_unrefused(self) -> CallError<std::convert::Infallible>;
+    fn into_unrefused(self) -> CallError<Infallible>;
 }
 
 impl<E: std::fmt::Debug> IntoUnrefused for CallError<E> {
-    fn into_unrefused(self) -> CallError<std::convert::Infallible> {
+    fn into_unrefused(self) -> CallError<Infallible> {
         match self {
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },

@@ -72,6 +72,41 @@ async fn a_shutdown_whose_time_is_over_tells_every_caller() {
 }
 
 #[tokio::test]
+async fn what_was_not_handed_to_the_journal_when_the_time_is_over_is_certainly_not_stored() {
+    let journal = MemoryJournal::new();
+    let within = Duration::from_millis(100);
+    let system = System::builder().shards(1).shutdown_within(within).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    journal.faults().hold();
+    let mut submitted = Vec::new();
+    for group in 1..=annals::journal::Journal::facts(&journal).groups_in_flight {
+        submitted.push(tokio::spawn(alice.deposit(1)));
+        until("it is with the journal", || journal.faults().held() == group).await;
+    }
+    let handled = system.stats().commands;
+    let kept: Vec<_> = (0..3).map(|_| tokio::spawn(alice.deposit(100))).collect();
+    let query = tokio::spawn(alice.balance());
+    until("all are handled", || system.stats().commands == handled + 4).await;
+    let (shutdown, ()) = tokio::join!(system.shutdown(), async {
+        tokio::time::sleep(2 * within).await;
+        journal.faults().release();
+    });
+    assert_eq!(shutdown.unwrap_err(), ShutdownError::TimeOver { within });
+    for deposit in submitted {
+        let error = deposit.await.unwrap().unwrap_err();
+        assert!(matches!(error, CallError::Unknown { .. }), "{error:?}");
+    }
+    for deposit in kept {
+        let error = deposit.await.unwrap().unwrap_err();
+        assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+    }
+    let error = query.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+    let balance = restarted(&journal).get::<Account>("alice").balance().await.unwrap();
+    assert!(balance < 100, "what was certainly not stored is: {balance}");
+}
+
+#[tokio::test]
 async fn a_dropped_system_finishes_what_it_has() {
     let (system, journal) = system();
     let alice = system.get::<Account>("alice");
@@ -81,7 +116,6 @@ async fn a_dropped_system_finishes_what_it_has() {
     drop(system);
     journal.faults().release();
     assert_eq!(deposit.await.unwrap().unwrap(), 1);
-    until("it takes no more calls", || true).await;
     let error = loop {
         match alice.deposit(1).await {
             Ok(_) => tokio::task::yield_now().await,
