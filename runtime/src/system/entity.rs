@@ -4,7 +4,6 @@
 //! is the last record that the data includes, `durable` the last that the journal has; every answer is held with the
 //! `issued` of its moment as its tag, and leaves when `durable` has reached it.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Outcome, Run, RunBuilder, Why};
+use crate::journal::{Outcome, Run, Why};
 use crate::message::Message;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
@@ -27,13 +26,10 @@ use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::Keyed;
 use crate::system::stats::Counters;
+use crate::system::work::{Answer, Held, SpareWork, Work};
 
 /// How many messages an entity handles in one turn.
 const TURN_MAX: usize = 64;
-/// How many runs may wait to be handed over: one that is complete, and one that grows.
-const PENDING_MAX: usize = 2;
-/// Enough for the names of events that a run doesn't have yet, nearly always.
-const NAMES_ROOM: usize = 4096;
 /// A turn that takes longer holds up the whole shard, and is reported.
 const SLOW_TURN: Duration = Duration::from_millis(10);
 /// The first pause of an entity that can't be loaded; it doubles with each attempt.
@@ -77,39 +73,6 @@ struct Quarantine {
     failures: u32,
 }
 
-/// What an entity has only while it has something to do.
-pub(crate) struct Work<A> {
-    queue: VecDeque<Box<dyn Message<A>>>,
-    /// Runs that the journal doesn't have yet.
-    pending: VecDeque<RunBuilder>,
-    /// A builder whose run was sealed, for the next run.
-    sealed: Option<RunBuilder>,
-    /// The last sequence number of each run that the journal has.
-    in_flight: VecDeque<SeqNr>,
-    held: VecDeque<Held<A>>,
-    /// How many steps' effects wait for room.
-    effects_waiting: u32,
-    /// Whether it is in the desk's list of turns.
-    ready: bool,
-    /// Whether it is in the desk's list of runs.
-    dirty: bool,
-}
-
-/// An answer that waits until what it tells is durable.
-struct Held<A> {
-    tag: SeqNr,
-    message: Box<dyn Message<A>>,
-    answer: Answer,
-}
-
-enum Answer {
-    /// The message's reply or refusal, which tells of data.
-    Tells,
-    /// The reply to a command that was stored with the record `tag`.
-    Stored,
-    Fails(Box<Failure>),
-}
-
 /// What has to be done for an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -129,91 +92,6 @@ pub(crate) struct Surroundings<'s, A: Aggregate> {
     /// The aggregate's stored name.
     pub(crate) name: &'s Arc<str>,
     pub(crate) spare: &'s mut SpareWork<A>,
-}
-
-/// Working memory that lies idle, for the next entity that needs some.
-#[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
-pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
-
-/// How much of it is kept, and how far it may have grown.
-const SPARE_MAX: usize = 1024;
-const SPARE_MESSAGES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 4096;
-
-impl<A: Aggregate> SpareWork<A> {
-    pub(crate) fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn take(&mut self) -> Box<Work<A>> {
-        self.0.pop().unwrap_or_else(|| Box::new(Work::new()))
-    }
-
-    fn put(&mut self, work: Box<Work<A>>) {
-        let messages = work.held.capacity().max(work.queue.capacity());
-        let bytes = work.sealed.as_ref().map_or(0, RunBuilder::capacity);
-        if self.0.len() < SPARE_MAX && messages <= SPARE_MESSAGES_MAX && bytes <= SPARE_BYTES_MAX {
-            self.0.push(work);
-        }
-    }
-}
-
-impl<A: Aggregate> Work<A> {
-    fn new() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            pending: VecDeque::new(),
-            sealed: None,
-            in_flight: VecDeque::new(),
-            held: VecDeque::new(),
-            effects_waiting: 0,
-            ready: false,
-            dirty: false,
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.queue.is_empty()
-            && self.pending.is_empty()
-            && self.in_flight.is_empty()
-            && self.held.is_empty()
-            && self.effects_waiting == 0
-            && !self.ready
-            && !self.dirty
-    }
-
-    /// The run that the next write belongs to.
-    fn growing_run(
-        &mut self,
-        desk: &mut Desk,
-        stream: StreamNo,
-        (aggregate, entity): (&Arc<str>, &EntityId),
-        issued: SeqNr,
-    ) -> &mut RunBuilder {
-        let has_room = |run: &RunBuilder| {
-            let room = desk.facts.run_bytes_max.saturating_sub(run.bytes());
-            // The second is exact, and takes longer.
-            desk.draft.bytes_max() + NAMES_ROOM <= room || desk.draft.bytes_in_run::<A>() <= room
-        };
-        if !self.pending.back().is_some_and(has_room) {
-            let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
-            let run = match self.sealed.take() {
-                Some(mut run) => {
-                    run.restart(stream, id, issued.next());
-                    run
-                }
-                None => RunBuilder::new(stream, id, issued.next()),
-            };
-            desk.bytes_unsettled += run.bytes();
-            self.pending.push_back(run);
-        }
-        self.pending.back_mut().expect("a run was just begun if there was none")
-    }
-
-    /// Whether the entity may run further ahead of the disk.
-    fn may_go_on(&self, run_ahead_max: usize) -> bool {
-        self.pending.len() < PENDING_MAX && self.held.len() < run_ahead_max && self.effects_waiting == 0
-    }
 }
 
 impl<A: Aggregate> Keyed for Entity<A> {

@@ -23,6 +23,7 @@ mod shard;
 mod slots;
 mod stats;
 mod store;
+mod work;
 
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;

@@ -12,13 +12,14 @@ use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::message::Message;
-use crate::system::entity::{Entity, Next, SpareWork, Surroundings};
+use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::{Keyed as _, Slots};
 use crate::system::stats::Counters;
+use crate::system::work::SpareWork;
 
 /// How many entities one blocking job loads.
 const LOAD_BATCH_MAX: usize = 64;

@@ -1,0 +1,134 @@
+//! What an entity has only while it has something to do: queued messages, runs on their way, answers held back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::aggregate::Aggregate;
+use crate::call::Failure;
+use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
+use crate::journal::RunBuilder;
+use crate::message::Message;
+use crate::system::shard::Desk;
+
+/// How many runs may wait to be handed over: one that is complete, and one that grows.
+const PENDING_MAX: usize = 2;
+/// Enough for the names of events that a run doesn't have yet, nearly always.
+const NAMES_ROOM: usize = 4096;
+
+/// What an entity has only while it has something to do.
+pub(crate) struct Work<A> {
+    pub(super) queue: VecDeque<Box<dyn Message<A>>>,
+    /// Runs that the journal doesn't have yet.
+    pub(super) pending: VecDeque<RunBuilder>,
+    /// A builder whose run was sealed, for the next run.
+    pub(super) sealed: Option<RunBuilder>,
+    /// The last sequence number of each run that the journal has.
+    pub(super) in_flight: VecDeque<SeqNr>,
+    pub(super) held: VecDeque<Held<A>>,
+    /// How many steps' effects wait for room.
+    pub(super) effects_waiting: u32,
+    /// Whether it is in the desk's list of turns.
+    pub(super) ready: bool,
+    /// Whether it is in the desk's list of runs.
+    pub(super) dirty: bool,
+}
+
+/// An answer that waits until what it tells is durable.
+pub(super) struct Held<A> {
+    pub(super) tag: SeqNr,
+    pub(super) message: Box<dyn Message<A>>,
+    pub(super) answer: Answer,
+}
+
+pub(super) enum Answer {
+    /// The message's reply or refusal, which tells of data.
+    Tells,
+    /// The reply to a command that was stored with the record `tag`.
+    Stored,
+    Fails(Box<Failure>),
+}
+
+/// Working memory that lies idle, for the next entity that needs some.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
+pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
+
+/// How much of it is kept, and how far it may have grown.
+const SPARE_MAX: usize = 1024;
+const SPARE_MESSAGES_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4096;
+
+impl<A: Aggregate> SpareWork<A> {
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn take(&mut self) -> Box<Work<A>> {
+        self.0.pop().unwrap_or_else(|| Box::new(Work::new()))
+    }
+
+    pub(super) fn put(&mut self, work: Box<Work<A>>) {
+        let messages = work.held.capacity().max(work.queue.capacity());
+        let bytes = work.sealed.as_ref().map_or(0, RunBuilder::capacity);
+        if self.0.len() < SPARE_MAX && messages <= SPARE_MESSAGES_MAX && bytes <= SPARE_BYTES_MAX {
+            self.0.push(work);
+        }
+    }
+}
+
+impl<A: Aggregate> Work<A> {
+    fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            pending: VecDeque::new(),
+            sealed: None,
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            effects_waiting: 0,
+            ready: false,
+            dirty: false,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.queue.is_empty()
+            && self.pending.is_empty()
+            && self.in_flight.is_empty()
+            && self.held.is_empty()
+            && self.effects_waiting == 0
+            && !self.ready
+            && !self.dirty
+    }
+
+    /// The run that the next write belongs to.
+    pub(super) fn growing_run(
+        &mut self,
+        desk: &mut Desk,
+        stream: StreamNo,
+        (aggregate, entity): (&Arc<str>, &EntityId),
+        issued: SeqNr,
+    ) -> &mut RunBuilder {
+        let has_room = |run: &RunBuilder| {
+            let room = desk.facts.run_bytes_max.saturating_sub(run.bytes());
+            // The second is exact, and takes longer.
+            desk.draft.bytes_max() + NAMES_ROOM <= room || desk.draft.bytes_in_run::<A>() <= room
+        };
+        if !self.pending.back().is_some_and(has_room) {
+            let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
+            let run = match self.sealed.take() {
+                Some(mut run) => {
+                    run.restart(stream, id, issued.next());
+                    run
+                }
+                None => RunBuilder::new(stream, id, issued.next()),
+            };
+            desk.bytes_unsettled += run.bytes();
+            self.pending.push_back(run);
+        }
+        self.pending.back_mut().expect("a run was just begun if there was none")
+    }
+
+    /// Whether the entity may run further ahead of the disk.
+    pub(super) fn may_go_on(&self, run_ahead_max: usize) -> bool {
+        self.pending.len() < PENDING_MAX && self.held.len() < run_ahead_max && self.effects_waiting == 0
+    }
+}
