@@ -102,6 +102,7 @@ async fn a_store_whose_making_was_cut_short_opens() {
 }
 
 /// When a victim is killed.
+#[derive(Debug, Clone, Copy)]
 enum Moment {
     /// So long after it was started.
     FromTheStart(Duration),
