@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use annals::journal::{FjallJournal, FjallOptions, Journal, RunView};
 use annals_tests::Account;
 
 const ENTITIES: u64 = 20;
+/// How many commands of one entity the victim has in flight at most.
+const CALLERS: u64 = 4;
 
 /// xorshift: enough to choose moments, and the same for the same seed.
 struct Random(u64);
@@ -33,50 +35,100 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-#[tokio::test]
-async fn every_acknowledged_command_survives_a_kill() {
-    let kills = setting("ANNALS_KILLS", 100);
+/// The seed of a test, which is printed with whatever the test fails with.
+fn seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = setting("ANNALS_SEED", u64::from(now.subsec_nanos()) | 1);
+    println!("seed {seed}");
+    seed
+}
+
+/// What is known of a store.
+#[derive(Default)]
+struct Known {
+    /// The balance of each entity that is certainly stored.
+    balances: BTreeMap<u64, u64>,
+    /// Kills since the last look at the store.
+    kills: u64,
+    /// Acknowledged commands.
+    commands: u64,
+    /// Commands that were stored and not acknowledged.
+    beyond: u64,
+}
+
+#[tokio::test]
+async fn every_acknowledged_command_survives_a_kill() {
+    let (kills, seed) = (setting("ANNALS_KILLS", 100), seed());
     let mut random = Random(seed);
     let store = tempfile::tempdir().unwrap();
     let store = store.path().join("store");
-    let mut acknowledged = BTreeMap::new();
-    let (mut commands, mut beyond) = (0, 0);
+    let (mut known, mut closed) = (Known::default(), 0);
     for kill in 0..kills {
-        // Some moments are in the middle of opening, most are under load.
+        // Most moments are under load, some in the middle of opening or closing.
         let delay = Duration::from_micros(random.below(120_000));
-        let when_open = random.below(4) > 0;
-        commands += run_and_kill(&store, delay, when_open, &mut acknowledged);
+        let moment = match random.below(8) {
+            0 | 1 => Moment::FromTheStart(delay),
+            2 | 3 => Moment::Closing { after: delay, delay: Duration::from_micros(random.below(40_000)) },
+            _ => Moment::Open(delay),
+        };
+        closed += u64::from(run_and_kill(&store, moment, &mut known));
         if kill % 5 == 4 {
-            beyond += check(&store, &acknowledged, seed, kill).await;
+            check(&store, &mut known, seed, kill).await;
         }
     }
-    check(&store, &acknowledged, seed, kills).await;
+    check(&store, &mut known, seed, kills).await;
+    let Known { commands, beyond, .. } = known;
     println!(
-        "seed {seed}: {kills} kills, {commands} acknowledged commands, {beyond} stored without an acknowledgement"
+        "{kills} kills, {closed} of them too late, {commands} acknowledged commands, \
+         {beyond} stored without an acknowledgement"
     );
     assert!(commands > kills, "the kills came too early to mean anything: {commands} commands");
+    assert!(closed <= kills / 2, "the kills came too late to mean anything: {closed} stores were closed before");
 }
 
-/// Lets the victim work for a while and kills it; notes what it was told.
-fn run_and_kill(store: &Path, delay: Duration, when_open: bool, acknowledged: &mut BTreeMap<u64, u64>) -> u64 {
+#[tokio::test]
+async fn a_store_whose_making_was_cut_short_opens() {
+    let seed = seed();
+    let mut random = Random(seed);
+    for kill in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let mut known = Known::default();
+        for _ in 0..2 {
+            run_and_kill(&store, Moment::FromTheStart(Duration::from_micros(random.below(25_000))), &mut known);
+        }
+        check(&store, &mut known, seed, kill).await;
+    }
+}
+
+/// When a victim is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// So long after it was started.
+    FromTheStart(Duration),
+    /// So long after the store was opened.
+    Open(Duration),
+    /// It is told to close so long after the store was opened, and killed a little later.
+    Closing { after: Duration, delay: Duration },
+}
+
+/// Lets the victim work for a while and kills it; notes what it was told. Says whether it had ended in order before.
+fn run_and_kill(store: &Path, moment: Moment, known: &mut Known) -> bool {
     let mut victim = Command::new(env!("CARGO_BIN_EXE_victim"))
         .arg(store)
         .arg(ENTITIES.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap());
-    let mut stderr = victim.stderr.take().unwrap();
-    if when_open {
+    let stderr = victim.stderr.take().unwrap();
+    if !matches!(moment, Moment::FromTheStart(_)) {
         let mut first = String::new();
         lines.read_line(&mut first).unwrap();
         if first != "open\n" {
-            let mut why = String::new();
-            stderr.read_to_string(&mut why).unwrap();
-            panic!("the store did not open unaided: {why}");
+            panic!("the store did not open unaided: {}", read(stderr));
         }
     }
     let reader = std::thread::spawn(move || {
@@ -84,31 +136,54 @@ fn run_and_kill(store: &Path, delay: Duration, when_open: bool, acknowledged: &m
         lines.read_to_end(&mut told).unwrap();
         told
     });
-    std::thread::sleep(delay);
+    match moment {
+        Moment::FromTheStart(delay) | Moment::Open(delay) => std::thread::sleep(delay),
+        Moment::Closing { after, delay } => {
+            std::thread::sleep(after);
+            victim.stdin.as_mut().unwrap().write_all(b"close\n").unwrap();
+            std::thread::sleep(delay);
+        }
+    }
     victim.kill().unwrap();
-    victim.wait().unwrap();
+    let ended = victim.wait().unwrap();
+    // Nothing else ends it: not an error, and not a panic.
+    assert!(ended.success() || ended.code().is_none(), "the victim failed: {}", read(stderr));
     let told = String::from_utf8(reader.join().unwrap()).unwrap();
-    let mut commands = 0;
     for line in told.split_inclusive('\n').filter(|line| line.ends_with('\n') && *line != "open\n") {
         let (entity, balance) = line.trim_end().split_once(' ').unwrap();
         let (entity, balance): (u64, u64) = (entity.parse().unwrap(), balance.parse().unwrap());
-        let known = acknowledged.entry(entity).or_default();
-        *known = balance.max(*known);
-        commands += 1;
+        let known_balance = known.balances.entry(entity).or_default();
+        *known_balance = balance.max(*known_balance);
+        known.commands += 1;
     }
-    commands
+    known.kills += 1;
+    ended.success()
+}
+
+fn read(mut from: impl Read) -> String {
+    let mut text = String::new();
+    from.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Opens the store and compares it with what was acknowledged: through the system, and row by row.
-async fn check(store: &Path, acknowledged: &BTreeMap<u64, u64>, seed: u64, kill: u64) -> u64 {
+async fn check(store: &Path, known: &mut Known, seed: u64, kill: u64) {
     let system = System::open(store).await.unwrap();
-    let mut beyond = 0;
-    for (&entity, &known) in acknowledged {
+    for entity in 0..ENTITIES {
         let balance = system.get::<Account>(format!("{entity}")).balance().await.unwrap();
-        assert!(balance >= known, "seed {seed}, kill {kill}: entity {entity} has {balance}, acknowledged was {known}");
+        let told = known.balances.insert(entity, balance).unwrap_or_default();
+        assert!(balance >= told, "seed {seed}, kill {kill}: entity {entity} has {balance}, acknowledged was {told}");
         assert_eq!(balance % 2, 0, "seed {seed}, kill {kill}: entity {entity} has half a command");
-        beyond += (balance - known) / 2;
+        let beyond = (balance - told) / 2;
+        let in_flight = CALLERS * known.kills;
+        assert!(
+            beyond <= in_flight,
+            "seed {seed}, kill {kill}: entity {entity} has {beyond} commands that nobody was told of, \
+             and no more than {in_flight} were in flight"
+        );
+        known.beyond += beyond;
     }
+    known.kills = 0;
     system.shutdown().await.unwrap();
 
     let journal = FjallJournal::open(store, FjallOptions::default()).unwrap();
@@ -130,5 +205,4 @@ async fn check(store: &Path, acknowledged: &BTreeMap<u64, u64>, seed: u64, kill:
     }
     assert_eq!(offset, journal.durable());
     journal.close().await.unwrap();
-    beyond
 }

@@ -1,4 +1,4 @@
-//! Works on a store until it is killed: `victim <dir> <entities>`.
+//! Works on a store until it is killed: `victim <dir> <entities>`. A line on its input makes it close the store.
 //!
 //! It writes one line for each acknowledged command, `<entity> <balance>`, after the reply has come. Every command is
 //! two events, so that half of one would show.
@@ -11,6 +11,7 @@ use std::io::Write as _;
 
 use annals::System;
 use annals_tests::Account;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -31,7 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         })
     });
-    for caller in callers.collect::<Vec<_>>() {
+    let callers = callers.collect::<Vec<_>>();
+    // An input that ends without a line is none.
+    if BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await? > 0 {
+        system.shutdown().await?;
+    }
+    for caller in callers {
         caller.await?;
     }
     Ok(())

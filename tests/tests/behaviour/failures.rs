@@ -12,6 +12,7 @@ use annals::testing::{ManualClock, UnknownRun};
 use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp, Unknown};
 use annals_tests::Account;
 use tokio::sync::oneshot::{self, Sender};
+use tokio::task::JoinHandle;
 
 use crate::{restarted, system, until};
 
@@ -106,10 +107,12 @@ impl Arbiter {
         self.groups.lock().unwrap().len()
     }
 
-    /// Gives all groups that wait their outcomes at once.
+    /// Gives as many groups as there are outcomes theirs, at once.
     fn decide(&self, outcomes: impl IntoIterator<Item = Outcome>) {
-        let groups = std::mem::take(&mut *self.groups.lock().unwrap());
-        groups.into_iter().zip(outcomes).for_each(|(group, outcome)| group.send(outcome).unwrap());
+        let mut groups = self.groups.lock().unwrap();
+        for outcome in outcomes {
+            groups.pop_front().unwrap().send(outcome).unwrap();
+        }
     }
 }
 
@@ -170,13 +173,11 @@ async fn each_write_in_flight_is_told_its_own_end_and_what_was_not_handed_over_i
     until("all are handled", || system.stats().commands == 4 + 3 + 5).await;
 
     let (one, two) = (Cause("one".into()), Cause("two".into()));
+    journal.decide([Outcome::Unknown(one.clone()), Outcome::Unknown(two.clone())]);
+    until("what was not handed over is told", || pending.iter().all(JoinHandle::is_finished)).await;
+    assert!(!submitted[2].is_finished(), "it was told before anybody knew");
     let conflict = Why::Conflict { expected: SeqNr(3), last: SeqNr(0) };
-    journal.decide([
-        Outcome::Unknown(one.clone()),
-        Outcome::Unknown(two.clone()),
-        Outcome::NotStored(Why::Failed("three".into())),
-        Outcome::NotStored(conflict),
-    ]);
+    journal.decide([Outcome::NotStored(Why::Failed("three".into())), Outcome::NotStored(conflict)]);
     let mut ends = Vec::new();
     for deposit in submitted {
         ends.push(deposit.await.unwrap().unwrap_err());
