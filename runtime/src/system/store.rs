@@ -106,11 +106,16 @@ impl<A: Aggregate> EntityStore<A> {
         }
     }
 
+    /// Drops an entity with nothing in flight.
+    fn passivate(&mut self, slot: u32, desk: &mut Desk) {
+        if let Some(stream) = self.slots.get(slot).and_then(Entity::stream) {
+            desk.journal.close_stream(stream);
+        }
+        self.remove(slot, desk);
+    }
+
     fn remove(&mut self, slot: u32, desk: &mut Desk) {
         if let Some(entity) = self.slots.remove(slot) {
-            if let Some(stream) = entity.stream() {
-                desk.journal.close_stream(stream);
-            }
             desk.residents -= 1;
             desk.counters.residents.fetch_sub(1, Ordering::Relaxed);
             drop_contained("an entity's data", entity);
@@ -127,7 +132,7 @@ impl<A: Aggregate> EntityStore<A> {
             if chosen && entity.is_resting(desk) {
                 tracing::debug!(id = %entity.persistence_id(), "passivated");
                 Counters::add(&desk.counters.passivations, 1);
-                self.remove(self.hand, desk);
+                self.passivate(self.hand, desk);
             }
         }
     }
@@ -202,6 +207,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         for slot in 0..self.slots.end() {
             if let Some(entity) = self.slots.get_mut(slot) {
                 entity.give_up(desk);
+                // Its stream stays open: the journal may still be storing what it was given.
                 self.remove(slot, desk);
             }
         }
