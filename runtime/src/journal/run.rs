@@ -94,7 +94,8 @@ impl std::fmt::Debug for Run {
 
 /// Collects the writes of a run.
 ///
-/// Nothing is allocated for an event but room in growing buffers.
+/// Nothing is allocated for an event but room in growing buffers, and a builder whose run was sealed can begin another in
+/// the same buffers, with [`RunBuilder::restart`].
 ///
 /// # Examples
 ///
@@ -289,16 +290,6 @@ impl RunBuilder {
     /// The sequence number of the last record; the one before the first if there is none.
     pub fn last(&self) -> SeqNr {
         SeqNr(self.first.0 - 1 + self.record_count)
-    }
-
-    /// How many records there are.
-    pub fn records(&self) -> u64 {
-        self.record_count
-    }
-
-    /// Whether there is no write yet.
-    pub fn is_empty(&self) -> bool {
-        self.write_count == 0
     }
 
     /// Encodes the run. `number` is unique within the epoch.

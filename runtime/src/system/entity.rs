@@ -19,6 +19,7 @@ use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Outcome, Run, Why};
 use crate::message::Message;
+use crate::step::Effect;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
 use crate::system::recovery::Found;
@@ -250,7 +251,7 @@ impl<A: Aggregate> Entity<A> {
         Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
         let took = started.elapsed();
         if took > SLOW_TURN {
-            let id = PersistenceId::new(A::NAME, &self.id);
+            let id = self.persistence_id();
             tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
@@ -278,7 +279,7 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
-    fn effect_job(&self, effects: Vec<crate::step::Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
+    fn effect_job(&self, effects: Vec<Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
         let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
         let fx = Effects::new(around.services.clone(), this, Some(around.registry.clone()));
         let id = self.persistence_id();
