@@ -14,7 +14,9 @@ use crate::codec::{self, DecodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
 use crate::id::{PersistenceId, SeqNr};
-use crate::journal::{EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredRun, WRITE_BYTES_MAX, Why};
+use crate::journal::{
+    EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredRun, WRITE_BYTES_MAX, Why, Write,
+};
 use crate::message::Message;
 
 /// The encoded events of one command; reused from one command to the next.
@@ -42,7 +44,7 @@ impl Draft {
 
     /// The most that the events add to a run.
     pub(crate) fn bytes_in_run<A: Aggregate>(&self) -> usize {
-        RunBuilder::write_bytes_at_most(self.records::<A>())
+        RunBuilder::write_bytes_at_most(&Write::at(Timestamp::MAX), self.records::<A>())
     }
 
     /// Encodes the event, and reads it back.
@@ -65,13 +67,13 @@ impl Draft {
     }
 
     /// The events as they are stored.
-    pub(crate) fn records<A: Aggregate>(&self) -> impl ExactSizeIterator<Item = EventRecord<'_>> {
+    pub(crate) fn records<A: Aggregate>(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
         let mut start = 0;
         self.events.iter().map(move |event| {
             let payload = &self.payloads[start..event.end];
             start = event.end;
             let variant = &A::Event::VARIANTS[event.variant];
-            EventRecord { name: variant.name, version: variant.version, codec: A::CODEC, payload }
+            Record::Event(EventRecord { name: variant.name, version: variant.version, codec: A::CODEC, payload })
         })
     }
 }
@@ -179,7 +181,7 @@ impl<A: Aggregate> Replayed<A> {
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
         let mut at = self.last.next();
         let folded = contained(|| {
-            RunView::parse(&run.bytes, store)?.for_each(|seq_nr, time, record| {
+            RunView::parse(&run.bytes, store)?.for_each(|seq_nr, write, record| {
                 if seq_nr < at {
                     return Ok(());
                 }
@@ -190,7 +192,7 @@ impl<A: Aggregate> Replayed<A> {
                     let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
                     self.data.apply(event);
                 }
-                (self.last, self.time) = (seq_nr, time);
+                (self.last, self.time) = (seq_nr, write.time);
                 at = seq_nr.next();
                 Ok(())
             })

@@ -12,10 +12,16 @@
 //! | names | count v, each: length v, UTF-8. 0 is the aggregate, 1 the entity id, then names in the order of first use; records refer to them by index |
 //! | extensions | length v, each: type v, length v, bytes. An even type may be skipped, an odd one is critical |
 //! | write (one command) | length v, flags u8, time v in us since the write before (the first: since the base time), count v, \[key\], \[outcome\], \[cause\], \[extensions\], the records |
-//! | write flags | 0x01 idempotency key, 0x02 outcome, 0x04 cause (all reserved), 0x08 extensions; others reserved |
+//! | write flags | 0x01 key, 0x02 outcome, 0x04 cause, 0x08 extensions; others reserved |
+//! | key | kind u8. 1 unique: digest 16 (xxh3-128 of its bytes). 2 rising: number v |
+//! | outcome | kind u8. 1 reply, 2 refusal: codec u8, length v, payload. 3 not accepted: state v (index) |
+//! | cause | kind u8. 1 command: name v (index). 2 deadline: visit v, the sequence number of the record that entered the state. Reserved: 3 message |
 //! | record | kind u8, length v, body. A kind with bit 0x80 may be skipped by those who don't know it; it has a sequence number like any other |
-//! | record kinds | 1 event. Reserved: 2 transition, 3 deadline consumed, 4 receipt, 5 message out, 6 confirmation, 7 message received, 8 command, 9 command skipped, 10 tombstone |
+//! | record kinds | 1 event, 2 transition, 3 deadline consumed, 4 receipt. Reserved: 5 message out, 6 confirmation, 7 message received, 8 command, 9 command skipped, 10 tombstone |
 //! | event body | name v (index), version v, codec u8 (1 MessagePack, 2 JSON), tags v, each tag v (index), payload to the end |
+//! | transition body | from v (index; 0 where a machine begins in its initial state), to v (index), flags u8 (0x01 due follows, 0x02 transient: not recovered to; others reserved), \[due i64 in us\] |
+//! | deadline consumed body | visit v |
+//! | receipt body | nothing: a command with a key that changed nothing |
 //! | group key | 01, group u64 -> order row |
 //! | stream key | 02, stream u64, first seq u64 -> stream row |
 //! | id key | 03, aggregate length u8, aggregate, entity id -> id row |

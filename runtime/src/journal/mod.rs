@@ -18,6 +18,7 @@ mod memory;
 mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
+mod record;
 mod run;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
@@ -29,7 +30,8 @@ pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};
 pub use memory::MemoryJournal;
-pub use run::{EventRecord, Record, Run, RunBuilder, RunError, RunView};
+pub use record::{Due, EventRecord, Record, StoredCause, StoredKey, StoredOutcome, TransitionRecord, Write};
+pub use run::{Run, RunBuilder, RunError, RunView};
 
 /// A future without a runtime's name in it.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -8,19 +8,20 @@ use super::bytes::{
     CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, push_prefixed, push_varint,
     skip_extensions,
 };
-use crate::codec::Codec;
+use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, WRITE_HEADER_BYTES_MAX, Write};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Facts, Why};
 
 const FORMAT: u8 = 1;
 const RUN_EXTENSIONS: u8 = 0x01;
+const WRITE_KEY: u8 = 0x01;
+const WRITE_OUTCOME: u8 = 0x02;
+const WRITE_CAUSE: u8 = 0x04;
 const WRITE_EXTENSIONS: u8 = 0x08;
-const KIND_EVENT: u8 = 1;
-const KIND_SKIPPABLE: u8 = 0x80;
 const SALT_BYTES: usize = 8;
 
 /// The names that every run begins with: the aggregate's and the entity's.
-const NAMES_BEFORE_EVENTS: u64 = 2;
+const NAMES_BEFORE_RECORDS: u64 = 2;
 
 /// As many names as a [`RunView`] has room for without allocating.
 const NAMES_AT_HAND: usize = 16;
@@ -28,12 +29,6 @@ const NAMES_AT_HAND: usize = 16;
 /// All of a run but its names and writes, at the most: format, flags, checksum, salt and base time have a fixed length,
 /// the others are varints.
 const HEADER_BYTES_MAX: usize = 2 + CHECKSUM_BYTES + SALT_BYTES + 8 + 8 * VARINT_BYTES_MAX;
-
-/// All of a record but its name and payload, at the most: kind, codec, and five varints.
-const RECORD_BYTES_MAX: usize = 2 + 5 * VARINT_BYTES_MAX;
-
-/// All of a write but its records, at the most: flags and three varints.
-const WRITE_HEADER_BYTES_MAX: usize = 1 + 3 * VARINT_BYTES_MAX;
 
 /// A sealed run, ready to be stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +43,8 @@ pub struct Run {
     pub records: u64,
     /// The time of the last write.
     pub time: Timestamp,
+    /// What it makes of the stream's deadline.
+    pub due: Due,
     /// The encoded run.
     pub bytes: Vec<u8>,
 }
@@ -87,6 +84,7 @@ impl std::fmt::Debug for Run {
             .field("first", &self.first)
             .field("records", &self.records)
             .field("time", &self.time)
+            .field("due", &self.due)
             .field("bytes", &self.bytes.len())
             .finish()
     }
@@ -100,19 +98,20 @@ impl std::fmt::Debug for Run {
 /// # Examples
 ///
 /// ```
-/// use annals::journal::{EventRecord, Journal, MemoryJournal, Record, RunBuilder, RunError, RunView};
+/// use annals::journal::{Due, EventRecord, Journal, MemoryJournal, Record, RunBuilder, RunError, RunView, Write};
 /// use annals::{Codec, PersistenceId, SeqNr, StreamNo, Timestamp};
 ///
 /// let facts = MemoryJournal::new().facts();
 /// let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("account", "alice"), SeqNr(1));
-/// let deposited = EventRecord { name: "deposited", version: 1, codec: Codec::Json, payload: b"{}" };
-/// run.push_write(Timestamp::UNIX_EPOCH, [deposited, deposited].into_iter());
+/// let event = EventRecord { name: "deposited", version: 1, codec: Codec::Json, payload: b"{}" };
+/// let deposited = Record::Event(event);
+/// run.push_write(&Write::at(Timestamp::UNIX_EPOCH), Due::Unchanged, [deposited, deposited].into_iter());
 /// let run = run.seal(&facts, 1);
 ///
 /// let view = RunView::parse(&run.bytes, facts.store)?;
 /// assert_eq!((view.first(), view.last()), (SeqNr(1), SeqNr(2)));
-/// view.for_each(|_seq_nr, _time, record| {
-///     assert_eq!(record, Record::Event(deposited));
+/// view.for_each(|_seq_nr, _write, record| {
+///     assert_eq!(record, deposited);
 ///     Ok::<(), RunError>(())
 /// })?;
 /// # Ok::<(), RunError>(())
@@ -123,8 +122,8 @@ pub struct RunBuilder {
     first: SeqNr,
     /// The names as they are stored, the aggregate's and the entity's included.
     names: Vec<u8>,
-    /// Where the name of each event lies in `names`, behind its length.
-    event_names: Vec<std::ops::Range<usize>>,
+    /// Where each name behind those two lies in `names`, behind its length.
+    later_names: Vec<std::ops::Range<usize>>,
     /// The writes as they are stored.
     writes: Vec<u8>,
     /// The fixed fields while the run is sealed.
@@ -133,31 +132,7 @@ pub struct RunBuilder {
     record_count: u64,
     /// The times of the first and of the last write, in us.
     times: Option<(i64, i64)>,
-}
-
-/// One event as it is stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct EventRecord<'a> {
-    /// The stored name.
-    pub name: &'a str,
-    /// The version of the payload.
-    pub version: u32,
-    /// The codec of the payload.
-    pub codec: Codec,
-    /// The payload.
-    pub payload: &'a [u8],
-}
-
-impl std::fmt::Debug for EventRecord<'_> {
-    /// Shows no payload.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventRecord")
-            .field("name", &self.name)
-            .field("version", &self.version)
-            .field("codec", &self.codec)
-            .field("payload_bytes", &self.payload.len())
-            .finish()
-    }
+    due: Due,
 }
 
 impl RunBuilder {
@@ -172,12 +147,13 @@ impl RunBuilder {
             id: id.clone(),
             first,
             names: Vec::with_capacity(128),
-            event_names: Vec::new(),
+            later_names: Vec::new(),
             writes: Vec::with_capacity(128),
             header: Vec::with_capacity(HEADER_BYTES_MAX),
             write_count: 0,
             record_count: 0,
             times: None,
+            due: Due::Unchanged,
         };
         run.restart(stream, id, first);
         run
@@ -194,9 +170,9 @@ impl RunBuilder {
         push_prefixed(&mut self.names, id.aggregate.as_bytes());
         push_prefixed(&mut self.names, id.entity.as_str().as_bytes());
         (self.stream, self.id, self.first) = (stream, id, first);
-        self.event_names.clear();
+        self.later_names.clear();
         self.writes.clear();
-        (self.write_count, self.record_count, self.times) = (0, 0, None);
+        (self.write_count, self.record_count, self.times, self.due) = (0, 0, None, Due::Unchanged);
     }
 
     /// How many bytes its buffers hold on to.
@@ -204,70 +180,67 @@ impl RunBuilder {
         self.names.capacity() + self.writes.capacity()
     }
 
-    /// The most bytes that a write of `events` adds to [`RunBuilder::bytes`].
+    /// The most bytes that a write adds to [`RunBuilder::bytes`].
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
-    pub fn write_bytes_at_most<'e>(events: impl Iterator<Item = EventRecord<'e>>) -> usize {
-        events.fold(WRITE_HEADER_BYTES_MAX, |bytes, event| {
-            let record = RECORD_BYTES_MAX + event.name.len() + VARINT_BYTES_MAX;
-            bytes.saturating_add(record).saturating_add(event.payload.len())
-        })
+    pub fn write_bytes_at_most<'r>(write: &Write<'_>, records: impl Iterator<Item = Record<'r>>) -> usize {
+        let header = WRITE_HEADER_BYTES_MAX
+            .saturating_add(write.outcome.map_or(0, StoredOutcome::bytes_at_most))
+            .saturating_add(write.cause.map_or(0, StoredCause::bytes_at_most));
+        records.fold(header, |bytes, record| bytes.saturating_add(record.bytes_at_most()))
     }
 
-    /// Adds the events of one command, stored together. `events` must not be empty.
+    /// Adds what one command stores: its records, stored together, and what they make of the stream's deadline.
+    /// `records` must not be empty.
     ///
     /// Times are kept in microseconds. A time before that of the write before is stored as that one: within a run,
     /// time never runs backwards.
     ///
     /// # Panics
     ///
-    /// If `events` is empty, or has another length than it says.
+    /// If `records` is empty, or has another length than it says.
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
-    pub fn push_write<'e>(&mut self, time: Timestamp, events: impl ExactSizeIterator<Item = EventRecord<'e>>) {
-        assert!(events.len() > 0, "a write has at least one event");
-        let micros = time.as_microsecond();
+    pub fn push_write<'r>(&mut self, write: &Write<'_>, due: Due, records: impl ExactSizeIterator<Item = Record<'r>>) {
+        assert!(records.len() > 0, "a write has at least one record");
+        let micros = write.time.as_microsecond();
         let (base, before) = self.times.unwrap_or((micros, micros));
         let micros = micros.max(before);
         self.times = Some((base, micros));
+        self.due = self.due.then(due);
 
-        let count = len_u64(events.len());
+        let count = len_u64(records.len());
         let begin = self.writes.len();
-        self.writes.push(0); // room for the length
-        self.writes.push(0); // flags
-        push_varint(&mut self.writes, micros.abs_diff(before));
-        push_varint(&mut self.writes, count);
+        let mut flags = 0;
+        for (flag, present) in [
+            (WRITE_KEY, write.key.is_some()),
+            (WRITE_OUTCOME, write.outcome.is_some()),
+            (WRITE_CAUSE, write.cause.is_some()),
+        ] {
+            flags |= if present { flag } else { 0 };
+        }
+        let Self { names, later_names, writes, .. } = self;
+        let mut name_index = |name: &str| name_index(names, later_names, name);
+        writes.push(0); // room for the length
+        writes.push(flags);
+        push_varint(writes, micros.abs_diff(before));
+        push_varint(writes, count);
+        if let Some(key) = write.key {
+            key.push(writes);
+        }
+        if let Some(outcome) = write.outcome {
+            outcome.push(writes, &mut name_index);
+        }
+        if let Some(cause) = write.cause {
+            cause.push(writes, &mut name_index);
+        }
         let mut pushed = 0;
-        for event in events {
-            self.push_event(event);
+        for record in records {
+            record.push(writes, &mut name_index);
             pushed += 1;
         }
-        assert_eq!(pushed, count, "the iterator has as many events as it says");
+        assert_eq!(pushed, count, "the iterator has as many records as it says");
         self.write_length(begin);
         self.write_count += 1;
         self.record_count += count;
-    }
-
-    fn push_event(&mut self, event: EventRecord<'_>) {
-        let name = Varint::new(self.name_index(event.name));
-        let version = Varint::new(event.version.into());
-        // The name, the version, the codec, no tags, and the payload.
-        let len = name.as_slice().len() + version.as_slice().len() + 2 + event.payload.len();
-        self.writes.reserve(len + 1 + VARINT_BYTES_MAX);
-        self.writes.push(KIND_EVENT);
-        push_varint(&mut self.writes, len_u64(len));
-        self.writes.extend_from_slice(name.as_slice());
-        self.writes.extend_from_slice(version.as_slice());
-        self.writes.extend_from_slice(&[event.codec.number(), 0]);
-        self.writes.extend_from_slice(event.payload);
-    }
-
-    fn name_index(&mut self, name: &str) -> u64 {
-        let found = self.event_names.iter().position(|range| &self.names[range.clone()] == name.as_bytes());
-        let index = found.unwrap_or_else(|| {
-            push_prefixed(&mut self.names, name.as_bytes());
-            self.event_names.push(self.names.len() - name.len()..self.names.len());
-            self.event_names.len() - 1
-        });
-        len_u64(index) + NAMES_BEFORE_EVENTS
     }
 
     /// Puts the length of the write that begins at `begin` into the room left for it, which has one byte.
@@ -317,7 +290,7 @@ impl RunBuilder {
         fixed.extend_from_slice(&base.to_le_bytes());
         push_varint(fixed, self.write_count);
         push_varint(fixed, self.record_count);
-        push_varint(fixed, len_u64(self.event_names.len()) + NAMES_BEFORE_EVENTS);
+        push_varint(fixed, len_u64(self.later_names.len()) + NAMES_BEFORE_RECORDS);
 
         let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + self.names.len() + self.writes.len());
         bytes.extend_from_slice(&[FORMAT, 0]);
@@ -330,8 +303,27 @@ impl RunBuilder {
 
         // It was a `Timestamp` before, so it still is one.
         let time = Timestamp::from_microsecond(last).unwrap_or(Timestamp::MAX);
-        Run { stream: self.stream, id: self.id.clone(), first: self.first, records: self.record_count, time, bytes }
+        Run {
+            stream: self.stream,
+            id: self.id.clone(),
+            first: self.first,
+            records: self.record_count,
+            time,
+            due: self.due,
+            bytes,
+        }
     }
+}
+
+/// The index of a name in the run, which gets it if it doesn't have it yet.
+fn name_index(names: &mut Vec<u8>, later_names: &mut Vec<std::ops::Range<usize>>, name: &str) -> u64 {
+    let found = later_names.iter().position(|range| &names[range.clone()] == name.as_bytes());
+    let index = found.unwrap_or_else(|| {
+        push_prefixed(names, name.as_bytes());
+        later_names.push(names.len() - name.len()..names.len());
+        later_names.len() - 1
+    });
+    len_u64(index) + NAMES_BEFORE_RECORDS
 }
 
 impl std::fmt::Debug for RunBuilder {
@@ -364,19 +356,6 @@ pub struct RunView<'a> {
     more_names: Vec<&'a str>,
     names: u64,
     body: Reader<'a>,
-}
-
-/// One record of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Record<'a> {
-    /// An event.
-    Event(EventRecord<'a>),
-    /// A kind that this version doesn't know and may skip. It still has a sequence number.
-    Skipped {
-        /// The kind's number.
-        kind: u8,
-    },
 }
 
 /// Why bytes are not a run.
@@ -469,7 +448,7 @@ impl<'a> RunView<'a> {
         }
 
         let names = body.varint("the number of names")?;
-        if names < NAMES_BEFORE_EVENTS {
+        if names < NAMES_BEFORE_RECORDS {
             return Err(out_of_range("the number of names"));
         }
         let mut at_hand = [""; NAMES_AT_HAND];
@@ -532,33 +511,34 @@ impl<'a> RunView<'a> {
         self.records
     }
 
-    /// Hands each record to `visit` with its sequence number and the time of its write.
+    /// Hands each record to `visit` with its sequence number and the write that it belongs to.
     ///
     /// # Errors
     ///
     /// What `visit` says, or [`RunError`].
     pub fn for_each<E: From<RunError>>(
         &self,
-        mut visit: impl FnMut(SeqNr, Timestamp, Record<'a>) -> Result<(), E>,
+        mut visit: impl FnMut(SeqNr, &Write<'a>, Record<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         let malformed = |malformed| E::from(RunError::Malformed(malformed));
+        let name_of = |index| self.name(index);
         let mut body = self.body;
         let mut micros = self.base;
         let mut writes = 0;
         let mut records = 0;
         while !body.is_empty() {
-            let mut write = Reader::new(body.prefixed("a write").map_err(malformed)?);
-            let (time, count) = Self::write_header(&mut write, &mut micros)?;
+            let mut reader = Reader::new(body.prefixed("a write").map_err(malformed)?);
+            let (write, count) = self.write_header(&mut reader, &mut micros)?;
             for _ in 0..count {
                 // The header has checked that `first + records` doesn't overflow.
                 if records == self.records {
                     return Err(RunError::Count { what: "records", said: self.records, found: records + 1 }.into());
                 }
-                let record = self.record(&mut write)?;
-                visit(SeqNr(self.first.0 + records), time, record)?;
+                let record = Record::read(&mut reader, &name_of)?;
+                visit(SeqNr(self.first.0 + records), &write, record)?;
                 records += 1;
             }
-            write.end("a write").map_err(malformed)?;
+            reader.end("a write").map_err(malformed)?;
             writes += 1;
         }
         for (what, said, found) in [("writes", self.writes, writes), ("records", self.records, records)] {
@@ -569,51 +549,33 @@ impl<'a> RunView<'a> {
         Ok(())
     }
 
-    /// Reads a write up to its records: its time and how many records follow.
-    fn write_header(write: &mut Reader<'a>, micros: &mut i64) -> Result<(Timestamp, u64), RunError> {
+    /// Reads a write up to its records, and how many of them follow.
+    fn write_header(&self, reader: &mut Reader<'a>, micros: &mut i64) -> Result<(Write<'a>, u64), RunError> {
         let out_of_range = |what| Malformed { what, flaw: Flaw::OutOfRange };
-        let flags = write.u8("a write's flags")?;
-        if flags & !WRITE_EXTENSIONS != 0 {
+        let name_of = |index| self.name(index);
+        let flags = reader.u8("a write's flags")?;
+        let has = |flag| flags & flag != 0;
+        if has(!(WRITE_KEY | WRITE_OUTCOME | WRITE_CAUSE | WRITE_EXTENSIONS)) {
             return Err(RunError::NewerFeature { what: "a flag of a write", number: flags.into() });
         }
-        let delta = write.varint("a write's time")?;
+        let delta = reader.varint("a write's time")?;
         *micros = micros.checked_add_unsigned(delta).ok_or_else(|| out_of_range("a write's time"))?;
         let time = Timestamp::from_microsecond(*micros).map_err(|_| out_of_range("a write's time"))?;
-        let count = write.varint("a write's number of records")?;
+        let count = reader.varint("a write's number of records")?;
         if count == 0 {
             return Err(out_of_range("a write's number of records").into());
         }
-        if flags & WRITE_EXTENSIONS != 0 {
-            check_extensions(write, "a critical extension of a write")?;
+        let key = has(WRITE_KEY).then(|| StoredKey::read(reader)).transpose()?;
+        let outcome = has(WRITE_OUTCOME).then(|| StoredOutcome::read(reader, &name_of)).transpose()?;
+        let cause = has(WRITE_CAUSE).then(|| StoredCause::read(reader, &name_of)).transpose()?;
+        if has(WRITE_EXTENSIONS) {
+            check_extensions(reader, "a critical extension of a write")?;
         }
-        Ok((time, count))
-    }
-
-    fn record(&self, write: &mut Reader<'a>) -> Result<Record<'a>, RunError> {
-        let kind = write.u8("a record's kind")?;
-        let mut body = Reader::new(write.prefixed("a record")?);
-        match kind {
-            KIND_EVENT => {}
-            kind if kind & KIND_SKIPPABLE != 0 => return Ok(Record::Skipped { kind }),
-            kind => return Err(RunError::NewerFeature { what: "a kind of record", number: kind.into() }),
-        }
-        let name = self.name(body.varint("an event's name")?)?;
-        let version = body.varint("an event's version")?;
-        let version =
-            u32::try_from(version).map_err(|_| Malformed { what: "an event's version", flaw: Flaw::OutOfRange })?;
-        let codec = body.u8("an event's codec")?;
-        let codec =
-            Codec::from_number(codec).map_err(|_| RunError::NewerFeature { what: "a codec", number: codec.into() })?;
-        let tags = body.varint("an event's number of tags")?;
-        // Each tag takes at least one byte, so this ends with the bytes if the number is wrong.
-        for _ in 0..tags {
-            self.name(body.varint("an event's tag")?)?;
-        }
-        Ok(Record::Event(EventRecord { name, version, codec, payload: body.rest() }))
+        Ok((Write { time, key, outcome, cause }, count))
     }
 
     fn name(&self, index: u64) -> Result<&'a str, RunError> {
-        if !(NAMES_BEFORE_EVENTS..self.names).contains(&index) {
+        if !(NAMES_BEFORE_RECORDS..self.names).contains(&index) {
             return Err(Malformed { what: "a name's index", flaw: Flaw::OutOfRange }.into());
         }
         let name = usize::try_from(index).ok().and_then(|index| match index.checked_sub(NAMES_AT_HAND) {

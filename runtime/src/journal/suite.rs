@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::oneshot::block_on;
 use super::{
-    EventRecord, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Record, Run, RunBuilder, RunError, RunView,
-    StreamHead, Why,
+    Due, EventRecord, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Record, Run, RunBuilder, RunError,
+    RunView, StreamHead, Why, Write,
 };
 use crate::codec::Codec;
 use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
@@ -107,7 +107,7 @@ pub(super) fn run(journal: &dyn Journal, stream: StreamNo, id: &PersistenceId, f
     let mut run = RunBuilder::new(stream, id.clone(), SeqNr(first));
     for payload in payloads {
         let event = EventRecord { name: "happened", version: 1, codec: Codec::MessagePack, payload };
-        run.push_write(Timestamp::UNIX_EPOCH, [event].into_iter());
+        run.push_write(&Write::at(Timestamp::UNIX_EPOCH), Due::Unchanged, [Record::Event(event)].into_iter());
     }
     run.seal(&journal.facts(), 1)
 }

@@ -17,7 +17,7 @@ use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Outcome, Run, Why};
+use crate::journal::{Due, Outcome, Run, Why, Write};
 use crate::message::Message;
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
@@ -233,7 +233,7 @@ impl<A: Aggregate> Entity<A> {
                 Verdict::Changed => {
                     let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
                     let before = run.bytes();
-                    run.push_write(now, desk.draft.records::<A>());
+                    run.push_write(&Write::at(now), Due::Unchanged, desk.draft.records::<A>());
                     desk.bytes_unsettled += run.bytes() - before;
                     self.issued = run.last();
                     self.time = now;

@@ -1,7 +1,8 @@
 //! The bytes of a run, and what is no run.
 
 use super::*;
-use crate::journal::Durability;
+use crate::codec::Codec;
+use crate::journal::{Durability, EventRecord};
 use proptest::prelude::*;
 
 const STORE: u64 = 0x0123_4567_89ab_cdef;
@@ -20,6 +21,11 @@ fn event<'a>(name: &'a str, payload: &'a [u8]) -> EventRecord<'a> {
     EventRecord { name, version: 1, codec: Codec::MessagePack, payload }
 }
 
+/// Adds a write of events alone.
+fn push(run: &mut RunBuilder, micros: i64, events: &[EventRecord<'_>]) {
+    run.push_write(&Write::at(at(micros)), Due::Unchanged, events.iter().map(|event| Record::Event(*event)));
+}
+
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap()
 }
@@ -29,12 +35,13 @@ type Read = Vec<(u64, i64, String, Vec<u8>)>;
 
 fn read(bytes: &[u8]) -> Result<Read, RunError> {
     let mut found = Vec::new();
-    RunView::parse(bytes, STORE)?.for_each(|seq, time, record| {
+    RunView::parse(bytes, STORE)?.for_each(|seq, write, record| {
         let (name, payload) = match record {
             Record::Event(event) => (event.name.to_owned(), event.payload.to_vec()),
             Record::Skipped { kind } => (format!("{kind:#x}"), Vec::new()),
+            other => (format!("{other:?}"), Vec::new()),
         };
-        found.push((seq.0, time.as_microsecond(), name, payload));
+        found.push((seq.0, write.time.as_microsecond(), name, payload));
         Ok::<(), RunError>(())
     })?;
     Ok(found)
@@ -42,11 +49,8 @@ fn read(bytes: &[u8]) -> Result<Read, RunError> {
 
 fn sample() -> Run {
     let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("account", "alice"), SeqNr(7));
-    run.push_write(at(1_000_000), [event("deposited", b"\x01\x02"), event("audited", b"")].into_iter());
-    run.push_write(
-        at(1_000_300),
-        [EventRecord { version: 200, codec: Codec::Json, ..event("deposited", b"{}") }].into_iter(),
-    );
+    push(&mut run, 1_000_000, &[event("deposited", b"\x01\x02"), event("audited", b"")]);
+    push(&mut run, 1_000_300, &[EventRecord { version: 200, codec: Codec::Json, ..event("deposited", b"{}") }]);
     run.seal_with_salt(&facts(), 5, *b"saltsalt")
 }
 
@@ -126,7 +130,7 @@ fn the_bytes_of_a_run_are_these_for_ever() {
 fn time_never_runs_backwards_within_a_run() {
     let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1));
     for micros in [-5, 10, 3, 12] {
-        run.push_write(at(micros), [event("e", b"")].into_iter());
+        push(&mut run, micros, &[event("e", b"")]);
     }
     let run = run.seal(&facts(), 1);
     assert_eq!(run.time, at(12));
@@ -138,7 +142,7 @@ fn time_never_runs_backwards_within_a_run() {
 fn two_runs_of_the_same_events_have_different_bytes() {
     let seal = || {
         let mut run = RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1));
-        run.push_write(at(0), [event("e", b"secret")].into_iter());
+        push(&mut run, 0, &[event("e", b"secret")]);
         run.seal(&facts(), 1).bytes
     };
     assert_ne!(seal(), seal());
@@ -209,7 +213,7 @@ fn counts_that_are_wrong_are_refused() {
 #[test]
 #[should_panic(expected = "at least one event")]
 fn a_write_without_events_is_a_bug() {
-    RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1)).push_write(at(0), [].into_iter());
+    push(&mut RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1)), 0, &[]);
 }
 
 #[test]
@@ -255,12 +259,12 @@ proptest! {
             latest = latest.max(*micros);
             let events: Vec<_> = events.iter().map(|(name, payload)| event(&names[name.index(names.len())], payload)).collect();
             let before = run.bytes();
-            let at_most = RunBuilder::write_bytes_at_most(events.iter().copied());
+            let at_most = RunBuilder::write_bytes_at_most(&Write::at(at(*micros)), events.iter().map(|event| Record::Event(*event)));
             for event in &events {
                 let seq = first + len_u64(expected.len());
                 expected.push((seq, latest, event.name.to_owned(), event.payload.to_vec()));
             }
-            run.push_write(at(*micros), events.into_iter());
+            push(&mut run, *micros, &events);
             prop_assert!(run.bytes() - before <= at_most);
         }
         prop_assert_eq!(run.last().0, first + len_u64(expected.len()) - 1);
