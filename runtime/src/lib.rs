@@ -82,7 +82,7 @@ pub use codec::{Codec, DecodeError, EncodeError, Payload};
 pub use effects::Effects;
 pub use entity_ref::EntityRef;
 pub use event::{Event, EventList, EventVariant, EventsOf};
-pub use graph::{By, Edge, Graph, StateInfo, StateKind};
+pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Trigger, Undeclared};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
 pub use key::Key;
