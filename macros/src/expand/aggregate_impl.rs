@@ -14,8 +14,8 @@ use crate::words::at;
 ///     type Event = AccountEvent;
 ///     type Command = AccountCommand;
 ///     type Ref = AccountRef;
-///     type Services = ();
 ///     type State = ();
+///     type Services = ();
 ///     fn apply(&mut self, event: AccountEvent) { .. }
 /// }
 ///
@@ -42,8 +42,8 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         type Event = #event_type;
         type Command = #command_type;
         type Ref = #ref_type;
-        type Services = #services;
         type State = #state;
+        type Services = #services;
 
         fn apply(&mut self, event: #event_type) {
             #apply
