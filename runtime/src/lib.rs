@@ -73,7 +73,7 @@ mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use annals_macros::{Event, aggregate, command, event, query};
+pub use annals_macros::{Event, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
@@ -97,8 +97,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, aggregate, applying, command,
-        event, goto, query, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, after, aggregate, applying,
+        command, enter, event, exit, fsm, goto, on, query, reject, stay,
     };
 }
 
