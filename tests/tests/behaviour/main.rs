@@ -6,6 +6,7 @@
 
 mod bench;
 mod calls;
+mod deadlines;
 mod directory;
 mod durable;
 mod effects;
@@ -13,11 +14,14 @@ mod encoding;
 mod failures;
 mod hostile;
 mod ids;
+mod machines;
 mod passivation;
 mod quarantine;
 mod shutdown;
 mod smallest;
 mod traces;
+mod transitions;
+mod world;
 
 use annals::System;
 use annals::journal::MemoryJournal;
