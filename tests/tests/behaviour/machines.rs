@@ -252,7 +252,7 @@ async fn hooks_run_once_around_the_effects_of_their_step() {
         "entered Held, renewed 2 times",
         "left Held, renewed 2 times",
     ];
-    assert_eq!(world.diary.lines(), expected, "`creak` panicked before the first, and nobody minded");
+    assert_eq!(world.diary.lines(), expected);
     let world = World::start(world.journal.reopen(), world.clock, world.diary);
     assert_eq!(world.lease("car").state().await.unwrap(), LeaseState::Free);
     world.system.shutdown().await.unwrap();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 #![expect(unreachable_pub, reason = "the aggregates are written as a library writes them")]
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
 #![expect(clippy::redundant_closure_for_method_calls, reason = "`when(|door| door.open())` reads as it is meant")]
 
 mod bench;
