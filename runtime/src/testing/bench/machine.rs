@@ -26,8 +26,28 @@ impl<A> Bench<A>
 where
     A: Machine<Event: Clone + Debug + PartialEq>,
 {
-    /// Puts the machine into this state, as if it had gone there right now. Its deadline counts from now; its hooks
+    /// Puts the machine into this state, as if it had gone there right now: the state's deadline counts from now. Hooks
     /// don't run.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use annals::prelude::*;
+    /// # use annals::testing::given;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Door { knocks: u64 }
+    /// # #[fsm(states(initial Closed, Open))]
+    /// # impl Door {
+    /// #     #[event] fn knocked(&mut self) { self.knocks += 1 }
+    /// #     #[on(Closed => stay)] fn knock(&self) -> Step { applying(DoorEvent::Knocked) }
+    /// #     #[on(Closed => Open)] fn open(&self) -> Step { goto(Open) }
+    /// #     #[on(Open => Closed)] fn close(&self) -> Step { goto(Closed) }
+    /// #     #[after(30s, Open => Closed)] fn fall_shut(&self) -> Step { goto(Closed) }
+    /// # }
+    /// let door = given::<Door>([]).in_state(DoorState::Open);
+    /// door.when(|door| door.knock()).then_not_accepted();
+    /// door.when(|door| door.close()).then_no_events().then_state(DoorState::Closed);
+    /// door.when(|door| door.knock()).then_events(DoorEvent::Knocked).then_state(DoorState::Closed);
+    /// ```
     #[must_use]
     pub fn in_state(self, state: A::State) -> Self {
         self.port.lock().enter(state);
@@ -45,7 +65,27 @@ where
     }
 
     /// Lets time pass, and fires the deadlines that are over by then: each at its own time, and also those of the
-    /// states to which they lead. Hands out what came of all of them together.
+    /// states to which they lead. Effects and hooks run. Hands out what came of all of them together.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use annals::prelude::*;
+    /// # use annals::testing::given;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Door { knocks: u64 }
+    /// # #[fsm(states(initial Closed, Open))]
+    /// # impl Door {
+    /// #     #[event] fn knocked(&mut self) { self.knocks += 1 }
+    /// #     #[on(Closed => stay)] fn knock(&self) -> Step { applying(DoorEvent::Knocked) }
+    /// #     #[on(Closed => Open)] fn open(&self) -> Step { goto(Open) }
+    /// #     #[on(Open => Closed)] fn close(&self) -> Step { goto(Closed) }
+    /// #     #[after(30s, Open => Closed)] fn fall_shut(&self) -> Step { goto(Closed) }
+    /// # }
+    /// let door = given::<Door>([]).in_state(DoorState::Open);
+    /// door.advance(Duration::from_secs(29)).then_state(DoorState::Open);
+    /// door.advance(Duration::from_secs(1)).then_no_events().then_state(DoorState::Closed);
+    /// assert_eq!(door.deadline(), None);
+    /// ```
     ///
     /// # Panics
     ///
@@ -97,8 +137,41 @@ where
         self.then(answered.try_recv().expect("a message is released or fails"))
     }
 
-    /// Which edges of the graph this bench has taken so far, those that stay included. What
-    /// [`Bench::in_state`] does is none.
+    /// Which edges of the graph this bench has taken so far, those that stay included. What [`Bench::in_state`] does is
+    /// none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use annals::prelude::*;
+    /// # use annals::testing::given;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Door { knocks: u64 }
+    /// # #[fsm(states(initial Closed, Open))]
+    /// # impl Door {
+    /// #     #[event] fn knocked(&mut self) { self.knocks += 1 }
+    /// #     #[on(Closed => stay)] fn knock(&self) -> Step { applying(DoorEvent::Knocked) }
+    /// #     #[on(Closed => Open)] fn open(&self) -> Step { goto(Open) }
+    /// #     #[on(Open => Closed)] fn close(&self) -> Step { goto(Closed) }
+    /// #     #[after(30s, Open => Closed)] fn fall_shut(&self) -> Step { goto(Closed) }
+    /// # }
+    /// let mut coverage = given_a_guest();
+    /// coverage.merge(&given_a_draught());
+    /// assert!(coverage.is_complete(), "{coverage}");
+    ///
+    /// fn given_a_guest() -> annals::Coverage {
+    ///     let door = given::<Door>([]);
+    ///     door.when(|door| door.knock()).then_ok();
+    ///     door.when(|door| door.open()).then_ok();
+    ///     door.when(|door| door.close()).then_ok();
+    ///     door.coverage()
+    /// }
+    ///
+    /// fn given_a_draught() -> annals::Coverage {
+    ///     let door = given::<Door>([]).in_state(DoorState::Open);
+    ///     door.advance(Duration::from_secs(60)).then_state(DoorState::Closed);
+    ///     door.coverage()
+    /// }
+    /// ```
     pub fn coverage(&self) -> Coverage {
         self.port.lock().coverage.clone()
     }
