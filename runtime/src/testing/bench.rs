@@ -31,7 +31,8 @@ use crate::step::Effect;
 /// Begins a test of an entity to which these events have happened: an array, a `Vec`, an `Option` or a single event.
 ///
 /// Commands go through the generated ref and through the same encoding as in a system. Every event is checked to come
-/// out of the codec as it went in.
+/// out of the codec as it went in. A state machine can be put into a state ([`Bench::in_state`]), let wait
+/// ([`Bench::advance`]) and asked which of its edges it took ([`Bench::coverage`]).
 ///
 /// ```
 /// use annals::prelude::*;

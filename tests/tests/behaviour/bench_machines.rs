@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals::prelude::*;
 use annals::testing::{Bench, given};
-use annals::{Coverage, Timestamp};
+use annals::{Coverage, State, Timestamp};
 
 /// What a kettle tells its kitchen.
 #[derive(Debug, Default)]
@@ -129,6 +129,30 @@ impl Heart {
     fn beat(&self) -> Step {
         assert_ne!(self.breaks_after, Some(self.beats), "broken");
         goto(Beating).applying(HeartEvent::Beaten)
+    }
+}
+
+/// Burns from the first thing that happens to it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Fuse {
+    looks: u64,
+}
+
+#[fsm(states(initial Burning, terminal Gone))]
+impl Fuse {
+    #[event]
+    fn looked(&mut self) {
+        self.looks += 1;
+    }
+
+    #[on(Burning => stay)]
+    fn look(&self) -> Step {
+        applying(FuseEvent::Looked)
+    }
+
+    #[after(5s, Burning => Gone)]
+    fn go_off(&self) -> Step {
+        goto(Gone)
     }
 }
 
@@ -304,6 +328,25 @@ fn an_entity_to_which_nothing_has_happened_has_no_deadline() {
     let heart = given::<Heart>([]);
     heart.advance(MINUTE).then_no_events().then_state(HeartState::Still);
     assert_eq!(heart.deadline(), None);
+}
+
+#[test]
+fn the_time_in_the_initial_state_begins_with_what_happens_first() {
+    let untouched = given::<Fuse>([]);
+    assert_eq!(untouched.deadline(), None);
+    untouched.when(|it| it.look()).then_events(FuseEvent::Looked);
+    assert_eq!(untouched.deadline(), Some(second(5)));
+
+    let touched = given::<Fuse>(FuseEvent::Looked).at(second(10));
+    assert_eq!(touched.deadline(), Some(second(15)));
+    touched.advance(Duration::from_secs(5)).then_no_events().then_state(FuseState::Gone);
+    assert!(touched.coverage().taken().map(|(edge, _)| edge.to_string()).eq(["Burning --after 5s--> Gone"]));
+}
+
+#[test]
+fn a_state_has_the_name_that_the_graph_has() {
+    let names = KettleState::ALL.iter().map(|state| state.name());
+    assert!(names.eq(["Standing", "Heating", "Warm", "Broken"]));
 }
 
 #[test]
