@@ -15,6 +15,7 @@ use crate::words::at;
 ///     type Event = AccountEvent;
 ///     type Command = AccountCommand;
 ///     type Ref = AccountRef;
+///     type State = ();
 ///     type Services = ();
 ///     fn apply(&mut self, event: AccountEvent) { .. }
 /// }
@@ -38,6 +39,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         type Event = #event_type;
         type Command = #command_type;
         type Ref = #ref_type;
+        type State = ();
         type Services = #services;
 
         fn apply(&mut self, event: #event_type) {

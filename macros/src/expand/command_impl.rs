@@ -13,7 +13,7 @@ use crate::words::at;
 ///         match *self { Self::Deposit { .. } => "deposit" }
 ///     }
 ///
-///     fn handle(self, __data: &Account, __cx: &Context<Account>) -> Result<Step<(), Account>, Refused> {
+///     fn handle(self, __data: &Account, __cx: &Context<Account>) -> Decision<(), Refused, Account> {
 ///         match self { Self::Deposit { amount } => unnamed(Account::deposit(__data, amount)) }
 ///     }
 /// }
@@ -48,7 +48,7 @@ pub(super) fn with_bodies(model: &Model<'_>, name: &TokenStream, handle: &TokenS
             self,
             __data: &#ty,
             __cx: &#krate::Context<#ty>,
-        ) -> #krate::__rt::Result<#krate::Step<(), #ty>, #krate::Refused> {
+        ) -> #krate::Decision<(), #krate::Refused, #ty> {
             #handle
         }
     };

@@ -66,7 +66,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
 
 /// ```text
 /// /// Pays `amount` in; replies with the new balance.
-/// pub fn deposit(&self, amount: u64) -> Call<u64, Infallible> {
+/// pub fn deposit(&self, amount: u64) -> Call<u64, Never> {
 ///     call(&self.0, "deposit", move |__data, _| Account::deposit(__data, amount))
 /// }
 /// ```
@@ -82,7 +82,7 @@ fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
 }
 
 /// ```text
-/// pub fn balance(&self) -> Call<u64, Infallible> {
+/// pub fn balance(&self) -> Call<u64, Never> {
 ///     query(&self.0, "balance", move |__data| Account::balance(__data))
 /// }
 /// ```
@@ -123,11 +123,11 @@ pub(super) fn call_type(model: &Model<'_>, answer: &Answer) -> TokenStream {
             quote_spanned!(span=> #call<<#ty as #returned>::Reply, <#ty as #returned>::Refusal>)
         }
         Answer::Wrong(reply) => infallible(model, reply),
-        Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Infallible>),
+        Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Never>),
     }
 }
 
 pub(super) fn infallible(model: &Model<'_>, reply: &Type) -> TokenStream {
     let krate = &model.options.crate_path;
-    quote!(#krate::Call<#reply, #krate::__rt::Infallible>)
+    quote!(#krate::Call<#reply, #krate::__rt::Never>)
 }

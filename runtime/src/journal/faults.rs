@@ -161,9 +161,11 @@ impl MemoryFaults {
         let last = store.faults.held.is_empty();
         let closing = if last { std::mem::take(&mut store.faults.closing) } else { Vec::new() };
         let closed = (!closing.is_empty()).then(|| store.close());
+        let wakers = store.tell();
         // ORDER: told outside of the lock, since whoever waits may poll, and append, at once.
         drop(store);
         done.send(outcomes);
+        wakers.wake();
         for (waiting, result) in closing.into_iter().zip(std::iter::repeat(closed.unwrap_or(Ok(())))) {
             waiting.send(result);
         }

@@ -5,12 +5,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex};
 
 use super::bytes::RUN_BYTES_MAX;
+use super::changed::{Waiters, Wakers};
+use super::due::Deadlines;
 #[cfg(any(test, feature = "testing"))]
 use super::faults::{Fault, Faults, UnknownRun};
 use super::lock;
 use super::run::{Run, RunView};
 use super::{
-    CloseError, Corrupt, Durability, Facts, Fut, Health, Journal, Outcome, Page, Place, ReadError, StoredRun,
+    Armed, CloseError, Corrupt, Durability, Facts, Fut, Health, Journal, Outcome, Page, Place, ReadError, StoredRun,
     StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
@@ -25,6 +27,8 @@ const GROUPS_IN_FLIGHT: usize = 4;
 pub struct MemoryJournal {
     facts: Facts,
     pub(super) store: Arc<Mutex<Store>>,
+    /// Those who wait at this handle and its clones.
+    waiters: Arc<Waiters>,
 }
 
 pub(super) struct Store {
@@ -33,6 +37,9 @@ pub(super) struct Store {
     streams: Vec<Stream>,
     numbers: HashMap<PersistenceId, StreamNo>,
     runs: Vec<Stored>,
+    deadlines: Deadlines,
+    /// Those who wait at the newest handle.
+    waiters: Arc<Waiters>,
     #[cfg(any(test, feature = "testing"))]
     pub(super) faults: Faults,
 }
@@ -55,12 +62,15 @@ struct Stored {
 impl MemoryJournal {
     /// Makes an empty journal and opens it.
     pub fn new() -> Self {
+        let waiters = Waiters::new(Offset(0));
         let store = Store {
             epoch: 1,
             health: Health::Good,
             streams: Vec::new(),
             numbers: HashMap::new(),
             runs: Vec::new(),
+            deadlines: Deadlines::default(),
+            waiters: Arc::clone(&waiters),
             #[cfg(any(test, feature = "testing"))]
             faults: Faults::default(),
         };
@@ -71,7 +81,7 @@ impl MemoryJournal {
             groups_in_flight: GROUPS_IN_FLIGHT,
             durability: Durability::Memory,
         };
-        Self { facts, store: Arc::new(Mutex::new(store)) }
+        Self { facts, store: Arc::new(Mutex::new(store)), waiters }
     }
 
     /// Opens the journal again, as after a restart: everything stored is there, a failed or closed journal is good
@@ -85,8 +95,12 @@ impl MemoryJournal {
             stream.opened = 0;
         }
         let facts = Facts { epoch: store.epoch, ..self.facts };
+        let waiters = Waiters::new(store.durable());
+        let before = std::mem::replace(&mut store.waiters, Arc::clone(&waiters));
+        let wakers = before.tell(store.durable(), true);
         drop(store);
-        Self { facts, store: Arc::clone(&self.store) }
+        wakers.wake();
+        Self { facts, store: Arc::clone(&self.store), waiters }
     }
 
     fn health_in(&self, store: &Store) -> Health {
@@ -134,6 +148,18 @@ impl MemoryJournal {
         let end = found.runs.partition_point(|index| of(index).first <= to);
         let runs = found.runs.get(begin..end).unwrap_or_default();
         self.page(runs.iter().map(of), bytes_max)
+    }
+
+    fn armed_now(&self) -> Result<Vec<Armed>, ReadError> {
+        let store = lock(&self.store);
+        self.readable(&store)?;
+        Ok(store.deadlines.armed())
+    }
+
+    fn stream_id_now(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {
+        let store = lock(&self.store);
+        self.readable(&store)?;
+        Ok(store.stream(stream).filter(|stream| stream.last > SeqNr::ZERO).map(|stream| stream.id.clone()))
     }
 
     fn read_all_now(&self, after: Offset, bytes_max: usize) -> Result<Page, ReadError> {
@@ -238,9 +264,15 @@ impl Store {
         }
         stream.last = run.last();
         stream.runs.push(index);
-        let Run { stream, first, records, bytes, .. } = run;
+        let Run { stream, first, records, due, bytes, .. } = run;
+        self.deadlines.apply(stream, due);
         self.runs.push(Stored { run: StoredRun { stream, offset, bytes }, first, records });
         Ok(offset)
+    }
+
+    /// Says how far it reaches, and whether that is all, to those who wait.
+    pub(super) fn tell(&self) -> Wakers {
+        self.waiters.tell(self.durable(), self.health != Health::Good)
     }
 
     /// Takes no more writes.
@@ -295,11 +327,19 @@ impl Journal for MemoryJournal {
             Ok(held) => return held,
             Err(group) => group,
         };
-        Box::pin(std::future::ready(store.append(&self.facts, group)))
+        let outcomes = store.append(&self.facts, group);
+        let wakers = store.tell();
+        drop(store);
+        wakers.wake();
+        Box::pin(std::future::ready(outcomes))
     }
 
     fn durable(&self) -> Offset {
         lock(&self.store).durable()
+    }
+
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
+        Box::pin(self.waiters.changed(beyond))
     }
 
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
@@ -308,6 +348,14 @@ impl Journal for MemoryJournal {
 
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         Box::pin(async move { self.read_all_now(after, bytes_max) })
+    }
+
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
+        Box::pin(async move { self.armed_now() })
+    }
+
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
+        Box::pin(async move { self.stream_id_now(stream) })
     }
 
     fn health(&self) -> Health {
@@ -323,6 +371,10 @@ impl Journal for MemoryJournal {
         if let Some(closing) = store.faults.wait_for_held() {
             return closing;
         }
-        Box::pin(std::future::ready(store.close()))
+        let closed = store.close();
+        let wakers = store.tell();
+        drop(store);
+        wakers.wake();
+        Box::pin(std::future::ready(closed))
     }
 }

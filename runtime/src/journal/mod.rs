@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
+
 use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 
 mod bytes;
+mod changed;
+mod due;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
 #[cfg(feature = "fjall")]
@@ -26,6 +30,7 @@ mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
+pub(crate) use bytes::len_u64;
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};
@@ -42,7 +47,8 @@ pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// gives each record an [`Offset`] of its own, in an order that agrees with every stream's.
 ///
 /// Reading may block the polling thread for the disk: poll [`open_stream`](Journal::open_stream),
-/// [`read`](Journal::read) and [`read_all`](Journal::read_all) where blocking is allowed.
+/// [`read`](Journal::read), [`read_all`](Journal::read_all), [`armed`](Journal::armed) and
+/// [`stream_id`](Journal::stream_id) where blocking is allowed.
 pub trait Journal: Send + Sync + 'static {
     /// What doesn't change while the journal is open.
     fn facts(&self) -> Facts;
@@ -71,6 +77,16 @@ pub trait Journal: Send + Sync + 'static {
     /// The offset up to which everything is durable.
     fn durable(&self) -> Offset;
 
+    /// Waits until something is durable behind `beyond`, and says how far the journal reaches then.
+    ///
+    /// When nothing more will be durable, since the journal is closed or has failed, the wait ends too: the answer may
+    /// then be `beyond` or less, and [`Journal::health`] says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives its place back and loses nothing.
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset>;
+
     /// Reads runs of one stream, from the one that contains `from` up to the one that contains `to`, as many as fit
     /// into `bytes_max` and at least one.
     ///
@@ -81,6 +97,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
     /// behind `after`, as many as fit into `bytes_max` and at least one. Only durable runs are read.
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
+
+    /// The deadlines that are armed, in the order of their times and then of their streams: what [`Run::due`] of all
+    /// durable runs comes to.
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>>;
+
+    /// The name of a stream; `None` if it has no records.
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>>;
 
     /// Whether the journal still takes writes.
     fn health(&self) -> Health;
@@ -151,6 +174,15 @@ pub struct StreamHead {
     pub stream: StreamNo,
     /// Its last sequence number; 0 if it has no records.
     pub last: SeqNr,
+}
+
+/// A deadline that is armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Armed {
+    /// When it ends, in whole microseconds.
+    pub due: Timestamp,
+    /// Whose it is.
+    pub stream: StreamNo,
 }
 
 /// What became of a run.

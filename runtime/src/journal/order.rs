@@ -5,14 +5,19 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::bytes::{
     CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, push_prefixed, push_varint, text,
 };
+use super::record::Due;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 
 const FORMAT: u8 = 1;
 const CONTROL_NEW_STREAM: u8 = 1;
 const CONTROL_SKIPPABLE: u8 = 0x80;
+const RUN_DUE: u8 = 0x01;
+const RUN_CLEARED: u8 = 0x04;
 
 /// A place in the chain: a group, its last record, and its digest. Before the first group all are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +35,7 @@ pub(crate) struct OrderedRun {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) checksum: u64,
+    pub(crate) due: Due,
 }
 
 /// A group, read from its row; its digest is right.
@@ -93,7 +99,14 @@ impl OrderBuilder {
             push_varint(&mut self.runs, number);
         }
         self.runs.extend_from_slice(&run.checksum.to_le_bytes());
-        self.runs.push(0); // flags
+        match run.due {
+            Due::Unchanged => self.runs.push(0),
+            Due::Cleared => self.runs.push(RUN_CLEARED),
+            Due::At(due) => {
+                self.runs.push(RUN_DUE);
+                self.runs.extend_from_slice(&due.as_microsecond().to_le_bytes());
+            }
+        }
         self.run_count += 1;
         self.records += run.records;
     }
@@ -235,13 +248,27 @@ fn read_runs(reader: &mut Reader<'_>, aggregates: usize) -> Result<Vec<OrderedRu
         }
         let bytes = reader.varint("a run's length")?;
         let checksum = reader.u64("a run's checksum")?;
-        let flags = reader.u8("a run's flags")?;
-        if flags != 0 {
-            return Err(OrderError::NewerFeature { what: "a flag of a run in an order row", number: flags });
-        }
-        runs.push(OrderedRun { stream, first, records, bytes, checksum });
+        let due = read_due(reader)?;
+        runs.push(OrderedRun { stream, first, records, bytes, checksum, due });
     }
     Ok(runs)
+}
+
+/// Reads the flags of a run, with the deadline that may follow them.
+fn read_due(reader: &mut Reader<'_>) -> Result<Due, OrderError> {
+    match reader.u8("a run's flags")? {
+        0 => Ok(Due::Unchanged),
+        RUN_CLEARED => Ok(Due::Cleared),
+        RUN_DUE => {
+            let due = Timestamp::from_microsecond(reader.i64("a run's deadline")?);
+            due.map(Due::At).map_err(|_| out_of_range("a run's deadline").into())
+        }
+        flags if flags & !(RUN_DUE | RUN_CLEARED) != 0 => {
+            Err(OrderError::NewerFeature { what: "a flag of a run in an order row", number: flags })
+        }
+        // Armed and cleared at once.
+        _ => Err(out_of_range("a run's flags").into()),
+    }
 }
 
 fn read_controls(
@@ -277,7 +304,14 @@ mod tests {
     const STORE: u64 = 0x0123_4567_89ab_cdef;
 
     fn run(stream: u64, first: u64, records: u64) -> OrderedRun {
-        OrderedRun { stream: StreamNo(stream), first: SeqNr(first), records, bytes: 300, checksum: 0x1122 }
+        OrderedRun {
+            stream: StreamNo(stream),
+            first: SeqNr(first),
+            records,
+            bytes: 300,
+            checksum: 0x1122,
+            due: Due::Unchanged,
+        }
     }
 
     fn sample() -> (Vec<u8>, Mark) {

@@ -450,9 +450,9 @@ fn an_empty_group_has_no_outcomes(store_in: impl Store) {
 }
 
 /// A waker that does nothing.
-pub(super) fn is_pending(future: &mut super::Fut<'_, Vec<Outcome>>) -> bool {
+pub(super) fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
     let waker = std::task::Waker::from(Arc::new(Nobody));
-    future.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending()
+    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(&waker)).is_pending()
 }
 
 struct Nobody;

@@ -12,6 +12,7 @@ use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
 
+mod alarm;
 mod builder;
 mod drain;
 mod effects;
@@ -19,10 +20,13 @@ mod entity;
 mod mailbox;
 mod recovery;
 mod registry;
+mod repeat;
+mod schedule;
 mod shard;
 mod slots;
 mod stats;
 mod store;
+mod timekeeper;
 mod work;
 
 #[cfg(feature = "fjall")]
@@ -34,8 +38,10 @@ pub use stats::Stats;
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
+use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
 use stats::Counters;
+use timekeeper::Timekeeper;
 
 /// How long after the end of shutdown's time the tasks may take to give up.
 const GIVING_UP: Duration = Duration::from_secs(1);
@@ -125,13 +131,16 @@ impl System {
     }
 
     fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, settings, .. } = builder;
+        let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
         let (stage, stages) = watch::channel(Stage::Running);
         let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox(builder.mailbox_max)).unzip();
-        let registry = Arc::new(Registry::new(mailboxes.clone(), services, activity.clone()));
+        let schedule = Arc::new(Schedule::default());
+        let registry = Registry::new(mailboxes.clone(), services, activity.clone(), schedule.clone());
+        let registry = Arc::new(registry);
+        registrations.iter().for_each(|register| register(&registry));
         let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -146,6 +155,7 @@ impl System {
                 counters: counted.clone(),
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
+                schedule: schedule.clone(),
                 stage: stages.clone(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
@@ -155,6 +165,15 @@ impl System {
             counters.push(counted);
             probes.push(probe);
         }
+        let timekeeper = Timekeeper {
+            journal: journal.clone(),
+            clock,
+            schedule,
+            registry: registry.clone(),
+            stages,
+            alarms_max: builder.deadlines_in_flight_max,
+        };
+        tasks.spawn(timekeeper.run());
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);

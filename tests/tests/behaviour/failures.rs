@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::journal::{
-    Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead, Why,
+    Armed, Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead,
+    Why,
 };
 use annals::testing::{ManualClock, UnknownRun};
 use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp, Unknown};
@@ -146,6 +147,18 @@ impl Journal for Arbiter {
 
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         self.inner.read_all(after, bytes_max)
+    }
+
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
+        self.inner.changed(beyond)
+    }
+
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
+        self.inner.armed()
+    }
+
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
+        self.inner.stream_id(stream)
     }
 
     fn health(&self) -> Health {

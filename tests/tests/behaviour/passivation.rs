@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::journal::{
-    CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead, Why,
+    Armed, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead, Why,
 };
 use annals::testing::ManualClock;
 use annals::{CallError, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp};
@@ -164,6 +164,18 @@ impl Journal for Counting {
 
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         self.inner.read_all(after, bytes_max)
+    }
+
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
+        self.inner.changed(beyond)
+    }
+
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
+        self.inner.armed()
+    }
+
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
+        self.inner.stream_id(stream)
     }
 
     fn health(&self) -> Health {

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
+use super::changed::Waiters;
 use super::lock;
 use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
-use super::{Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
+use super::{Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 
+mod deadlines;
 mod engine;
 mod error;
 #[cfg(test)]
@@ -117,6 +119,7 @@ struct Shared {
     hasher: RandomState,
     /// The last group that is durable.
     durable: Mutex<Mark>,
+    waiters: Arc<Waiters>,
     health: Mutex<Health>,
     /// Where readers of everything have stopped: the record behind the offset is in the group.
     cursors: Mutex<VecDeque<(Offset, u64)>>,
@@ -192,12 +195,24 @@ impl Journal for FjallJournal {
         lock(&self.shared.durable).offset
     }
 
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
+        Box::pin(self.shared.waiters.changed(beyond))
+    }
+
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         Box::pin(async move { self.shared.read_stream(stream, from, to, bytes_max) })
     }
 
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         Box::pin(async move { self.shared.read_order(after, bytes_max) })
+    }
+
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
+        Box::pin(async move { self.shared.armed() })
+    }
+
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
+        Box::pin(async move { self.shared.stream_id(stream) })
     }
 
     fn health(&self) -> Health {

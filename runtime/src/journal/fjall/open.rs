@@ -18,6 +18,7 @@ use super::writer::{Queue, Writer};
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::RUN_BYTES_MAX;
+use crate::journal::changed::Waiters;
 use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot_id};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
@@ -246,6 +247,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
         engine: RwLock::new(Some(engine)),
         streams: Mutex::new(Streams::new(next_stream)),
         durable: Mutex::new(end.mark),
+        waiters: Waiters::new(end.mark.offset),
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
@@ -273,6 +275,7 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         opening: Default::default(),
         hasher: RandomState::new(),
         durable: Mutex::new(head.acked),
+        waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         cursors: Mutex::new(VecDeque::new()),
         #[cfg(test)]

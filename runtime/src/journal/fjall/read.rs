@@ -109,6 +109,23 @@ impl Shared {
         })
     }
 
+    /// The name of a stream with records.
+    pub(super) fn stream_id(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {
+        self.with_engine(|engine| {
+            // ORDER: before the row is looked for, so that none is missed that was durable by then.
+            if let Some((id, durable)) = lock(&self.streams).get(stream) {
+                return Ok((durable > SeqNr::ZERO).then_some(id));
+            }
+            let this = Stream { shared: self, stream, id: None };
+            let (from, to) = (stream_key(stream, SeqNr(1)), stream_key(stream, SeqNr(u64::MAX)));
+            let first = engine.range(&from, &to).next().transpose();
+            match first.map_err(|error| this.engine_error(SeqNr(1), error))? {
+                Some((key, row)) => Ok(Some(this.row(&key, &row)?.view.id())),
+                None => Ok(None),
+            }
+        })
+    }
+
     pub(super) fn read_order(&self, after: Offset, bytes_max: usize) -> Result<Page, ReadError> {
         let end = *lock(&self.durable);
         let mut page = Page { runs: Vec::new(), more: false };
@@ -147,7 +164,7 @@ impl Shared {
     }
 
     /// A group's row, which must be there; `near` is an offset to name if nothing better is known.
-    fn group(&self, engine: &Engine, group: u64, near: Offset) -> Result<OrderRow, ReadError> {
+    pub(super) fn group(&self, engine: &Engine, group: u64, near: Offset) -> Result<OrderRow, ReadError> {
         let corrupt = |reason: String| {
             let place = Place::Offsets { from: near, to: lock(&self.durable).offset };
             ReadError::from(Corrupt { place, reason: format!("group {group}: {reason}") })

@@ -223,6 +223,7 @@ impl Writer {
         };
         shared.queue.refuse(&why);
         shared.queue.end(&result);
+        shared.waiters.end().wake();
     }
 
     fn store(&mut self, batch: &mut Vec<Request>) {
@@ -233,6 +234,8 @@ impl Writer {
                 for request in batch.drain(..) {
                     request.resolve(|offset| Outcome::Stored(Offset(offset)));
                 }
+                let durable = lock(&self.shared.durable).offset;
+                self.shared.waiters.tell(durable, false).wake();
                 return;
             }
             Ok(Err(halt)) => halt,
@@ -261,6 +264,7 @@ impl Writer {
         self.shared.fail(&cause);
         answer();
         self.shared.queue.refuse(why);
+        self.shared.waiters.end().wake();
         // Somebody else's head is not ours to write.
         if !matches!(why, Why::Fenced { .. }) {
             self.head.state = State::Failed;
@@ -329,8 +333,8 @@ impl Writer {
                 };
                 *verdict = Ok(before.offset.0 + 1 + order.records());
                 let bytes = len_u64(run.bytes.len());
-                let Run { stream, first, records, .. } = *run;
-                order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum });
+                let Run { stream, first, records, due, .. } = *run;
+                order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum, due });
                 if accepted == Accepted::FirstRun {
                     order.push_new_stream(run.stream, &run.id);
                 }

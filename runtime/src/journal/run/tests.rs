@@ -181,8 +181,8 @@ fn an_unknown_kind_is_refused_unless_it_may_be_skipped() {
     assert_eq!(read_back[0].2, "0x82");
     assert_eq!((read_back[1].0, read_back[1].2.as_str()), (8, "c"));
 
-    let unknown = by_hand("01", "01", "07 00 00 01 02 02 0000");
-    assert_eq!(read(&unknown), Err(RunError::NewerFeature { what: "a kind of record", number: 2 }));
+    let unknown = by_hand("01", "01", "07 00 00 01 05 02 0000");
+    assert_eq!(read(&unknown), Err(RunError::NewerFeature { what: "a kind of record", number: 5 }));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn counts_that_are_wrong_are_refused() {
 }
 
 #[test]
-#[should_panic(expected = "at least one event")]
+#[should_panic(expected = "at least one record")]
 fn a_write_without_events_is_a_bug() {
     push(&mut RunBuilder::new(StreamNo(1), PersistenceId::new("a", "b"), SeqNr(1)), 0, &[]);
 }
