@@ -73,7 +73,7 @@ mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use annals_macros::{Event, aggregate, command, event, query};
+pub use annals_macros::{Event, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
@@ -82,7 +82,7 @@ pub use codec::{Codec, DecodeError, EncodeError, Payload};
 pub use effects::Effects;
 pub use entity_ref::EntityRef;
 pub use event::{Event, EventList, EventVariant, EventsOf};
-pub use graph::{By, Edge, Graph, StateInfo, StateKind};
+pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Trigger, Undeclared};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
 pub use key::Key;
@@ -90,15 +90,15 @@ pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
 pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
-pub use system::{Builder, ShutdownError, StartError, Stats, System};
+pub use system::{Builder, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions};
 
 /// What a module with an aggregate needs, and serde's derives for its data.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, aggregate, applying, command,
-        event, goto, query, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, after, aggregate, applying,
+        command, enter, event, exit, fsm, goto, on, query, reject, stay,
     };
 }
 

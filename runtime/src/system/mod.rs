@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::state::Machine;
 
 mod alarm;
 mod builder;
@@ -27,6 +28,7 @@ mod slots;
 mod stats;
 mod store;
 mod timekeeper;
+mod transitions;
 mod work;
 
 #[cfg(feature = "fjall")]
@@ -34,6 +36,7 @@ pub use builder::OpenError;
 pub use builder::{Builder, StartError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
+pub use transitions::{Transition, TransitionError, Transitions};
 
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
@@ -189,6 +192,11 @@ impl System {
     #[track_caller]
     pub fn get<A: Aggregate>(&self, id: impl Into<EntityId>) -> A::Ref {
         self.inner.registry.outside::<A>(id.into()).into()
+    }
+
+    /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
+    pub fn transitions<A: Machine>(&self) -> Transitions<A> {
+        Transitions::new(self.inner.journal.clone())
     }
 
     /// What the system has done so far.

@@ -1,7 +1,7 @@
 //! A write that fails, a handler that panics, a fold that panics: who is told what, and what goes on.
 
-use std::collections::VecDeque;
 use annals::Never;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
