@@ -224,8 +224,7 @@ fn needed<'a>(record: &Record<'a>, column: Column) -> Result<&'a str, BadRow> {
 
 fn date(record: &Record<'_>, column: Column) -> Result<DateTime, BadRow> {
     let text = needed(record, column)?;
-    DateTime::strptime(DATE_FORMAT, text)
-        .map_err(|_| BadRow::NotADate { column: column.name, text: text.to_owned() })
+    DateTime::strptime(DATE_FORMAT, text).map_err(|_| BadRow::NotADate { column: column.name, text: text.to_owned() })
 }
 
 fn number(record: &Record<'_>, column: Column) -> Result<u32, BadRow> {
@@ -261,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_row_is_read_by_the_names_of_its_columns() {
-        let entries = entries("Awaiting User Info,INC1,Printer,\"Group 5, night\",2,1,29/2/2016 01:16,1/3/2016 23:59\n");
+        let entries =
+            entries("Awaiting User Info,INC1,Printer,\"Group 5, night\",2,1,29/2/2016 01:16,1/3/2016 23:59\n");
         let row = Row {
             state: TicketState::AwaitingUserInfo,
             opened_at: date(2016, 2, 29).at(1, 16, 0, 0),

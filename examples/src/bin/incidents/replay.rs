@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::log::{Log, LogError, Row};
 use crate::meaning::{self, Before};
-use crate::tally::{Reading, Refused, Tally, Why};
+use crate::tally::{Reading, Refused, Tally, Why, name};
 use crate::ticket::{Refusal, Ticket, TicketCommand, TicketRef, TicketState};
 
 /// How many rows are under way at a time. A group of commands becomes durable with one fsync, so the more there are,
@@ -30,7 +30,9 @@ pub(crate) enum ReplayError {
     #[error("{0}")]
     Query(#[from] CallError<Never>),
     #[error(
-        "ticket {ticket} is {found:?}, and its rows lead to {expected:?}: is another log kept in the same directory?"
+        "ticket {ticket} is {}, and its rows lead to {}: is another log kept in the same directory?",
+        name(*found),
+        name(*expected)
     )]
     Astray { ticket: String, found: TicketState, expected: TicketState },
     #[error("a task ended early: {0}")]
@@ -95,8 +97,8 @@ async fn work(system: System, mut jobs: mpsc::Receiver<Job>) -> Result<Tally, Re
             None => track.is_whole = false,
         }
     }
-    for (name, track) in tracks {
-        track.end(name, &mut tally).await?;
+    for (number, track) in tracks {
+        track.end(number, &mut tally).await?;
     }
     Ok(tally)
 }
@@ -152,15 +154,15 @@ impl Track {
     }
 
     /// Looks at what became of the ticket.
-    async fn end(self, name: String, tally: &mut Tally) -> Result<(), ReplayError> {
+    async fn end(self, number: String, tally: &mut Tally) -> Result<(), ReplayError> {
         let found = self.ticket.state().await?;
         if found != self.state {
-            return Err(ReplayError::Astray { ticket: name, found, expected: self.state });
+            return Err(ReplayError::Astray { ticket: number, found, expected: self.state });
         }
         let ticket = self.ticket.read().await?;
         tally.ended(found, &ticket);
         if self.is_whole {
-            tally.fits(&name, &ticket, self.reopens, self.reassignments);
+            tally.fits(&number, &ticket, self.reopens, self.reassignments);
         }
         Ok(())
     }

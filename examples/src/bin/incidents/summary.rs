@@ -3,10 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use annals::By;
-
-use crate::tally::{Reading, Tally, Why};
-use crate::ticket::Ticket;
+use crate::tally::{Reading, Tally, Why, name};
 
 /// What is the same whenever the same log is replayed, on a new directory or again on an old one.
 #[derive(Debug)]
@@ -38,7 +35,7 @@ impl Display for Summary<'_> {
         self.bad_rows(f)?;
         writeln!(f, "\ntickets by state")?;
         for (state, count) in &tally.by_state {
-            writeln!(f, "{:>9}  {state:?}", Grouped(*count))?;
+            writeln!(f, "{:>9}  {}", Grouped(*count), name(*state))?;
         }
         if let Some(median) = tally.median_minutes() {
             writeln!(f, "\nmedian time from opening to resolving: {}", Minutes(median))?;
@@ -52,11 +49,11 @@ impl Summary<'_> {
     fn refusals(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let tally = self.tally;
         if tally.refused.is_empty() {
-            return writeln!(f, "no command is refused");
+            return writeln!(f, "\nno command was refused");
         }
-        writeln!(f, "\n{} commands are refused", Grouped(tally.refusals()))?;
+        writeln!(f, "\nrefused commands: {}", Grouped(tally.refusals()))?;
         for (refused, count) in &tally.refused {
-            write!(f, "{:>9}  {} in {:?}", Grouped(*count), refused.command, refused.state)?;
+            write!(f, "{:>9}  {} in {}", Grouped(*count), refused.command, name(refused.state))?;
             match refused.why {
                 Why::NotAccepted => writeln!(f)?,
                 Why::Refused(why) => writeln!(f, ": {why}")?,
@@ -70,7 +67,7 @@ impl Summary<'_> {
         if reading.bad() == 0 {
             return Ok(());
         }
-        writeln!(f, "\n{} rows are no command", Grouped(reading.bad()))?;
+        writeln!(f, "\nrows that mean no command: {}", Grouped(reading.bad()))?;
         for row in &reading.bad_rows {
             writeln!(f, "    {row}")?;
         }
@@ -97,23 +94,11 @@ impl Summary<'_> {
     }
 
     fn ways(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let moves = &self.tally.moves;
-        let taken = |from: &str, to: Option<&str>, by: &str| {
-            moves.keys().any(|it| {
-                format!("{:?}", it.from) == from && it.to.map(|to| format!("{to:?}")).as_deref() == to && it.command == by
-            })
-        };
-        let declared = Ticket::GRAPH.edges;
-        let untaken = declared
-            .iter()
-            .filter_map(|edge| match edge.by {
-                By::Command(command) if !taken(edge.from, edge.to, command) => Some((edge.from, edge.to, command)),
-                _ => None,
-            })
-            .collect::<Vec<_>>();
-        writeln!(f, "\n{} of {} declared ways were never taken", untaken.len(), declared.len())?;
-        for (from, to, command) in untaken {
-            writeln!(f, "    {from} -> {} by {command}", to.unwrap_or("stay"))?;
+        let coverage = &self.tally.coverage;
+        let (untaken, declared) = (coverage.untaken().count(), coverage.graph().edges.len());
+        writeln!(f, "\nways of the machine that no ticket went: {untaken} of {declared}")?;
+        for edge in coverage.untaken() {
+            writeln!(f, "    {edge}")?;
         }
         Ok(())
     }
@@ -149,11 +134,7 @@ impl Display for LastLine<'_> {
         write!(f, " commands={} refused={}", tally.commands, tally.refusals())?;
         write!(f, " unknown_state={} malformed={}", reading.unknown_states.values().sum::<u64>(), reading.malformed)?;
         write!(f, " updates={} reopens={} reassignments={}", tally.updates, tally.reopens, tally.reassignments)?;
-        write!(
-            f,
-            " reopens_agree={} reassignments_agree={}",
-            tally.reopens_agree, tally.reassignments_agree
-        )?;
+        write!(f, " reopens_agree={} reassignments_agree={}", tally.reopens_agree, tally.reassignments_agree)?;
         match tally.median_minutes() {
             Some(minutes) => write!(f, " median_minutes={minutes}"),
             None => write!(f, " median_minutes=none"),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use annals::{Coverage, State, Trigger};
+
 use crate::log::{BadRow, Entry};
 use crate::ticket::{Refusal, Ticket, TicketState};
 
@@ -60,14 +62,6 @@ pub(crate) enum Why {
     Refused(Refusal),
 }
 
-/// A way that a ticket went; `to` is `None` where it stayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Move {
-    pub(crate) from: TicketState,
-    pub(crate) to: Option<TicketState>,
-    pub(crate) command: &'static str,
-}
-
 /// A counter of a ticket that isn't the log's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Disagreement {
@@ -78,11 +72,12 @@ pub(crate) struct Disagreement {
 }
 
 /// What became of the rows and the tickets. It doesn't depend on the order in which things are counted.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) commands: u64,
     pub(crate) refused: BTreeMap<Refused, u64>,
-    pub(crate) moves: BTreeMap<Move, u64>,
+    /// The ways that accepted commands went.
+    pub(crate) coverage: Coverage,
     /// Reassignments of which the log shows its counter alone.
     pub(crate) counted_only: u64,
     pub(crate) tickets: u64,
@@ -101,9 +96,31 @@ pub(crate) struct Tally {
     pub(crate) minutes_to_resolve: Vec<i64>,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            commands: 0,
+            refused: BTreeMap::new(),
+            coverage: Coverage::of(Ticket::GRAPH),
+            counted_only: 0,
+            tickets: 0,
+            by_state: BTreeMap::new(),
+            updates: 0,
+            reopens: 0,
+            reassignments: 0,
+            fitting: 0,
+            reopens_agree: 0,
+            reassignments_agree: 0,
+            disagreements: BTreeSet::new(),
+            minutes_to_resolve: Vec::new(),
+        }
+    }
+}
+
 impl Tally {
-    pub(crate) fn moved(&mut self, from: TicketState, to: Option<TicketState>, command: &'static str) {
-        *self.moves.entry(Move { from, to, command }).or_default() += 1;
+    /// A command that was accepted; `to` is `None` where the ticket stayed.
+    pub(crate) fn moved(&mut self, from: TicketState, to: Option<TicketState>, command: &str) {
+        self.coverage.record(name(from), to.map(name), Trigger::Command(command));
     }
 
     pub(crate) fn refused(&mut self, refused: Refused) {
@@ -168,7 +185,7 @@ impl Tally {
         }
         self.commands += other.commands;
         sum(&mut self.refused, other.refused);
-        sum(&mut self.moves, other.moves);
+        self.coverage.merge(&other.coverage);
         self.counted_only += other.counted_only;
         self.tickets += other.tickets;
         sum(&mut self.by_state, other.by_state);
@@ -182,6 +199,11 @@ impl Tally {
         self.limit();
         self.minutes_to_resolve.extend(other.minutes_to_resolve);
     }
+}
+
+/// What the graph calls a state.
+pub(crate) fn name(state: TicketState) -> &'static str {
+    Ticket::GRAPH.states[state.index()].name
 }
 
 #[cfg(test)]
