@@ -159,11 +159,16 @@ impl<A: Aggregate> Entity<A> {
         let resting = match &self.phase {
             Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
             // What isn't recovered to would be lost.
-            Phase::Live(_) => info::<A>(self.standing.state).is_none_or(|state| state.kind != StateKind::Transient),
+            Phase::Live(_) => !self.is_transient(),
             Phase::Absent => true,
             Phase::Loading { .. } | Phase::Draining => false,
         };
         resting && self.work.is_none()
+    }
+
+    /// Whether it stands where it isn't recovered to.
+    fn is_transient(&self) -> bool {
+        info::<A>(self.standing.state).is_some_and(|state| state.kind == StateKind::Transient)
     }
 
     /// Takes the mark that it was used since the last look.
@@ -315,9 +320,12 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
-    /// Sees to it that it is woken when its time is over, and not later.
+    /// Sees to it that it is woken when its time is over, and not later: that of a transient state while it stands
+    /// there, else the one that is durable.
     fn arm(&mut self, desk: &Desk) {
-        match (self.armed, self.due) {
+        let due = if self.is_transient() { self.standing.due } else { self.due };
+        match (self.armed, due) {
+            (None, None) => {}
             (Some(armed), Some(due)) if armed <= due => {}
             (armed, due) => {
                 if let Some(armed) = armed {
@@ -402,9 +410,7 @@ impl<A: Aggregate> Entity<A> {
                     Due::Cleared => self.due = None,
                     Due::At(due) => self.due = Some(due),
                 }
-                if due != Due::Unchanged {
-                    self.arm(around.desk);
-                }
+                self.arm(around.desk);
                 self.release(&mut work, around);
             }
             Outcome::NotStored(why) => {
@@ -463,8 +469,11 @@ impl<A: Aggregate> Entity<A> {
                 self.time = found.replayed.time;
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
-                // The schedule has it: from before the system started, or since it became durable.
-                self.armed = self.armed.or(self.due);
+                // An alarm that waits looks at it in any case.
+                let rung = self.work.as_ref().is_some_and(|work| work.queue.iter().any(|message| message.is_alarm()));
+                if !rung {
+                    self.arm(desk);
+                }
                 self.keys = (found.replayed.keys != Keys::default()).then(|| Box::new(found.replayed.keys));
                 self.phase = Phase::Live(found.replayed.data);
             }

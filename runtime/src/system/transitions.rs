@@ -21,7 +21,6 @@ use crate::state::{Machine, named};
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// One transition of a machine; it is durable.
-#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Transition<A: Aggregate> {
     /// Whose it is.
@@ -44,6 +43,35 @@ impl<A: Machine> Transition<A> {
     /// What it was caused by.
     pub fn cause(&self) -> Trigger<'_> {
         self.command.as_deref().map_or(Trigger::Deadline, Trigger::Command)
+    }
+}
+
+impl<A: Aggregate> Clone for Transition<A> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), command: self.command.clone(), ..*self }
+    }
+}
+
+impl<A: Aggregate> PartialEq for Transition<A> {
+    fn eq(&self, other: &Self) -> bool {
+        // There is one record at an offset; the rest is for those who compare two journals.
+        (self.offset, self.seq_nr, self.time) == (other.offset, other.seq_nr, other.time)
+            && (&self.id, &self.command) == (&other.id, &other.command)
+            && (self.from, self.to) == (other.from, other.to)
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for Transition<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transition")
+            .field("id", &self.id)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("command", &self.command)
+            .field("seq_nr", &self.seq_nr)
+            .field("offset", &self.offset)
+            .field("time", &self.time)
+            .finish()
     }
 }
 
