@@ -301,6 +301,17 @@ impl<'a> StoredCause<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Whether a write in which this record is the last about the deadline can make `due` of it. `None`: it says nothing
+    /// about the deadline.
+    pub(super) fn agrees_with(self, due: Due) -> Option<bool> {
+        match self {
+            Record::Transition(TransitionRecord { transient: true, .. }) => Some(due == Due::Unchanged),
+            Record::Transition(transition) => Some(due == transition.due.map_or(Due::Cleared, Due::At)),
+            Record::DeadlineConsumed { .. } => Some(!matches!(due, Due::At(_))),
+            Record::Event(_) | Record::Receipt | Record::Skipped { .. } => None,
+        }
+    }
+
     /// Its length, or a little more.
     pub(super) fn bytes_at_most(self) -> usize {
         let content = match self {

@@ -278,6 +278,7 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         cursors: Mutex::new(VecDeque::new()),
+        folding: Mutex::new(()),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     }
