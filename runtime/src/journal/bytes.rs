@@ -40,6 +40,7 @@
 //! of a head its magic and format number at the start of a slot and the checksum at its end: so a newer format is
 //! told from damage.
 
+use jiff::Timestamp;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The longest write of one command, in bytes: it still fits into a run.
@@ -215,6 +216,17 @@ pub(crate) fn push_varint(bytes: &mut Vec<u8>, value: u64) {
     }
 }
 
+/// A time as it is written: in whole microseconds. The last ones of all time can't be read again: they are written as
+/// the last that can.
+pub(crate) fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond().min(Timestamp::MAX.as_second() * 1_000_000)
+}
+
+/// A time as it is read again.
+pub(crate) fn as_stored(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(micros(time)).unwrap_or(time)
+}
+
 /// A length as it is written. `usize` has at most 64 bits on everything that Rust runs on.
 pub(crate) fn len_u64(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
@@ -275,6 +287,16 @@ mod tests {
         assert_eq!(skip_extensions(&mut Reader::new(&[4, 2, 2, 7, 7])), Ok(None));
         assert_eq!(skip_extensions(&mut Reader::new(&[4, 3, 2, 7, 7])), Ok(Some(3)));
         assert!(skip_extensions(&mut Reader::new(&[4, 2, 3, 7, 7])).is_err());
+    }
+
+    #[test]
+    fn any_time_is_read_again_in_whole_microseconds() {
+        for time in [Timestamp::MIN, Timestamp::MAX, Timestamp::from_nanosecond(-1_999).unwrap()] {
+            let stored = as_stored(time);
+            assert_eq!(Timestamp::from_microsecond(micros(time)).unwrap(), stored);
+            assert_eq!(as_stored(stored), stored);
+            assert!(stored.duration_since(time).as_secs() == 0, "{time} {stored}");
+        }
     }
 
     proptest! {

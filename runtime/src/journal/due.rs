@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::Armed;
+use super::bytes::as_stored;
 use super::record::Due;
 use crate::id::StreamNo;
 
@@ -35,7 +36,7 @@ impl Deadlines {
         match due {
             Due::Unchanged => {}
             Due::At(due) => {
-                self.changes.insert(stream.0, Some(in_whole_micros(due)));
+                self.changes.insert(stream.0, Some(as_stored(due)));
             }
             Due::Cleared if self.known.is_empty() => {
                 self.changes.remove(&stream.0);
@@ -57,12 +58,6 @@ impl Deadlines {
         armed.sort();
         armed
     }
-}
-
-/// As it is stored.
-fn in_whole_micros(time: Timestamp) -> Timestamp {
-    // It was a `Timestamp` before, so it still is one.
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use jiff::Timestamp;
 
 use super::bytes::{
-    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, push_prefixed, push_varint,
-    skip_extensions,
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, micros, push_prefixed,
+    push_varint, skip_extensions,
 };
 use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, WRITE_HEADER_BYTES_MAX, Write};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
@@ -206,7 +206,7 @@ impl RunBuilder {
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
     pub fn push_write<'r>(&mut self, write: &Write<'_>, due: Due, records: impl ExactSizeIterator<Item = Record<'r>>) {
         assert!(records.len() > 0, "a write has at least one record");
-        let micros = write.time.as_microsecond();
+        let micros = micros(write.time);
         let (base, before) = self.times.unwrap_or((micros, micros));
         let micros = micros.max(before);
         self.times = Some((base, micros));

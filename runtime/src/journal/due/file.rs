@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::id::{Offset, StreamNo};
 use crate::journal::Armed;
 use crate::journal::bytes::{
-    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, checksum, len_u64, push_varint,
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, checksum, len_u64, micros, push_varint,
 };
 use crate::journal::order::Mark;
 
@@ -46,11 +46,11 @@ pub(in crate::journal) fn encode(store: u64, mark: Mark, armed: &[Armed]) -> Vec
     for number in [store, mark.group, mark.offset.0, mark.digest] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
-    let mut before = armed.first().map_or(0, |first| first.due.as_microsecond());
+    let mut before = armed.first().map_or(0, |first| micros(first.due));
     bytes.extend_from_slice(&before.to_le_bytes());
     push_varint(&mut bytes, len_u64(armed.len()));
     for Armed { due, stream } in armed {
-        let due = due.as_microsecond();
+        let due = micros(*due);
         push_varint(&mut bytes, due.abs_diff(before));
         push_varint(&mut bytes, stream.0);
         before = due;

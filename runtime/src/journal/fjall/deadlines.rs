@@ -159,3 +159,10 @@ fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(temporary, dir.join(FILE))
 }
+
+#[cfg(test)]
+impl super::FjallJournal {
+    pub(in crate::journal) fn write_deadlines(&self) {
+        self.shared.write_deadlines().unwrap();
+    }
+}
