@@ -197,7 +197,7 @@ fn what_was_left_half_made_is_removed_unless_it_is_being_made() {
 
 #[test]
 fn two_who_make_a_journal_at_once_get_one() {
-    for _ in 0..5 {
+    for _ in 0..20 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let open = || {
