@@ -1,6 +1,6 @@
 //! What every journal must do: each test runs against all of them.
 
-mod deadlines;
+pub(super) mod deadlines;
 mod waiting;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@ use crate::journal::oneshot::block_on;
 use crate::journal::suite::{append, id, is_pending, open, read, read_all, run, store};
 use crate::journal::{Corrupt, Place, Why};
 
+mod deadlines;
+
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
 }
