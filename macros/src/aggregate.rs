@@ -1,23 +1,36 @@
-//! `#[aggregate]`, from the tokens to the tokens.
+//! `#[aggregate]` and `#[fsm]`, from the tokens to the tokens.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Path, Type};
 
 use crate::attr::word_of;
-use crate::block::{Block, Item, Method};
+use crate::block::{Block, Item, Kind, Method};
 use crate::check;
 use crate::ctxt::Ctxt;
 use crate::expand;
-use crate::model::{Marked, Model};
+use crate::graph::Graph;
+use crate::model::{Marked, Model, ident_of};
 use crate::options::Options;
-use crate::symbol::{AGGREGATE_MARKERS, COMMAND, EVENT, FSM_MARKERS, QUERY};
+use crate::symbol::{AFTER, AGGREGATE_KEYS, BESIDE_ON, COMMAND, ENTER, EVENT, EXIT, FSM_KEYS, ON, QUERY};
 
 pub(crate) fn aggregate(keys: TokenStream, item: &TokenStream) -> TokenStream {
+    declared(keys, item, Kind::Aggregate)
+}
+
+/// A machine is an aggregate with a graph.
+pub(crate) fn fsm(keys: TokenStream, item: &TokenStream) -> TokenStream {
+    declared(keys, item, Kind::Machine)
+}
+
+fn declared(keys: TokenStream, item: &TokenStream, kind: Kind) -> TokenStream {
     let ctxt = Ctxt::new();
-    let options = Options::read(&ctxt, keys);
-    let markers = [AGGREGATE_MARKERS, FSM_MARKERS].concat();
-    let block = match Block::read(&ctxt, item, "aggregate", &markers, &options.crate_path) {
+    let known = match kind {
+        Kind::Aggregate => AGGREGATE_KEYS,
+        Kind::Machine => FSM_KEYS,
+    };
+    let options = Options::read(&ctxt, keys, known);
+    let block = match Block::read(&ctxt, item, kind, &options.crate_path) {
         Ok(block) => block,
         Err(error) => {
             ctxt.push(error);
@@ -28,7 +41,10 @@ pub(crate) fn aggregate(keys: TokenStream, item: &TokenStream) -> TokenStream {
     let Some(ty) = plain_type(&block) else {
         return with_mistakes(&block.rewritten(expand::unmarked), ctxt);
     };
-    let model = Model::new(&ctxt, &block, &options, ty, &marked(&ctxt, &block));
+    let marked = marked(&ctxt, &block);
+    let graph =
+        (kind == Kind::Machine).then(|| Graph::read(&ctxt, &options, &ident_of(&ty), &marked.ways, &marked.hooks));
+    let model = Model::new(&ctxt, &block, &options, ty, &marked, graph);
     check::aggregate(&ctxt, &model);
     match ctxt.finish() {
         Ok(()) => expand::aggregate(&model),
@@ -62,13 +78,18 @@ fn marked<'a>(ctxt: &Ctxt, block: &'a Block) -> Marked<'a> {
             Item::Method(method) => (&method.markers, Some(&**method)),
             Item::Other { markers, .. } => (markers, None),
         };
-        check::markers(ctxt, markers, method);
+        check::markers(ctxt, block.kind, markers, method);
         let Some(method) = method else { continue };
         let Some((word, marker)) = decisive(method) else { continue };
-        match word.as_str() {
-            EVENT => marked.events.push((method, marker)),
-            COMMAND => marked.commands.push(method),
-            QUERY => marked.queries.push(method),
+        match (word.as_str(), block.kind) {
+            (EVENT, _) => marked.events.push((method, marker)),
+            (QUERY, _) => marked.queries.push(method),
+            (COMMAND, Kind::Aggregate) => marked.handlers.push(method),
+            (COMMAND | ON | AFTER, Kind::Machine) => {
+                marked.handlers.push(method);
+                marked.ways.push((method, marker));
+            }
+            (ENTER | EXIT, Kind::Machine) => marked.hooks.push((method, marker)),
             _ => {}
         }
     }
@@ -77,7 +98,8 @@ fn marked<'a>(ctxt: &Ctxt, block: &'a Block) -> Marked<'a> {
 
 /// The marker that counts. A second one is a mistake, after which the receiver tells what was probably meant.
 fn decisive(method: &Method) -> Option<(String, &Attribute)> {
-    let mut markers = method.markers.iter().map(|marker| (word_of(marker), marker));
+    let words = method.markers.iter().map(|marker| (word_of(marker), marker));
+    let mut markers = words.filter(|(word, _)| !BESIDE_ON.contains(&word.as_str()));
     let first = markers.next()?;
     let changes_data = check::has_mut_self(&method.sig);
     if (first.0 == EVENT) == changes_data {

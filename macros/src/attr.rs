@@ -9,7 +9,7 @@ use syn::{Attribute, Error, LitStr, Meta, Path, Token, parenthesized};
 
 use crate::ctxt::Ctxt;
 use crate::near;
-use crate::symbol::LIST_KEYS;
+use crate::symbol::{FLAG_KEYS, LIST_KEYS};
 
 /// The keys that one item has been given so far.
 pub(crate) struct Keys<'a> {
@@ -72,6 +72,12 @@ impl<'a> Keys<'a> {
             return Err(error);
         }
         self.given.push(key.clone());
+        if FLAG_KEYS.contains(&word.as_str()) {
+            if !input.is_empty() && !input.peek(Token![,]) {
+                return Err(Error::new(key.span(), format!("`{key}` has no value: write `{key}` alone")));
+            }
+            return read(&word, input);
+        }
         // The end of an attribute has no span of its own worth showing, so a value that is missing is shown at its key.
         if input.is_empty() || input.peek(Token![,]) {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: {}", example(&word))));
@@ -90,8 +96,11 @@ impl<'a> Keys<'a> {
 
 /// How a key is written.
 fn example(key: &str) -> &'static str {
-    use crate::symbol::{CODEC, CRATE, DERIVE, EVENT, NAME, SERVICES, UPCAST, VERSION, VIS, WAS};
+    use crate::symbol::{CODEC, COMMAND, CRATE, DERIVE, EVENT, MOD, NAME, SERVICES, STATES, UPCAST, VERSION, VIS, WAS};
     match key {
+        COMMAND => "`command = buy`",
+        MOD => "`mod = order_machine`",
+        STATES => "`states(initial Open, terminal Closed)`",
         CODEC => "`codec = json`",
         CRATE => "`crate = path::to::annals`",
         DERIVE => "`derive(Eq, Hash)`",

@@ -12,9 +12,17 @@ use syn::{Attribute, Error, ImplItem, ItemImpl, Signature, Visibility};
 use crate::attr;
 use crate::crate_path::CratePath;
 use crate::ctxt::Ctxt;
-use crate::symbol::BLOCK_MACROS;
+use crate::symbol::{AGGREGATE, AGGREGATE_MARKERS, BLOCK_MACROS, COMMAND, FSM, FSM_MARKERS, MACHINE_MARKERS};
+
+/// What is made of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Aggregate,
+    Machine,
+}
 
 pub(crate) struct Block {
+    pub(crate) kind: Kind,
     /// The block without its items.
     pub(crate) header: ItemImpl,
     /// A second `#[aggregate]` or `#[fsm]`, taken away.
@@ -43,20 +51,33 @@ pub(crate) struct Method {
     pub(crate) body: Group,
 }
 
+impl Kind {
+    /// The name of the macro.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Aggregate => AGGREGATE,
+            Self::Machine => FSM,
+        }
+    }
+
+    /// The attributes that are taken away from the items of a block, be they right there or not.
+    fn markers(self) -> Vec<&'static str> {
+        match self {
+            Self::Aggregate => [AGGREGATE_MARKERS, FSM_MARKERS].concat(),
+            Self::Machine => [MACHINE_MARKERS, &[COMMAND]].concat(),
+        }
+    }
+}
+
 impl Block {
-    /// Reads the block. `markers` are the attributes to take away from its items.
+    /// Reads the block and takes its markers away.
     ///
     /// # Errors
     ///
     /// If it is no impl block. An item that can't be read is reported, and the block goes on after it.
-    pub(crate) fn read(
-        ctxt: &Ctxt,
-        item: &TokenStream,
-        macro_name: &str,
-        markers: &[&str],
-        crate_path: &CratePath,
-    ) -> syn::Result<Self> {
-        let no_impl = || Error::new_spanned(first_line(item), format!("`#[{macro_name}]` belongs on an impl block"));
+    pub(crate) fn read(ctxt: &Ctxt, item: &TokenStream, kind: Kind, crate_path: &CratePath) -> syn::Result<Self> {
+        let word = kind.word();
+        let no_impl = || Error::new_spanned(first_line(item), format!("`#[{word}]` belongs on an impl block"));
         let mut tokens: Vec<TokenTree> = item.clone().into_iter().collect();
         let Some(TokenTree::Group(braces)) = tokens.pop() else { return Err(no_impl()) };
         if braces.delimiter() != Delimiter::Brace {
@@ -71,7 +92,8 @@ impl Block {
             crate_path.leads_to(attr.path()) && words.contains(&attr::word_of(attr).as_str())
         };
         let other_macros = header.attrs.extract_if(.., |attr| is_one_of(BLOCK_MACROS, attr)).collect();
-        let is_marker = |attr: &Attribute| is_one_of(markers, attr);
+        let markers = kind.markers();
+        let is_marker = |attr: &Attribute| is_one_of(&markers, attr);
         let read = |input: ParseStream<'_>| {
             let inner_attrs = input.call(Attribute::parse_inner)?;
             let mut items = Vec::new();
@@ -81,7 +103,7 @@ impl Block {
             Ok((inner_attrs, items))
         };
         let (inner_attrs, items) = read.parse2(braces.stream())?;
-        Ok(Self { header, other_macros, braces, inner_attrs, items })
+        Ok(Self { kind, header, other_macros, braces, inner_attrs, items })
     }
 
     pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {

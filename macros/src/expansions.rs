@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::aggregate::aggregate;
+use crate::aggregate::{aggregate, fsm};
 use crate::event::event;
 
 fn pretty(tokens: TokenStream) -> String {
@@ -109,6 +109,138 @@ fn an_aggregate_with_all_options() {
         }
     };
     insta::assert_snapshot!(pretty(aggregate(keys, &block)));
+}
+
+/// The lock of DESIGN.
+fn lock() -> TokenStream {
+    quote! {
+        impl Lock {
+            #[event]
+            fn combo_cleared(&mut self) {
+                self.entered.clear()
+            }
+
+            #[event]
+            fn digit_entered(&mut self, digit: Digit) {
+                self.entered.push(digit)
+            }
+
+            #[on(Unlocked => Locked)]
+            fn lock(&self) -> Step {
+                goto(Locked).and_then(|fx| fx.services().report("the lock is secure"))
+            }
+
+            #[on(Locked => stay)]
+            fn enter_digit(&self, digit: Digit) -> Step {
+                stay().applying(LockEvent::DigitEntered { digit })
+            }
+
+            /// Opens the lock if the digits are right.
+            #[on(Locked => Unlocked | stay)]
+            fn try_unlock(&self) -> Step<Greeting> {
+                if self.entered == SECRET {
+                    goto(Unlocked).applying(LockEvent::ComboCleared).replying(Greeting::Welcome)
+                } else {
+                    applying(LockEvent::ComboCleared).replying(Greeting::GoAway)
+                }
+            }
+
+            /// Locks itself again when left open.
+            #[after(30s, Unlocked => Locked)]
+            fn relock(&self) -> Step {
+                goto(Locked)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lock() {
+    insta::assert_snapshot!(pretty(fsm(quote!(states(initial Unlocked, Locked), services = Porter), &lock())));
+}
+
+#[test]
+fn a_machine_with_everything() {
+    let keys = quote! {
+        states(
+            /// The customer is looking around.
+            initial Shopping,
+            Paying,
+            transient Checking,
+            Sent,
+            terminal Closed,
+        ),
+        exhaustive,
+        name = "shop/order",
+        mod = order,
+        derive(Hash, strum::EnumIter),
+        vis = pub(crate),
+        crate = crate::deps::annals
+    };
+    let block = quote! {
+        impl Order {
+            #[event]
+            fn item_added(&mut self, item: Item) {
+                self.items.push(item);
+            }
+
+            #[on(Shopping => stay)]
+            #[ignore(Paying | Checking)]
+            #[reject(Sent | Closed)]
+            fn add(&self, item: Item) -> Step {
+                annals::stay().applying(OrderEvent::ItemAdded { item })
+            }
+
+            /// Buys.
+            #[on(Shopping => Paying | Checking | stay)]
+            #[reject(Closed)]
+            fn buy(&self, cx: &Context<Self>, card: Card) -> Result<Step<u64>, Declined> {
+                if card.is_new() {
+                    return Ok(goto(Checking).for_max(SHORT).replying(1));
+                }
+                Ok(goto(Paying,).replying(0))
+            }
+
+            #[on(Paying | Checking => stay, command = buy)]
+            fn buy_twice(&self, card: Card) -> Result<Step<u64>, Declined> {
+                Err(Declined)
+            }
+
+            #[on(_ => Closed, command = buy)]
+            #[cfg(feature = "late")]
+            fn buy_late(&self, card: Card) -> Outcome {
+                if self.items.is_empty() { goto(self.way_out()) } else { goto(Closed) }
+            }
+
+            #[on(Sent | Paying => Closed)]
+            #[reject(Shopping | Checking | Closed)]
+            fn close(&self) -> Step {
+                goto(Closed)
+            }
+
+            #[after(2h, Checking | Paying => Sent | stay)]
+            fn send_off(&self, cx: &Context<Self>) -> Step {
+                vec![goto(Sent)].pop()
+            }
+
+            #[cfg(feature = "late")]
+            #[after(Self::PATIENCE, Sent => Sent)]
+            fn remind(&self) -> Step {
+                goto(Sent)
+            }
+
+            #[enter(Sent | Closed)]
+            fn announce(fx: &Effects<Self>) {}
+
+            #[enter(Sent)]
+            #[cfg(feature = "mail")]
+            fn mail(&self, fx: &Effects<Self>) {}
+
+            #[exit(Shopping)]
+            fn thank(fx: &Effects<Self>) {}
+        }
+    };
+    insta::assert_snapshot!(pretty(fsm(keys, &block)));
 }
 
 #[test]

@@ -1,21 +1,25 @@
 //! The macros of annals, which re-exports them: `#[aggregate]` and `#[derive(Event)]`.
 
 mod aggregate;
+mod arrow;
 mod attr;
 mod block;
 mod case;
 mod check;
 mod crate_path;
 mod ctxt;
+mod duration;
 mod event;
 mod expand;
 #[cfg(test)]
 mod expansions;
+mod graph;
 mod marker;
 mod model;
 mod near;
 mod options;
 mod spell;
+mod states;
 mod stored;
 mod symbol;
 mod types;
@@ -174,6 +178,12 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
     aggregate::aggregate(keys.into(), &block.into()).into()
 }
 
+/// Makes a persistent state machine of an impl block.
+#[proc_macro_attribute]
+pub fn fsm(keys: TokenStream, block: TokenStream) -> TokenStream {
+    aggregate::fsm(keys.into(), &block.into()).into()
+}
+
 /// Marks an event in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn event(_: TokenStream, item: TokenStream) -> TokenStream {
@@ -190,6 +200,36 @@ pub fn command(_: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn query(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::QUERY, &item.into()).into()
+}
+
+/// Marks a handler of a command in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+#[proc_macro_attribute]
+pub fn on(_: TokenStream, item: TokenStream) -> TokenStream {
+    marker::misplaced(symbol::ON, &item.into()).into()
+}
+
+/// Marks a handler of a deadline in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+#[proc_macro_attribute]
+pub fn after(_: TokenStream, item: TokenStream) -> TokenStream {
+    marker::misplaced(symbol::AFTER, &item.into()).into()
+}
+
+/// Marks what happens when a state is entered, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+#[proc_macro_attribute]
+pub fn enter(_: TokenStream, item: TokenStream) -> TokenStream {
+    marker::misplaced(symbol::ENTER, &item.into()).into()
+}
+
+/// Marks what happens when a state is left, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+#[proc_macro_attribute]
+pub fn exit(_: TokenStream, item: TokenStream) -> TokenStream {
+    marker::misplaced(symbol::EXIT, &item.into()).into()
+}
+
+/// Says beside `#[on]` where a command is refused, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+#[proc_macro_attribute]
+pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
+    marker::misplaced(symbol::REJECT, &item.into()).into()
 }
 
 /// Implements `annals::Event` for an enum: under which names and versions its variants are stored.

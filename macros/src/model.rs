@@ -1,25 +1,26 @@
-//! What a block declares: events, commands and queries, as far as they can be understood.
+//! What a block declares: events, commands, queries and deadlines, as far as they can be understood.
 //!
 //! Building reports only what leaves a hole in the model, such as a parameter without a name. All other rules are
 //! checked on the finished model.
 
 use proc_macro2::Ident;
-use quote::format_ident;
+use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, Meta, Pat, PatType, Path, ReturnType, Token, Type};
+use syn::{Attribute, FnArg, LitStr, Meta, Pat, PatType, Path, ReturnType, Token, Type};
 
 use crate::block::{Block, Method};
 use crate::case;
 use crate::crate_path::CratePath;
 use crate::ctxt::Ctxt;
+use crate::graph::{Cause, Graph, Way};
 use crate::options::Options;
 use crate::stored::Stored;
 use crate::symbol::RESULT;
 use crate::types::{arguments, arguments_of, is_context, is_no_step, unit, without_self};
 use crate::words::{Words, is_step};
 
-/// An aggregate.
+/// An aggregate, or a machine.
 pub(crate) struct Model<'a> {
     pub(crate) block: &'a Block,
     pub(crate) options: &'a Options,
@@ -30,7 +31,11 @@ pub(crate) struct Model<'a> {
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) commands: Vec<Command<'a>>,
     pub(crate) queries: Vec<Query<'a>>,
-    /// The methods in which the words of a handler are completed: the commands, and no matter what is wrong with them.
+    /// The handlers that time calls.
+    pub(crate) deadlines: Vec<Handler<'a>>,
+    /// What makes a machine of an aggregate.
+    pub(crate) graph: Option<Graph<'a>>,
+    /// The methods in which the words of a handler are completed, no matter what is wrong with them.
     handlers: Vec<&'a Method>,
 }
 
@@ -41,10 +46,18 @@ pub(crate) struct Event<'a> {
     pub(crate) stored: Stored,
 }
 
-/// `#[command] fn deposit(&self, amount: u64) -> Step<u64>`
+/// A request, and who decides on it: one handler, or in a machine one for each of several sets of states.
 pub(crate) struct Command<'a> {
-    pub(crate) member: Member<'a>,
+    /// What it is called.
+    pub(crate) ident: Ident,
     pub(crate) variant: Ident,
+    /// At least one.
+    pub(crate) handlers: Vec<Handler<'a>>,
+}
+
+/// `#[command] fn deposit(&self, amount: u64) -> Step<u64>`
+pub(crate) struct Handler<'a> {
+    pub(crate) member: Member<'a>,
     /// Its first parameter `cx: &Context<Self>`, which the caller doesn't give.
     pub(crate) context: Option<&'a PatType>,
     pub(crate) answer: Answer,
@@ -88,20 +101,43 @@ pub(crate) enum Answer {
 }
 
 impl<'a> Model<'a> {
-    pub(crate) fn new(ctxt: &Ctxt, block: &'a Block, options: &'a Options, ty: Path, marked: &Marked<'a>) -> Self {
-        let ident = ty.segments.last().map_or_else(|| format_ident!("Self"), |last| last.ident.unraw());
-        let builder = Builder { ctxt, ty: &ty, crate_path: &options.crate_path };
+    pub(crate) fn new(
+        ctxt: &Ctxt,
+        block: &'a Block,
+        options: &'a Options,
+        ty: Path,
+        marked: &Marked<'a>,
+        graph: Option<Graph<'a>>,
+    ) -> Self {
+        let ident = ident_of(&ty);
+        let builder = Builder { ctxt, ty: &ty, crate_path: &options.crate_path, graph: graph.as_ref() };
         let events = marked.events.iter().filter_map(|event| builder.event(event)).collect();
-        let commands = marked.commands.iter().filter_map(|method| builder.command(method)).collect();
+        let (mut commands, mut deadlines) = (Vec::new(), Vec::new());
+        for method in &marked.handlers {
+            match graph.as_ref().map(|graph| graph.way_of(method)) {
+                // Of an aggregate.
+                None => builder.command(&mut commands, method, &method.sig.ident),
+                Some(Some(Way { cause: Cause::Command(ident), .. })) => builder.command(&mut commands, method, ident),
+                Some(Some(Way { cause: Cause::Deadline(_), .. })) => deadlines.push(builder.deadline(method)),
+                // It couldn't be understood.
+                Some(None) => {}
+            }
+        }
         let queries = marked.queries.iter().map(|method| builder.query(method)).collect();
-        Self { block, options, ty, ident, events, commands, queries, handlers: marked.commands.clone() }
+        let handlers = marked.handlers.clone();
+        Self { block, options, ty, ident, events, commands, queries, deadlines, graph, handlers }
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member<'a>> {
         let events = self.events.iter().map(|event| &event.member);
-        let commands = self.commands.iter().map(|command| &command.member);
+        let handlers = self.handlers().chain(&self.deadlines).map(|handler| &handler.member);
         let queries = self.queries.iter().map(|query| &query.member);
-        events.chain(commands).chain(queries)
+        events.chain(handlers).chain(queries)
+    }
+
+    /// The handlers of all commands.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = &Handler<'a>> {
+        self.commands.iter().flat_map(|command| &command.handlers)
     }
 
     /// Whether the words of a handler are completed in a method.
@@ -109,8 +145,8 @@ impl<'a> Model<'a> {
         self.handlers.iter().any(|handler| std::ptr::eq(*handler, method))
     }
 
-    pub(crate) fn words(&self) -> Words<'_> {
-        Words { handler: &self.ty, crate_path: &self.options.crate_path }
+    pub(crate) fn words(&self, method: &Method) -> Words<'_> {
+        words(&self.ty, &self.options.crate_path, self.graph.as_ref(), method)
     }
 
     /// The type of the events: generated, or the user's own.
@@ -131,6 +167,16 @@ impl<'a> Model<'a> {
         self.generated("Ref")
     }
 
+    /// The type of a machine's states.
+    pub(crate) fn state_enum(&self) -> Ident {
+        self.generated("State")
+    }
+
+    /// The name under which entities are stored.
+    pub(crate) fn stored_name(&self) -> LitStr {
+        self.options.name.clone().unwrap_or_else(|| LitStr::new(&self.ident.to_string(), self.ident.span()))
+    }
+
     fn generated(&self, what: &str) -> Ident {
         format_ident!("{}{what}", self.ident, span = self.ident.span())
     }
@@ -140,8 +186,41 @@ impl<'a> Model<'a> {
 #[derive(Default)]
 pub(crate) struct Marked<'a> {
     pub(crate) events: Vec<(&'a Method, &'a Attribute)>,
-    pub(crate) commands: Vec<&'a Method>,
+    /// Those of commands and of deadlines.
+    pub(crate) handlers: Vec<&'a Method>,
     pub(crate) queries: Vec<&'a Method>,
+    /// The handlers of a machine, and what says when they are called.
+    pub(crate) ways: Vec<(&'a Method, &'a Attribute)>,
+    pub(crate) hooks: Vec<(&'a Method, &'a Attribute)>,
+}
+
+/// The last word of the block's type.
+pub(crate) fn ident_of(ty: &Path) -> Ident {
+    ty.segments.last().map_or_else(|| format_ident!("Self"), |last| last.ident.unraw())
+}
+
+/// The words of a method's body: the handler is the aggregate, or the method's own marker.
+fn words<'w>(ty: &'w Path, crate_path: &'w CratePath, graph: Option<&'w Graph<'_>>, method: &Method) -> Words<'w> {
+    let way = graph.and_then(|graph| graph.way_of(method));
+    Words { handler: way.map_or(ty, |way| &way.maker), crate_path, graph }
+}
+
+impl Command<'_> {
+    /// The handler whose parameters and reply are those of the command.
+    pub(crate) fn first(&self) -> &Handler<'_> {
+        &self.handlers[0]
+    }
+
+    /// The name as it is sent and told.
+    pub(crate) fn name(&self) -> String {
+        self.ident.unraw().to_string()
+    }
+
+    /// The docs of the first handler that has any.
+    pub(crate) fn docs(&self) -> impl Iterator<Item = &Attribute> {
+        let members = || self.handlers.iter().map(|handler| &handler.member);
+        members().find(|member| member.docs().next().is_some()).into_iter().flat_map(Member::docs)
+    }
 }
 
 impl Member<'_> {
@@ -180,23 +259,43 @@ pub(crate) fn is_conditional(attr: &Attribute) -> bool {
             .is_ok_and(|parts| parts.iter().skip(1).any(|meta| meta.path().is_ident("cfg")))
 }
 
+/// The `#[cfg]`s of a method, as text.
+fn conditions(member: &Member<'_>) -> Vec<String> {
+    member.cfgs().map(|attr| attr.to_token_stream().to_string()).collect()
+}
+
 struct Builder<'b> {
     ctxt: &'b Ctxt,
     ty: &'b Path,
     crate_path: &'b CratePath,
+    graph: Option<&'b Graph<'b>>,
 }
 
 impl Builder<'_> {
     fn event<'a>(&self, (method, marker): &(&'a Method, &'a Attribute)) -> Option<Event<'a>> {
         let member = self.member(method, None);
         let stored = Stored::read(self.ctxt, &method.sig.ident, member.name(), &[*marker], member.is_conditional());
-        Some(Event { variant: self.variant(&member)?, member, stored })
+        Some(Event { variant: self.variant(member.ident())?, member, stored })
     }
 
-    fn command<'a>(&self, method: &'a Method) -> Option<Command<'a>> {
+    /// Puts the handler to the others of its command. Those that a `#[cfg]` may leave out are with their like only.
+    fn command<'a>(&self, commands: &mut Vec<Command<'a>>, method: &'a Method, ident: &Ident) {
         let context = parameters(method).next().filter(|first| is_context(&first.ty));
-        let member = self.member(method, context);
-        Some(Command { variant: self.variant(&member)?, member, context, answer: self.answer(&method.sig.output) })
+        let handler = Handler { member: self.member(method, context), context, answer: self.answer(method) };
+        let Some(variant) = self.variant(ident) else { return };
+        let machine = self.graph.is_some();
+        let cfgs = conditions(&handler.member);
+        let same = |command: &&mut Command<'_>| command.ident == *ident && conditions(&command.first().member) == cfgs;
+        match commands.iter_mut().find(same).filter(|_| machine) {
+            Some(command) => command.handlers.push(handler),
+            None => commands.push(Command { ident: ident.clone(), variant, handlers: vec![handler] }),
+        }
+    }
+
+    /// Nobody gives a deadline anything, so parameters become no fields.
+    fn deadline<'a>(&self, method: &'a Method) -> Handler<'a> {
+        let context = parameters(method).next().filter(|first| is_context(&first.ty));
+        Handler { member: Member { method, fields: Vec::new() }, context, answer: self.answer(method) }
     }
 
     fn query<'a>(&self, method: &'a Method) -> Query<'a> {
@@ -235,8 +334,7 @@ impl Builder<'_> {
     }
 
     /// A method becomes a variant, so its name has a form in CamelCase.
-    fn variant(&self, member: &Member<'_>) -> Option<Ident> {
-        let ident = member.ident();
+    fn variant(&self, ident: &Ident) -> Option<Ident> {
         let variant = case::variant(ident);
         if variant.is_none() {
             self.ctxt.error(ident, format!("`{ident}` can't be the name of a variant in CamelCase; rename it"));
@@ -244,8 +342,8 @@ impl Builder<'_> {
         variant
     }
 
-    fn answer(&self, output: &ReturnType) -> Answer {
-        let ReturnType::Type(_, given) = output else { return Answer::Missing };
+    fn answer(&self, method: &Method) -> Answer {
+        let ReturnType::Type(_, given) = &method.sig.output else { return Answer::Missing };
         let mut ty = without_self(given, self.ty);
         if is_no_step(&ty) {
             return Answer::Wrong(ty);
@@ -258,7 +356,7 @@ impl Builder<'_> {
         {
             return Answer::Refusable { reply, refusal: Box::new((*refusal).clone()) };
         }
-        Words { handler: self.ty, crate_path: self.crate_path }.complete_type(&mut ty);
+        words(self.ty, self.crate_path, self.graph, method).complete_type(&mut ty);
         Answer::Named(ty)
     }
 

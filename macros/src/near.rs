@@ -22,6 +22,12 @@ pub(crate) fn unknown(what: &str, word: &str, choices: &[&str]) -> String {
     format!("unknown {what} `{word}`; {}{list}", meant.unwrap_or_default())
 }
 
+/// ``no state `Locekd`; did you mean `Locked`? states are: Unlocked, Locked``
+pub(crate) fn no_state(word: &str, states: &[String]) -> String {
+    let meant = nearest(word, states.iter().map(String::as_str)).map(|state| format!("did you mean `{state}`? "));
+    format!("no state `{word}`; {}states are: {}", meant.unwrap_or_default(), states.join(", "))
+}
+
 /// How many letters to insert, remove or replace to get from one word to the other (Levenshtein).
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();

@@ -1,4 +1,4 @@
-//! What `#[aggregate(..)]` is given.
+//! What `#[aggregate(..)]` and `#[fsm(..)]` are given.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -8,7 +8,8 @@ use syn::{Error, Ident, LitStr, Path, Token, Type, Visibility, parse_quote};
 use crate::attr::{self, Keys};
 use crate::crate_path::{self, CratePath};
 use crate::ctxt::Ctxt;
-use crate::symbol::{AGGREGATE_KEYS, CODEC, CODECS, CRATE, DERIVE, EVENT, JSON, NAME, SERVICES, VIS};
+use crate::states::States;
+use crate::symbol::{CODEC, CODECS, CRATE, DERIVE, EVENT, EXHAUSTIVE, JSON, MOD, NAME, SERVICES, STATES, VIS};
 use crate::{near, stored};
 
 pub(crate) struct Options {
@@ -22,6 +23,12 @@ pub(crate) struct Options {
     /// Derived by the generated enums beside what they derive in any case.
     pub(crate) derives: Vec<Path>,
     pub(crate) crate_path: CratePath,
+    /// The states of a machine.
+    pub(crate) states: Option<States>,
+    /// Whether each state says what to do with each command.
+    pub(crate) exhaustive: bool,
+    /// What the module of a machine's markers is called.
+    pub(crate) module: Option<Ident>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +38,7 @@ pub(crate) enum Codec {
 }
 
 impl Options {
-    pub(crate) fn read(ctxt: &Ctxt, tokens: TokenStream) -> Self {
+    pub(crate) fn read(ctxt: &Ctxt, tokens: TokenStream, known: &'static [&'static str]) -> Self {
         let mut options = Self {
             name: None,
             event: None,
@@ -40,12 +47,15 @@ impl Options {
             vis: parse_quote!(pub),
             derives: Vec::new(),
             crate_path: CratePath::default(),
+            states: None,
+            exhaustive: false,
+            module: None,
         };
-        Keys::new(ctxt, AGGREGATE_KEYS).read(tokens, |key, input| options.read_value(key, input));
+        Keys::new(ctxt, known).read(tokens, |key, input| options.read_value(ctxt, key, input));
         options
     }
 
-    fn read_value(&mut self, key: &str, input: ParseStream<'_>) -> syn::Result<()> {
+    fn read_value(&mut self, ctxt: &Ctxt, key: &str, input: ParseStream<'_>) -> syn::Result<()> {
         match key {
             NAME => self.name = Some(stored::checked_name(attr::text(input)?)?),
             DERIVE => self.derives = attr::paths(input)?,
@@ -65,6 +75,12 @@ impl Options {
             VIS => {
                 input.parse::<Token![=]>()?;
                 self.vis = visibility(input)?;
+            }
+            STATES => self.states = Some(States::read(ctxt, input)?),
+            EXHAUSTIVE => self.exhaustive = true,
+            MOD => {
+                input.parse::<Token![=]>()?;
+                self.module = Some(input.parse()?);
             }
             _ => unreachable!("`Keys` knows these keys only"),
         }

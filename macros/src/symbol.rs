@@ -1,21 +1,37 @@
 //! The words of the attributes, each once.
 
+pub(crate) const AFTER: &str = "after";
 pub(crate) const COMMAND: &str = "command";
+pub(crate) const ENTER: &str = "enter";
 pub(crate) const EVENT: &str = "event";
+pub(crate) const EXIT: &str = "exit";
+pub(crate) const IGNORE: &str = "ignore";
+pub(crate) const ON: &str = "on";
 pub(crate) const QUERY: &str = "query";
+pub(crate) const REJECT: &str = "reject";
+
+pub(crate) const AGGREGATE: &str = "aggregate";
+pub(crate) const FSM: &str = "fsm";
 
 /// The macros for impl blocks.
-pub(crate) const BLOCK_MACROS: &[&str] = &["aggregate", "fsm"];
+pub(crate) const BLOCK_MACROS: &[&str] = &[AGGREGATE, FSM];
 /// What marks a method in an `#[aggregate]` block.
 pub(crate) const AGGREGATE_MARKERS: &[&str] = &[EVENT, COMMAND, QUERY];
 /// What marks a method in a block with states only.
-pub(crate) const FSM_MARKERS: &[&str] = &["on", "after", "enter", "exit", "reject"];
+pub(crate) const FSM_MARKERS: &[&str] = &[ON, AFTER, ENTER, EXIT, REJECT];
+/// What marks a method in an `#[fsm]` block. `#[ignore]` is Rust's own, of tests, which no such method is.
+pub(crate) const MACHINE_MARKERS: &[&str] = &[EVENT, ON, AFTER, ENTER, EXIT, QUERY, IGNORE, REJECT];
+/// What stands beside `#[on]`.
+pub(crate) const BESIDE_ON: &[&str] = &[IGNORE, REJECT];
 
 pub(crate) const CODEC: &str = "codec";
 pub(crate) const CRATE: &str = "crate";
 pub(crate) const DERIVE: &str = "derive";
+pub(crate) const EXHAUSTIVE: &str = "exhaustive";
+pub(crate) const MOD: &str = "mod";
 pub(crate) const NAME: &str = "name";
 pub(crate) const SERVICES: &str = "services";
+pub(crate) const STATES: &str = "states";
 pub(crate) const UPCAST: &str = "upcast";
 pub(crate) const VERSION: &str = "version";
 pub(crate) const VIS: &str = "vis";
@@ -23,20 +39,38 @@ pub(crate) const WAS: &str = "was";
 
 /// The keys of `#[aggregate(..)]`.
 pub(crate) const AGGREGATE_KEYS: &[&str] = &[NAME, EVENT, CODEC, SERVICES, VIS, DERIVE, CRATE];
+/// The keys of `#[fsm(..)]`.
+pub(crate) const FSM_KEYS: &[&str] = &[STATES, EXHAUSTIVE, NAME, EVENT, CODEC, SERVICES, VIS, DERIVE, MOD, CRATE];
+/// The keys of `#[on(..)]` after the arrow and its targets.
+pub(crate) const ON_KEYS: &[&str] = &[COMMAND];
 /// The keys of `#[event(..)]` on a method or a variant.
 pub(crate) const EVENT_KEYS: &[&str] = &[NAME, WAS, VERSION, UPCAST];
 /// The keys of `#[event(..)]` on an enum.
 pub(crate) const EVENT_ENUM_KEYS: &[&str] = &[CRATE];
 /// The keys whose values are in parentheses.
-pub(crate) const LIST_KEYS: &[&str] = &[WAS, UPCAST, DERIVE];
+pub(crate) const LIST_KEYS: &[&str] = &[WAS, UPCAST, DERIVE, STATES];
+/// The keys without a value.
+pub(crate) const FLAG_KEYS: &[&str] = &[EXHAUSTIVE];
+
+pub(crate) const INITIAL: &str = "initial";
+pub(crate) const TERMINAL: &str = "terminal";
+pub(crate) const TRANSIENT: &str = "transient";
+/// What may stand before a state.
+pub(crate) const STATE_WORDS: &[&str] = &[INITIAL, TRANSIENT, TERMINAL];
+/// The units of a duration.
+pub(crate) const UNITS: &[&str] = &["ms", "s", "min", "h", "d"];
 
 pub(crate) const JSON: &str = "json";
 pub(crate) const MESSAGE_PACK: &str = "message_pack";
 /// The values of `codec`.
 pub(crate) const CODECS: &[&str] = &[MESSAGE_PACK, JSON];
 
+pub(crate) const APPLYING: &str = "applying";
+pub(crate) const GOTO: &str = "goto";
+pub(crate) const STAY: &str = "stay";
 /// The words that begin a step.
-pub(crate) const STEP_WORDS: &[&str] = &["applying", "goto", "stay"];
+pub(crate) const STEP_WORDS: &[&str] = &[APPLYING, GOTO, STAY];
+pub(crate) const FOR_MAX: &str = "for_max";
 pub(crate) const CONTEXT: &str = "Context";
 pub(crate) const RESULT: &str = "Result";
 pub(crate) const STEP: &str = "Step";
@@ -46,6 +80,9 @@ pub(crate) const REF_METHODS: &[&str] = &["id", "send", "clone", "state", "accep
 
 /// What the generated enums derive in any case.
 pub(crate) const ENUM_DERIVES: &[&str] = &["Debug", "Clone", "PartialEq"];
+/// What the enum of states derives in any case.
+pub(crate) const STATE_ENUM_DERIVES: &[&str] =
+    &["Debug", "Clone", "Copy", "PartialEq", "Eq", "Hash", "PartialOrd", "Ord"];
 /// What the generated event enum derives beside.
 pub(crate) const EVENT_DERIVE: &str = "Event";
 

@@ -9,12 +9,15 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{GenericArgument, Path, PathArguments, Type, parse_quote, parse_quote_spanned};
 
 use crate::crate_path::CratePath;
-use crate::symbol::{STEP, STEP_WORDS};
+use crate::graph::Graph;
+use crate::symbol::{GOTO, STEP, STEP_WORDS};
 
 pub(crate) struct Words<'a> {
     /// The `H` of a step: the aggregate, or the handler's own type.
     pub(crate) handler: &'a Path,
     pub(crate) crate_path: &'a CratePath,
+    /// What `goto` may be given.
+    pub(crate) graph: Option<&'a Graph<'a>>,
 }
 
 impl Words<'_> {
@@ -58,6 +61,9 @@ impl Words<'_> {
         let mut completed = TokenStream::new();
         for (index, token) in tokens.iter().enumerate() {
             match token {
+                TokenTree::Group(group) if self.is_call_of_goto(&tokens[..index]) => {
+                    completed.extend([TokenTree::Group(self.complete_target(group))]);
+                }
                 TokenTree::Group(group) => completed.extend([TokenTree::Group(self.complete_body(group))]),
                 TokenTree::Ident(word) if self.is_call(word, &tokens[..index], tokens.get(index + 1)) => {
                     let handler = at(self.handler, word.span());
@@ -69,11 +75,32 @@ impl Words<'_> {
         completed
     }
 
+    fn is_call_of_goto(&self, before: &[TokenTree]) -> bool {
+        matches!(before, [before @ .., TokenTree::Ident(word)] if word == GOTO && self.is_word(word, before))
+    }
+
+    /// The name of a state becomes the path of its marker: `goto(Open)` becomes `goto::<..>(door_fsm::Open)`.
+    fn complete_target(&self, arguments: &Group) -> Group {
+        let state = only_word(arguments.stream());
+        let (Some(graph), Some(state)) = (self.graph, state) else { return self.complete_body(arguments) };
+        if graph.index_of(&state).is_none() {
+            return arguments.clone();
+        }
+        let module = at(&graph.module, state.span());
+        let mut completed = Group::new(arguments.delimiter(), quote_spanned!(state.span()=> #module::#state));
+        completed.set_span(arguments.span());
+        completed
+    }
+
     /// Whether `word` is one of ours, called by itself or through the crate: not a method, not a function's head, not
     /// another module's function, not yet completed.
     fn is_call(&self, word: &Ident, before: &[TokenTree], after: Option<&TokenTree>) -> bool {
         let called = matches!(after, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
-        if !called || !STEP_WORDS.iter().any(|step_word| word == step_word) {
+        called && self.is_word(word, before)
+    }
+
+    fn is_word(&self, word: &Ident, before: &[TokenTree]) -> bool {
+        if !STEP_WORDS.iter().any(|step_word| word == step_word) {
             return false;
         }
         match before {
@@ -86,6 +113,17 @@ impl Words<'_> {
             [.., TokenTree::Ident(ident)] => ident != "fn",
             _ => true,
         }
+    }
+}
+
+/// The one word that these tokens are, perhaps with a comma.
+pub(crate) fn only_word(tokens: TokenStream) -> Option<Ident> {
+    let mut tokens = tokens.into_iter();
+    let Some(TokenTree::Ident(word)) = tokens.next() else { return None };
+    match (tokens.next(), tokens.next()) {
+        (None, _) => Some(word),
+        (Some(TokenTree::Punct(comma)), None) if comma.as_char() == ',' => Some(word),
+        _ => None,
     }
 }
 
@@ -147,12 +185,12 @@ mod tests {
 
     fn completed(body: TokenStream) -> String {
         let (handler, crate_path) = (parse_quote!(A), CratePath::default());
-        Words { handler: &handler, crate_path: &crate_path }.complete_calls(body).to_string()
+        Words { handler: &handler, crate_path: &crate_path, graph: None }.complete_calls(body).to_string()
     }
 
     fn completed_type(mut ty: Type) -> String {
         let (handler, crate_path) = (parse_quote!(A), CratePath::default());
-        Words { handler: &handler, crate_path: &crate_path }.complete_type(&mut ty);
+        Words { handler: &handler, crate_path: &crate_path, graph: None }.complete_type(&mut ty);
         crate::spell::spell(ty)
     }
 

@@ -1,7 +1,5 @@
 //! The traits behind `#[aggregate]`, and the context of a handler.
 
-use std::marker::PhantomData;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +7,8 @@ use crate::codec::Codec;
 use crate::entity_ref::EntityRef;
 use crate::event::Event;
 use crate::id::{EntityId, SeqNr};
-use crate::step::{Refused, Step};
+use crate::state::{Machine, Standing, State};
+use crate::step::{Decision, Refused};
 
 /// Data, the events that change it, the commands that decide on events.
 ///
@@ -31,6 +30,8 @@ pub trait Aggregate: Default + Serialize + for<'de> Deserialize<'de> + Send + 's
     type Command: Command<Self>;
     /// The typed reference, with one method for each command and query.
     type Ref: From<EntityRef<Self>> + Clone + Send + Sync + 'static;
+    /// Where an entity can stand: the states of a machine, `()` without a graph.
+    type State: State<Self>;
     /// What effects may use, given once with [`Builder::provide`](crate::Builder::provide).
     type Services: Send + Sync + 'static;
 
@@ -39,23 +40,19 @@ pub trait Aggregate: Default + Serialize + for<'de> Deserialize<'de> + Send + 's
 }
 
 /// A request as data: one variant for each `#[command]`.
-pub trait Command<A: Handler>: Send + 'static {
+pub trait Command<A: Aggregate>: Send + 'static {
     /// The command's name, as its method is called.
     fn name(&self) -> &'static str;
 
     /// Runs the handler, without its reply and without the reason of a refusal.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused`] if the handler refused the command.
-    fn handle(self, data: &A, cx: &Context<A>) -> Result<Step<(), A>, Refused>;
+    fn handle(self, data: &A, cx: &Context<A>) -> Decision<(), Refused, A>;
 }
 
 /// Who makes a step: an aggregate, or one handler of a state machine.
 #[diagnostic::on_unimplemented(
     message = "this step doesn't say which aggregate makes it",
     label = "write `Step<u64, Self>`, or `Step<(), Self>` without a reply",
-    note = "only methods that are marked with `#[command]` in an `#[aggregate]` block need not say it"
+    note = "only methods that are marked with `#[command]` or `#[on(..)]` need not say it"
 )]
 pub trait Handler: 'static {
     /// The aggregate whose events the step may apply.
@@ -87,21 +84,27 @@ impl<A: Aggregate> Handler for A {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Context<A> {
+pub struct Context<A: Aggregate> {
     id: EntityId,
     now: Timestamp,
     seq_nr: SeqNr,
-    aggregate: PhantomData<fn() -> A>,
+    standing: Standing<A::State>,
 }
 
 impl<A: Aggregate> Context<A> {
-    pub(crate) fn new(id: EntityId, now: Timestamp, seq_nr: SeqNr) -> Self {
-        Self { id, now, seq_nr, aggregate: PhantomData }
+    /// Before the first record.
+    pub(crate) fn new(id: EntityId) -> Self {
+        Self { id, now: Timestamp::UNIX_EPOCH, seq_nr: SeqNr::ZERO, standing: Standing::initial::<A>() }
     }
 
-    pub(crate) fn move_to(&mut self, now: Timestamp, seq_nr: SeqNr) {
+    pub(crate) fn move_to(&mut self, now: Timestamp, seq_nr: SeqNr, standing: Standing<A::State>) {
         self.now = now;
         self.seq_nr = seq_nr;
+        self.standing = standing;
+    }
+
+    pub(crate) fn standing(&self) -> Standing<A::State> {
+        self.standing
     }
 
     /// The time, in whole microseconds; never before that of the entity's last record. The events of this command are
@@ -118,5 +121,12 @@ impl<A: Aggregate> Context<A> {
     /// The sequence number of the last record that the data includes; 0 if there is none.
     pub fn seq_nr(&self) -> SeqNr {
         self.seq_nr
+    }
+}
+
+impl<A: Machine> Context<A> {
+    /// The state in which the command found the entity.
+    pub fn state(&self) -> A::State {
+        self.standing.state
     }
 }

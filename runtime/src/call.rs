@@ -1,7 +1,6 @@
 //! A call on its way to an entity and back.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,21 +8,45 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
 use crate::journal::{Cause, Why};
+use crate::key::{Coder, Key};
 
 /// Why a call has no reply.
 ///
-/// `E` is the handler's own error type; where it is `Infallible`, no arm is needed for [`CallError::Refused`].
+/// `E` is the handler's own error type; where it is [`Never`], no arm is needed for [`CallError::Refused`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
     /// The handler refused the command. Nothing was stored.
     #[error(transparent)]
     Refused(E),
+    /// The state that the machine is in doesn't accept the command. Nothing was stored.
+    #[error("{id}: `{command}` is not accepted in state `{state}`; it is accepted in {}", states(accepted_in))]
+    NotAccepted {
+        /// The entity.
+        id: PersistenceId,
+        /// The state.
+        state: &'static str,
+        /// The command.
+        command: &'static str,
+        /// The states that accept it.
+        accepted_in: Vec<&'static str>,
+    },
+    /// A command with this key, or with a higher number, was handled before, and what it was answered isn't known any
+    /// more. Nothing more was stored.
+    #[error("{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer is gone")]
+    AlreadyDone {
+        /// The entity.
+        id: PersistenceId,
+        /// The last record up to which it must be stored.
+        seq_nr: SeqNr,
+    },
     /// There was no room for the call, and it was not to wait. Nothing was stored.
     #[error("{id}: overloaded, {limit} calls are waiting already; try later, or let the call wait for room")]
     Overloaded {
@@ -78,6 +101,18 @@ pub enum CallError<E> {
     },
 }
 
+/// A list of states for a message.
+fn states(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+/// What can't be: the refusal of a handler that never refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Never {}
+
 /// Why nothing of a command is stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -93,6 +128,9 @@ pub enum NotStored {
         /// What is wrong with it.
         error: EncodeError,
     },
+    /// What a command with a key is answered can't be stored in a form that can be read again.
+    #[error("its answer can't be stored with its key: {0}")]
+    Answer(EncodeError),
     /// The journal didn't take it.
     #[error("{0}")]
     Journal(#[from] Why),
@@ -159,6 +197,8 @@ pub(crate) trait Parcel: Send {
     fn unpack(self: Box<Self>, slot: &mut dyn Any);
     /// Answers the caller.
     fn fail(self: Box<Self>, failure: Failure);
+    /// Gives the message a key, with the `Coder` for its reply and refusal.
+    fn set_key(&mut self, key: Key, coder: Box<dyn Any + Send>);
 }
 
 /// Where calls to an entity go: a shard's mailbox, or a test.
@@ -344,6 +384,23 @@ impl<R, E> Call<R, E> {
         self
     }
 
+    /// Lets the command happen once, however often it is sent with this key: a repeated one is answered what the first
+    /// was answered, and changes nothing. So a caller can repeat after [`CallError::Unknown`].
+    ///
+    /// The key and the answer are stored with what the command changes. A command with a key is stored in any case,
+    /// also when it is refused or changes nothing. If the first answer can't be told any more, the repeated one ends
+    /// with [`CallError::AlreadyDone`].
+    pub fn key(mut self, key: Key) -> Self
+    where
+        R: Serialize + DeserializeOwned + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        if let Sending::Ready(parcel) = &mut self.outbox.state {
+            parcel.set_key(key, Box::new(Coder::<R, E>::new()));
+        }
+        self
+    }
+
     /// Wants no reply: the future ends when the command has been sent, and says nothing of what became of it.
     pub fn tell(self) -> Tell {
         Tell { outbox: self.outbox }
@@ -385,7 +442,7 @@ pub struct Tell {
 }
 
 impl Future for Tell {
-    type Output = Result<(), CallError<Infallible>>;
+    type Output = Result<(), CallError<Never>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.outbox.poll_sent(task).map_err(CallError::from)

@@ -1,6 +1,12 @@
 //! Where the time comes from.
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use jiff::Timestamp;
+
+/// A clock may be set: at least so often it is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Tells the time to handlers and to the records that are stored.
 ///
@@ -8,6 +14,21 @@ use jiff::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// The time now. annals keeps microseconds of it.
     fn now(&self) -> Timestamp;
+
+    /// Ends when the clock shows this time or a later one. It may end early.
+    ///
+    /// As it is, it sleeps by tokio's timer as long as the clock says now, and 10 s at the most, since a clock may be
+    /// set. A clock that knows when it is set does better.
+    fn sleep_until(&self, time: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let left = time.duration_since(self.now());
+            let left = Duration::try_from(left).unwrap_or_default();
+            if !left.is_zero() {
+                // Rounded up to what the timer can tell.
+                tokio::time::sleep(left.min(LOOK_AGAIN_AFTER)).await;
+            }
+        })
+    }
 }
 
 /// The clock of the operating system.

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::io::Cursor;
 
-use serde::Deserializer;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
 
 use crate::event::{Event, variant_named};
 
@@ -230,6 +230,17 @@ pub(crate) fn encode<E: Event>(codec: Codec, event: &E, out: &mut Vec<u8>) -> Re
         }
     };
     usize::try_from(variant).map_err(|error| fail(error.to_string()))
+}
+
+/// Appends a value of its own to `out`, in a form that [`Payload::decode`] reads.
+pub(crate) fn encode_value<T: Serialize>(codec: Codec, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let fail = |reason| EncodeError::Write { codec, reason };
+    match codec {
+        Codec::MessagePack => value
+            .serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
+            .map_err(|error| fail(error.to_string())),
+        Codec::Json => serde_json::to_writer(out, value).map_err(|error| fail(error.to_string())),
+    }
 }
 
 /// Reads back what [`encode`] wrote.

@@ -1,6 +1,5 @@
 //! The handle of an entity.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -8,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Command, Context, Handler};
-use crate::call::{Call, Port};
+use crate::call::{Call, Never, Port};
 use crate::id::EntityId;
 use crate::message::Envelope;
-use crate::step::{HandlerReturn, Refused, Step, stay};
+use crate::state::{Machine, State, info};
+use crate::step::{Decision, HandlerReturn, Refused, decided, stay};
 
 /// The untyped half of a generated ref such as `AccountRef`: a cheap handle that is cloned freely.
 ///
@@ -36,7 +36,7 @@ impl<A: Aggregate> EntityRef<A> {
     /// Sends a command that is given as data, such as a log or a generator of tests has. It tells whether the command
     /// was refused; the typed methods of the ref also give the reply and the reason.
     pub fn send(&self, command: A::Command) -> Call<(), Refused> {
-        call(self, command.name(), move |data, cx| command.handle(data, cx))
+        dispatch(self, command.name(), move |data, cx| command.handle(data, cx))
     }
 }
 
@@ -51,8 +51,23 @@ where
     A: Aggregate,
     T: HandlerReturn<Handler: Handler<Aggregate = A>> + 'static,
 {
+    dispatch(to, command, move |data, cx| decided(handle(data, cx)))
+}
+
+/// Makes the call behind a command's method of a machine's ref, where the state says who handles it.
+#[doc(hidden)]
+pub fn dispatch<A, R, E>(
+    to: &EntityRef<A>,
+    command: &'static str,
+    decide: impl FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
+) -> Call<R, E>
+where
+    A: Aggregate,
+    R: Send + 'static,
+    E: Send + 'static,
+{
     let (caller, answer) = oneshot::channel();
-    let envelope = Envelope::new(to.entity.clone(), command, handle, caller);
+    let envelope = Envelope::new(to.entity.clone(), command, decide, caller);
     Call::new(to.entity.clone(), to.hash, to.port.clone(), Box::new(envelope), answer)
 }
 
@@ -62,12 +77,39 @@ pub fn query<A, R>(
     to: &EntityRef<A>,
     query: &'static str,
     read: impl FnOnce(&A) -> R + Send + 'static,
-) -> Call<R, Infallible>
+) -> Call<R, Never>
 where
     A: Aggregate,
     R: Send + 'static,
 {
-    call(to, query, move |data, _| -> Step<R, A> { stay::<A>().replying(read(data)) })
+    look(to, query, move |data, _| read(data))
+}
+
+/// Makes the call behind `state()` of a machine's ref.
+#[doc(hidden)]
+pub fn state<A: Machine>(to: &EntityRef<A>) -> Call<A::State, Never> {
+    look(to, "state", |_, cx| cx.state())
+}
+
+/// Makes the call behind `accepts()` of a machine's ref.
+#[doc(hidden)]
+pub fn accepts<A: Machine>(to: &EntityRef<A>) -> Call<Vec<&'static str>, Never> {
+    look(to, "accepts", |_, cx| {
+        info::<A>(cx.state()).map_or_else(Vec::new, |state| A::State::GRAPH.accepts(state.name).collect())
+    })
+}
+
+/// Looks at an entity without changing it.
+fn look<A, R>(
+    to: &EntityRef<A>,
+    query: &'static str,
+    read: impl FnOnce(&A, &Context<A>) -> R + Send + 'static,
+) -> Call<R, Never>
+where
+    A: Aggregate,
+    R: Send + 'static,
+{
+    dispatch(to, query, move |data, cx| Decision::Step(stay::<A>().replying(read(data, cx))))
 }
 
 impl<A> Clone for EntityRef<A> {

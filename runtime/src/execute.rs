@@ -5,46 +5,97 @@
 //! found before it is stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
-use crate::codec::{self, DecodeError, Payload};
+use crate::codec::{self, Codec, DecodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
+use crate::graph::StateKind;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
-    EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredRun, WRITE_BYTES_MAX, Why, Write,
+    Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredOutcome,
+    StoredRun, TransitionRecord, WRITE_BYTES_MAX, Why, Write,
 };
-use crate::message::Message;
+use crate::key::Keys;
+use crate::message::{Message, OutcomeKind, Passage};
+use crate::state::{Standing, has_states, info, named};
+use crate::step::Goes;
 
-/// The encoded events of one command; reused from one command to the next.
-#[derive(Debug, Default)]
+/// What one command stores, encoded; reused from one command to the next.
+#[derive(Debug)]
 pub(crate) struct Draft {
     payloads: Vec<u8>,
     events: Vec<DraftEvent>,
+    /// What stands behind the events, if anything does.
+    last: Option<Record<'static>>,
+    time: Timestamp,
+    key: Option<StoredKey>,
+    outcome: Option<OutcomeKind>,
+    answer: Vec<u8>,
+    codec: Codec,
+    cause: Option<StoredCause<'static>>,
+    due: Due,
 }
 
 #[derive(Debug)]
 struct DraftEvent {
     variant: usize,
-    /// Where its payload ends; it begins where the one before ends.
-    end: usize,
+    /// Where its payload lies.
+    payload: std::ops::Range<usize>,
 }
 
 /// What a stored event needs beside its payload, at most: index of the name, version, codec, kind, length, tags.
 const EVENT_OVERHEAD_MAX: usize = 32;
+/// What else a write has beside its events and its answer, at most, but for names.
+const WRITE_OVERHEAD_MAX: usize = 128;
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            payloads: Vec::new(),
+            events: Vec::new(),
+            last: None,
+            time: Timestamp::UNIX_EPOCH,
+            key: None,
+            outcome: None,
+            answer: Vec::new(),
+            codec: Codec::MessagePack,
+            cause: None,
+            due: Due::Unchanged,
+        }
+    }
+}
 
 impl Draft {
-    /// The length of the events in a run, or a little more, but for names that the run doesn't have yet.
-    pub(crate) fn bytes_max(&self) -> usize {
-        self.payloads.len() + self.events.len() * EVENT_OVERHEAD_MAX
+    fn clear(&mut self, time: Timestamp, key: Option<StoredKey>) {
+        self.payloads.clear();
+        self.events.clear();
+        self.answer.clear();
+        (self.time, self.key, self.due) = (time, key, Due::Unchanged);
+        (self.last, self.outcome, self.cause) = (None, None, None);
     }
 
-    /// The most that the events add to a run.
+    /// The length of the write in a run, or a little more, but for names that the run doesn't have yet.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.payloads.len() + self.answer.len() + self.events.len() * EVENT_OVERHEAD_MAX + WRITE_OVERHEAD_MAX
+    }
+
+    /// The most that the write adds to a run.
     pub(crate) fn bytes_in_run<A: Aggregate>(&self) -> usize {
-        RunBuilder::write_bytes_at_most(&Write::at(Timestamp::MAX), self.records::<A>())
+        RunBuilder::write_bytes_at_most(&self.write(), self.records::<A>())
+    }
+
+    /// What it makes of the stream's deadline.
+    pub(crate) fn due(&self) -> Due {
+        self.due
+    }
+
+    pub(crate) fn key(&self) -> Option<StoredKey> {
+        self.key
     }
 
     /// Encodes the event, and reads it back.
@@ -58,74 +109,170 @@ impl Draft {
         let payload = Payload { codec: A::CODEC, bytes: &self.payloads[start..] };
         let event = codec::decode_current::<A::Event>(variant, payload)
             .map_err(|error| NotStored::Event { event: name(Some(variant)), error: error.into() })?;
-        self.events.push(DraftEvent { variant, end: self.payloads.len() });
-        let bytes = self.bytes_max();
-        if bytes > WRITE_BYTES_MAX {
-            return Err(Why::TooLarge { bytes, limit: WRITE_BYTES_MAX }.into());
-        }
+        self.events.push(DraftEvent { variant, payload: start..self.payloads.len() });
+        self.check_size()?;
         Ok(event)
     }
 
-    /// The events as they are stored.
+    fn check_size(&self) -> Result<(), NotStored> {
+        let bytes = self.bytes_max();
+        if bytes > WRITE_BYTES_MAX { Err(Why::TooLarge { bytes, limit: WRITE_BYTES_MAX }.into()) } else { Ok(()) }
+    }
+
+    /// Encodes what the caller is answered.
+    fn push_answer<A: Aggregate>(&mut self, message: &dyn Message<A>) -> Result<(), NotStored> {
+        self.codec = A::CODEC;
+        self.outcome = Some(message.outcome(A::CODEC, &mut self.answer).map_err(NotStored::Answer)?);
+        self.check_size()
+    }
+
+    /// The write as it is stored, but for its records.
+    pub(crate) fn write(&self) -> Write<'_> {
+        let (codec, payload) = (self.codec, &*self.answer);
+        let outcome = self.outcome.map(|kind| match kind {
+            OutcomeKind::Replied => StoredOutcome::Replied { codec, payload },
+            OutcomeKind::Refused => StoredOutcome::Refused { codec, payload },
+            OutcomeKind::NotAccepted { state } => StoredOutcome::NotAccepted { state },
+        });
+        Write { time: self.time, key: self.key, outcome, cause: self.cause }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.last.is_none()
+    }
+
+    /// The records as they are stored.
     pub(crate) fn records<A: Aggregate>(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
-        let mut start = 0;
-        self.events.iter().map(move |event| {
-            let payload = &self.payloads[start..event.end];
-            start = event.end;
-            let variant = &A::Event::VARIANTS[event.variant];
-            Record::Event(EventRecord { name: variant.name, version: variant.version, codec: A::CODEC, payload })
+        (0..self.events.len() + usize::from(self.last.is_some())).map(|index| {
+            match (self.events.get(index), self.last) {
+                (Some(event), _) => {
+                    let variant = &A::Event::VARIANTS[event.variant];
+                    let payload = &self.payloads[event.payload.clone()];
+                    Record::Event(EventRecord {
+                        name: variant.name,
+                        version: variant.version,
+                        codec: A::CODEC,
+                        payload,
+                    })
+                }
+                (None, Some(last)) => last,
+                (None, None) => unreachable!("there are as many records as that"),
+            }
         })
     }
 }
 
 /// What became of a command.
-pub(crate) enum Verdict {
-    /// It has an answer and no events.
+pub(crate) enum Verdict<S> {
+    /// It has an answer and stores nothing.
     Answered,
-    /// Its events are applied, and the draft holds them.
-    Changed,
+    /// The draft holds what it stores, which is applied; the entity stands here then.
+    Changed(Standing<S>),
     /// It failed; the data is as it was.
     Failed(Failure),
     /// It failed while its events were applied: the data must be loaded again.
     Broken(Failure),
 }
 
-/// Runs the handler, encodes its events into `draft` and applies them. `note` sees the events as the handler made them.
+/// Runs the handler, encodes what is to be stored into `draft`, and applies the events. `note` sees the events as the
+/// handler made them.
 pub(crate) fn execute<A: Aggregate>(
     message: &mut dyn Message<A>,
     data: &mut A,
     cx: &Context<A>,
     draft: &mut Draft,
     note: impl FnOnce(&EventList<A::Event>),
-) -> Verdict {
-    draft.payloads.clear();
-    draft.events.clear();
+) -> Verdict<A::State> {
+    draft.clear(cx.now(), message.key());
+    let mut standing = cx.standing();
     let decided = contained(|| {
-        let events = message.handle(data, cx);
-        note(&events);
+        let decided = message.handle(data, cx);
+        note(&decided.events);
         let mut read_again = EventList::new();
-        for event in events.as_slice() {
+        for event in decided.events.as_slice() {
             read_again.push(draft.push::<A>(event)?);
         }
-        if read_again.is_empty() {
-            message.applied(data);
+        let passage = decided.goes.map(|goes| Passage { from: standing.state, to: goes.to });
+        draft.last = last_record::<A>(cx, draft, decided.goes, decided.elapsed, &mut standing);
+        if has_states::<A>() && !draft.is_empty() {
+            draft.cause = Some(match decided.elapsed {
+                Some(visit) => StoredCause::Deadline { visit },
+                None => StoredCause::Command(message.command()),
+            });
         }
-        Ok(read_again)
+        if read_again.is_empty() {
+            message.applied(data, passage);
+            if draft.key.is_some() {
+                draft.push_answer(message)?;
+            }
+        }
+        Ok((read_again, passage))
     });
-    let events = match decided {
-        Ok(Ok(events)) if events.is_empty() => return Verdict::Answered,
-        Ok(Ok(events)) => events,
+    let (events, passage) = match decided {
+        Ok(Ok(_)) if draft.is_empty() => return Verdict::Answered,
+        Ok(Ok((events, _))) if events.is_empty() => return Verdict::Changed(standing),
+        Ok(Ok(decided)) => decided,
         Ok(Err(why)) => return Verdict::Failed(Failure::NotStored { id: id(message), why }),
         Err(panic) => return Verdict::Failed(panicked(message, panic)),
     };
     let applied = contained(|| {
         events.into_iter().for_each(|event| data.apply(event));
-        message.applied(data);
+        message.applied(data, passage);
+        if draft.key.is_some() { draft.push_answer(message) } else { Ok(()) }
     });
     match applied {
-        Ok(()) => Verdict::Changed,
+        Ok(Ok(())) => Verdict::Changed(standing),
+        Ok(Err(why)) => Verdict::Broken(Failure::NotStored { id: id(message), why }),
         Err(panic) => Verdict::Broken(panicked(message, panic)),
     }
+}
+
+/// The record behind the events: where the step leads, or that it doesn't, where that has to be stored. Moves
+/// `standing` there.
+fn last_record<A: Aggregate>(
+    cx: &Context<A>,
+    draft: &mut Draft,
+    goes: Option<Goes<A::State>>,
+    elapsed: Option<SeqNr>,
+    standing: &mut Standing<A::State>,
+) -> Option<Record<'static>> {
+    // It is the one behind the events.
+    let visit = SeqNr(cx.seq_nr().0 + crate::journal::len_u64(draft.events.len()) + 1);
+    let declared = |state| info::<A>(state).and_then(|state| state.deadline);
+    let is_transient = |state| info::<A>(state).is_some_and(|state| state.kind == StateKind::Transient);
+    if let Some(Goes { to, for_max }) = goes {
+        let due = for_max.or_else(|| declared(to)).map(|time| after(cx.now(), time));
+        let from = info::<A>(standing.state).map(|state| state.name);
+        let transient = is_transient(to);
+        *standing = Standing { state: to, visit, due };
+        // What is not recovered to leaves the deadline to which it would be recovered.
+        draft.due = if transient { Due::Unchanged } else { due.map_or(Due::Cleared, Due::At) };
+        let to = info::<A>(to).map_or("", |state| state.name);
+        return Some(Record::Transition(TransitionRecord { from, to, transient, due }));
+    }
+    if let Some(visit) = elapsed {
+        standing.due = None;
+        draft.due = if is_transient(standing.state) { Due::Unchanged } else { Due::Cleared };
+        return Some(Record::DeadlineConsumed { visit });
+    }
+    let stores = !draft.events.is_empty() || draft.key.is_some();
+    if stores
+        && cx.seq_nr() == SeqNr::ZERO
+        && let Some(time) = declared(standing.state)
+    {
+        let due = after(cx.now(), time);
+        *standing = Standing { state: standing.state, visit, due: Some(due) };
+        draft.due = Due::At(due);
+        let to = info::<A>(standing.state).map_or("", |state| state.name);
+        return Some(Record::Transition(TransitionRecord { from: None, to, transient: false, due: Some(due) }));
+    }
+    (draft.events.is_empty() && draft.key.is_some()).then_some(Record::Receipt)
+}
+
+/// The time after a duration, as it will be read from the journal.
+fn after(now: Timestamp, time: Duration) -> Timestamp {
+    let after = now.saturating_add(time).unwrap_or(Timestamp::MAX);
+    Timestamp::from_microsecond(after.as_microsecond()).unwrap_or(after)
 }
 
 fn id<A: Aggregate>(message: &dyn Message<A>) -> PersistenceId {
@@ -136,13 +283,17 @@ fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: Arc<str>) -> Failure 
     Failure::Panicked { id: id(message), command: message.command(), message: panic }
 }
 
-/// Data as far as it has been replayed.
-pub(crate) struct Replayed<A> {
+/// An entity as far as it has been replayed.
+pub(crate) struct Replayed<A: Aggregate> {
     pub(crate) data: A,
     /// The last record that the data includes.
     pub(crate) last: SeqNr,
     /// The time of that record.
     pub(crate) time: Timestamp,
+    pub(crate) standing: Standing<A::State>,
+    pub(crate) keys: Keys,
+    /// How many unique keys are remembered.
+    keys_max: usize,
 }
 
 /// Why an entity can't be loaded, and at which record.
@@ -165,16 +316,19 @@ pub(crate) enum Unusable {
     Short { last: SeqNr },
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error("no state is stored as `{name}`; a newer version may have written it")]
+    UnknownState { name: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
 }
 
 impl<A: Aggregate> Replayed<A> {
     /// The data before the first event.
-    pub(crate) fn new() -> Result<Self, Unrecoverable> {
+    pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
         let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
         let data = contained(A::default).map_err(unusable)?;
-        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN })
+        let (standing, keys) = (Standing::initial::<A>(), Keys::default());
+        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max })
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
@@ -188,9 +342,17 @@ impl<A: Aggregate> Replayed<A> {
                 if seq_nr > at {
                     return Err(Unusable::Missing { found: seq_nr });
                 }
-                if let Record::Event(EventRecord { name, version, codec, payload }) = record {
-                    let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
-                    self.data.apply(event);
+                match record {
+                    Record::Event(EventRecord { name, version, codec, payload }) => {
+                        let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
+                        self.data.apply(event);
+                    }
+                    Record::Transition(transition) => self.enter(seq_nr, transition)?,
+                    Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
+                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Skipped { .. } => {}
+                }
+                if let Some(key) = write.key {
+                    self.keys.insert(key, seq_nr, self.keys_max);
                 }
                 (self.last, self.time) = (seq_nr, write.time);
                 at = seq_nr.next();
@@ -200,5 +362,15 @@ impl<A: Aggregate> Replayed<A> {
         folded
             .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+    }
+
+    fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) -> Result<(), Unusable> {
+        // Nobody returns to a transient state: the one before it is the last.
+        if !transition.transient {
+            let state = named::<A>(transition.to);
+            let state = state.ok_or_else(|| Unusable::UnknownState { name: transition.to.to_owned() })?;
+            self.standing = Standing { state, visit, due: transition.due };
+        }
+        Ok(())
     }
 }

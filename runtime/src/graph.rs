@@ -1,11 +1,21 @@
 //! The graph of a state machine as data: its states, and the ways between them.
 
+mod coverage;
+mod diagram;
+mod duration;
+mod paths;
+
+use std::fmt;
 use std::time::Duration;
+
+pub use coverage::{Coverage, Trigger, Undeclared};
+pub use paths::{Path, Paths};
 
 /// The states of a machine and the ways between them, as they were declared.
 ///
-/// `#[fsm]` makes one for each machine, and the runtime holds handlers to it: nothing goes a way that isn't here. It
-/// can as well be written by hand:
+/// `#[fsm]` makes one for each machine, and the runtime holds handlers to it: nothing goes a way that isn't here. It can
+/// be drawn ([`Graph::to_mermaid`], [`Graph::to_dot`]), walked ([`Graph::paths`]) and compared with what was done
+/// ([`Coverage`]). It can as well be written by hand:
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,6 +122,30 @@ impl By {
         match self {
             Self::Command(command) => Some(command),
             Self::Deadline(_) => None,
+        }
+    }
+}
+
+impl Edge {
+    /// The edge without where it begins: ` --lock--> Locked`.
+    fn write_way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " --{}--> {}", self.by, self.to.unwrap_or("stay"))
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.from)?;
+        self.write_way(f)
+    }
+}
+
+impl fmt::Display for By {
+    /// A command is its name, a deadline is `after 30s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => f.write_str(command),
+            Self::Deadline(duration) => write!(f, "after {}", duration::Spelled(*duration)),
         }
     }
 }

@@ -65,50 +65,56 @@ mod execute;
 mod graph;
 mod id;
 pub mod journal;
+mod key;
 mod message;
+mod state;
 mod step;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use annals_macros::{Event, aggregate, command, event, query};
+pub use annals_macros::{Event, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
-pub use call::{Call, CallError, NotStored, Tell, Unknown};
+pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
 pub use clock::{Clock, SystemClock};
 pub use codec::{Codec, DecodeError, EncodeError, Payload};
 pub use effects::Effects;
 pub use entity_ref::EntityRef;
 pub use event::{Event, EventList, EventVariant, EventsOf};
-pub use graph::{By, Edge, Graph, StateInfo, StateKind};
+pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Trigger, Undeclared};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
-pub use step::{HandlerReturn, Refused, Step, applying, stay};
+pub use key::Key;
+pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
+pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
-pub use system::{Builder, ShutdownError, StartError, Stats, System};
+pub use system::{Builder, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions};
 
 /// What a module with an aggregate needs, and serde's derives for its data.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Step, System, aggregate, applying, command,
-        event, query, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, after, aggregate, applying,
+        command, enter, event, exit, fsm, goto, on, query, reject, stay,
     };
 }
 
 /// What generated code names. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {
-    pub use crate::entity_ref::{call, query};
+    pub use crate::call::Never;
+    pub use crate::entity_ref::{accepts, call, dispatch, query, state};
     pub use crate::event::{no_upcast, stored_in, upcast};
-    pub use crate::step::unnamed;
+    pub use crate::step::{decided, elapsed, ignored, not_accepted, unnamed};
     pub use serde;
-    pub use std::convert::Infallible;
     pub use std::option::Option::{self, None, Some};
     pub use std::primitive::{str, u32, usize};
     pub use std::result::Result::{self, Err, Ok};
+    pub use std::time::Duration;
+    pub use std::vec::Vec;
 }
 
 #[cfg(all(doctest, feature = "fjall", feature = "testing"))]

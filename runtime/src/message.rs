@@ -4,69 +4,163 @@ use std::any::Any;
 
 use tokio::sync::oneshot;
 
-use crate::aggregate::{Aggregate, Context, Handler};
+use crate::aggregate::{Aggregate, Context};
 use crate::call::{CallError, Failure, Parcel};
+use crate::codec::{Codec, EncodeError, Payload};
 use crate::contain::drop_contained;
 use crate::event::EventList;
-use crate::id::EntityId;
-use crate::step::{Effect, HandlerReturn, Reply, Step};
+use crate::id::{EntityId, PersistenceId, SeqNr};
+use crate::journal::{StoredKey, StoredOutcome};
+use crate::key::{Coder, Key};
+use crate::state::{Hooks, State, info};
+use crate::step::{Decision, Effect, Goes, Reply, Step};
 
-/// One command or query for an entity of type `A`.
+/// One command, query or deadline for an entity of type `A`.
 ///
 /// Its life: `handle`, then `applied` when the events are folded in, then `release` when they are durable; or `fail`
-/// at any point.
+/// at any point; or `repeat` instead of all that.
 pub(crate) trait Message<A: Aggregate>: Parcel {
     fn entity(&self) -> &EntityId;
     /// The command's name.
     fn command(&self) -> &'static str;
-    /// Runs the handler, keeps its reply and effects, and hands out its events.
-    fn handle(&mut self, data: &A, cx: &Context<A>) -> EventList<A::Event>;
-    /// Computes the reply from the data after the events.
-    fn applied(&mut self, data: &A);
+    /// By which it is known if it comes again.
+    fn key(&self) -> Option<StoredKey> {
+        None
+    }
+    /// Whether it is the time of a state that is over.
+    fn is_alarm(&self) -> bool {
+        false
+    }
+    /// Runs the handler, keeps its reply and effects, and hands out what is to be stored.
+    fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A>;
+    /// Computes the reply from the data after the events, and the hooks of the states on the way.
+    fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>);
+    /// Writes what the caller is answered; for a message with a key, after `applied`.
+    fn outcome(&self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
+        let _ = (codec, out);
+        Ok(OutcomeKind::Replied)
+    }
     /// Sends the reply; hands out the effects.
     fn release(self: Box<Self>) -> Vec<Effect<A>>;
+    /// Answers what the first message with the same key was answered, if that is known; it is stored in a record up to
+    /// `seq_nr`.
+    fn repeat(self: Box<Self>, outcome: Option<StoredOutcome<'_>>, seq_nr: SeqNr);
+}
+
+/// What a handler decided, as far as it is to be stored.
+pub(crate) struct Decided<A: Aggregate> {
+    pub(crate) events: EventList<A::Event>,
+    pub(crate) goes: Option<Goes<A::State>>,
+    /// The visit whose time was over, if that was handled.
+    pub(crate) elapsed: Option<SeqNr>,
+}
+
+impl<A: Aggregate> Decided<A> {
+    pub(crate) fn nothing() -> Self {
+        Self { events: EventList::new(), goes: None, elapsed: None }
+    }
+}
+
+/// The way from one state to another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage<S> {
+    pub(crate) from: S,
+    pub(crate) to: S,
+}
+
+/// What kind of answer was encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutcomeKind {
+    Replied,
+    Refused,
+    NotAccepted { state: &'static str },
+}
+
+/// Puts the hooks of a passage around the effects of its step: what leaving does comes first, what entering does last.
+pub(crate) fn with_hooks<A: Aggregate>(
+    data: &A,
+    passage: Option<Passage<A::State>>,
+    effects: Vec<Effect<A>>,
+) -> Vec<Effect<A>> {
+    let Some(Passage { from, to }) = passage else { return effects };
+    let mut hooks = Hooks(Vec::new());
+    from.exited(data, &mut hooks);
+    if effects.is_empty() {
+        to.entered(data, &mut hooks);
+        return hooks.0;
+    }
+    hooks.0.extend(effects);
+    to.entered(data, &mut hooks);
+    hooks.0
 }
 
 /// The message behind a method of a ref.
-pub(crate) struct Envelope<A: Aggregate, F, T: HandlerReturn> {
+pub(crate) struct Envelope<A: Aggregate, F, R, E> {
     entity: EntityId,
     command: &'static str,
-    state: State<A, F, T>,
-    caller: oneshot::Sender<Result<T::Reply, CallError<T::Refusal>>>,
+    progress: Progress<A, F, R, E>,
+    caller: oneshot::Sender<Result<R, CallError<E>>>,
+    keyed: Option<Box<Keyed<R, E>>>,
 }
 
-enum State<A: Aggregate, F, T: HandlerReturn> {
+struct Keyed<R, E> {
+    key: StoredKey,
+    coder: Coder<R, E>,
+}
+
+enum Progress<A: Aggregate, F, R, E> {
     Unhandled(F),
     Decided {
-        reply: Reply<T::Reply, A>,
+        reply: Reply<R, A>,
         effects: Vec<Effect<A>>,
     },
-    Refused(T::Refusal),
+    Refused(E),
+    NotAccepted {
+        state: &'static str,
+    },
     /// The handler is running, or it panicked.
     Taken,
 }
 
-impl<A, F, T> Envelope<A, F, T>
+impl<A, F, R, E> Envelope<A, F, R, E>
 where
     A: Aggregate,
-    T: HandlerReturn<Handler: Handler<Aggregate = A>> + 'static,
-    F: FnOnce(&A, &Context<A>) -> T + Send + 'static,
+    R: Send + 'static,
+    E: Send + 'static,
+    F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
     pub(crate) fn new(
         entity: EntityId,
         command: &'static str,
-        handle: F,
-        caller: oneshot::Sender<Result<T::Reply, CallError<T::Refusal>>>,
+        decide: F,
+        caller: oneshot::Sender<Result<R, CallError<E>>>,
     ) -> Self {
-        Self { entity, command, state: State::Unhandled(handle), caller }
+        Self { entity, command, progress: Progress::Unhandled(decide), caller, keyed: None }
+    }
+
+    fn id(&self) -> PersistenceId {
+        PersistenceId::new(A::NAME, &self.entity)
+    }
+
+    fn not_accepted(&self, state: &'static str) -> CallError<E> {
+        let accepted_in = A::State::GRAPH.accepted_in(self.command).collect();
+        CallError::NotAccepted { id: self.id(), state, command: self.command, accepted_in }
     }
 }
 
-impl<A, F, T> Parcel for Envelope<A, F, T>
+/// Sends an answer; what nobody waits for any more is dropped.
+fn answer<R, E>(caller: oneshot::Sender<Result<R, CallError<E>>>, answer: Result<R, CallError<E>>) {
+    if let Err(unwanted) = caller.send(answer) {
+        drop_contained("an answer whose caller has gone", unwanted);
+    }
+}
+
+impl<A, F, R, E> Parcel for Envelope<A, F, R, E>
 where
     A: Aggregate,
-    T: HandlerReturn<Handler: Handler<Aggregate = A>> + 'static,
-    F: FnOnce(&A, &Context<A>) -> T + Send + 'static,
+    R: Send + 'static,
+    E: Send + 'static,
+    F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
     fn unpack(self: Box<Self>, slot: &mut dyn Any) {
         let slot = slot.downcast_mut::<Option<Box<dyn Message<A>>>>();
@@ -77,15 +171,21 @@ where
         // A caller who has gone away doesn't want the answer.
         let _ = self.caller.send(Err(failure.into()));
         // What is left is the user's: a handler that didn't run, or a reply that nobody may see.
-        drop_contained("a command that failed", self.state);
+        drop_contained("a command that failed", self.progress);
+    }
+
+    fn set_key(&mut self, Key(key): Key, coder: Box<dyn Any + Send>) {
+        let coder = coder.downcast::<Coder<R, E>>().expect("a call has the reply and refusal of its envelope");
+        self.keyed = Some(Box::new(Keyed { key, coder: *coder }));
     }
 }
 
-impl<A, F, T> Message<A> for Envelope<A, F, T>
+impl<A, F, R, E> Message<A> for Envelope<A, F, R, E>
 where
     A: Aggregate,
-    T: HandlerReturn<Handler: Handler<Aggregate = A>> + 'static,
-    F: FnOnce(&A, &Context<A>) -> T + Send + 'static,
+    R: Send + 'static,
+    E: Send + 'static,
+    F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
     fn entity(&self) -> &EntityId {
         &self.entity
@@ -95,48 +195,109 @@ where
         self.command
     }
 
-    fn handle(&mut self, data: &A, cx: &Context<A>) -> EventList<A::Event> {
-        let State::Unhandled(handle) = std::mem::replace(&mut self.state, State::Taken) else {
+    fn key(&self) -> Option<StoredKey> {
+        self.keyed.as_ref().map(|keyed| keyed.key)
+    }
+
+    fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A> {
+        let Progress::Unhandled(decide) = std::mem::replace(&mut self.progress, Progress::Taken) else {
             unreachable!("a message is handled once");
         };
-        match handle(data, cx).into_result() {
-            Ok(Step { events, reply, effects }) => {
-                self.state = State::Decided { reply, effects };
-                events
+        match decide(data, cx) {
+            Decision::Step(Step { events, reply, effects, goes }) => {
+                self.progress = Progress::Decided { reply, effects };
+                Decided { events, goes, elapsed: None }
             }
-            Err(refusal) => {
-                self.state = State::Refused(refusal);
-                EventList::new()
+            Decision::Refused(refusal) => {
+                self.progress = Progress::Refused(refusal);
+                Decided::nothing()
+            }
+            Decision::NotAccepted => {
+                let state = info::<A>(cx.standing().state).map_or("", |state| state.name);
+                self.progress = Progress::NotAccepted { state };
+                Decided::nothing()
             }
         }
     }
 
-    fn applied(&mut self, data: &A) {
-        self.state = match std::mem::replace(&mut self.state, State::Taken) {
-            State::Decided { reply: Reply::With(query), effects } => {
-                State::Decided { reply: Reply::Value(query(data)), effects }
+    fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>) {
+        self.progress = match std::mem::replace(&mut self.progress, Progress::Taken) {
+            Progress::Decided { reply, effects } => {
+                let reply = match reply {
+                    Reply::With(query) => Reply::Value(query(data)),
+                    value @ Reply::Value(_) => value,
+                };
+                Progress::Decided { reply, effects: with_hooks(data, passage, effects) }
             }
-            state => state,
+            progress => progress,
         };
+    }
+
+    fn outcome(&self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
+        let Some(Keyed { coder, .. }) = self.keyed.as_deref() else { return Ok(OutcomeKind::Replied) };
+        let read_again = |decoded: Result<(), _>| decoded.map_err(EncodeError::ReadAgain);
+        match &self.progress {
+            Progress::Decided { reply: Reply::Value(reply), .. } => {
+                (coder.reply.encode)(codec, reply, out)?;
+                read_again((coder.reply.decode)(Payload { codec, bytes: out }).map(drop))?;
+                Ok(OutcomeKind::Replied)
+            }
+            Progress::Refused(refusal) => {
+                (coder.refusal.encode)(codec, refusal, out)?;
+                read_again((coder.refusal.decode)(Payload { codec, bytes: out }).map(drop))?;
+                Ok(OutcomeKind::Refused)
+            }
+            Progress::NotAccepted { state } => Ok(OutcomeKind::NotAccepted { state }),
+            Progress::Unhandled(_) | Progress::Decided { .. } | Progress::Taken => {
+                unreachable!("an answer is written once it is known");
+            }
+        }
     }
 
     fn release(self: Box<Self>) -> Vec<Effect<A>> {
-        match self.state {
-            State::Decided { reply: Reply::Value(reply), effects } => {
-                if let Err(unwanted) = self.caller.send(Ok(reply)) {
-                    drop_contained("a reply whose caller has gone", unwanted);
-                }
+        match self.progress {
+            Progress::Decided { reply: Reply::Value(reply), effects } => {
+                answer(self.caller, Ok(reply));
                 effects
             }
-            State::Refused(refusal) => {
-                if let Err(unwanted) = self.caller.send(Err(CallError::Refused(refusal))) {
-                    drop_contained("a refusal whose caller has gone", unwanted);
-                }
+            Progress::Refused(refusal) => {
+                answer(self.caller, Err(CallError::Refused(refusal)));
                 Vec::new()
             }
-            State::Unhandled(_) | State::Decided { .. } | State::Taken => {
+            Progress::NotAccepted { state } => {
+                let error = self.not_accepted(state);
+                answer(self.caller, Err(error));
+                Vec::new()
+            }
+            Progress::Unhandled(_) | Progress::Decided { .. } | Progress::Taken => {
                 unreachable!("a message is released once its reply is known");
             }
         }
+    }
+
+    fn repeat(self: Box<Self>, outcome: Option<StoredOutcome<'_>>, seq_nr: SeqNr) {
+        let unknown = |why: &dyn std::fmt::Display| {
+            tracing::warn!(id = %self.id(), command = self.command, %seq_nr, %why, "can't repeat an answer");
+            Err(CallError::AlreadyDone { id: self.id(), seq_nr })
+        };
+        let result = match (&self.keyed, outcome) {
+            (Some(keyed), Some(StoredOutcome::Replied { codec, payload })) => {
+                (keyed.coder.reply.decode)(Payload { codec, bytes: payload }).or_else(|error| unknown(&error))
+            }
+            (Some(keyed), Some(StoredOutcome::Refused { codec, payload })) => {
+                match (keyed.coder.refusal.decode)(Payload { codec, bytes: payload }) {
+                    Ok(refusal) => Err(CallError::Refused(refusal)),
+                    Err(error) => unknown(&error),
+                }
+            }
+            (Some(_), Some(StoredOutcome::NotAccepted { state })) => {
+                let known = A::State::GRAPH.states.iter().find(|known| known.name == state);
+                known.map_or_else(|| unknown(&"its state is gone"), |known| Err(self.not_accepted(known.name)))
+            }
+            (_, None) | (None, _) => Err(CallError::AlreadyDone { id: self.id(), seq_nr }),
+        };
+        answer(self.caller, result);
+        // What is left is the user's: a handler that didn't run.
+        drop_contained("a command that was repeated", self.progress);
     }
 }

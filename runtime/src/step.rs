@@ -1,10 +1,14 @@
 //! What a handler returns: events to apply, a reply, effects.
 
-use std::convert::Infallible;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Handler};
+use crate::call::Never;
 use crate::effects::Effects;
 use crate::event::{EventList, EventsOf};
+use crate::state::{Limits, Stays, TargetOf, info};
 
 /// What a handler decided: events to apply, a reply, effects.
 ///
@@ -54,6 +58,15 @@ pub struct Step<R = (), H: Handler = Unnamed<R>> {
     pub(crate) events: EventList<<H::Aggregate as Aggregate>::Event>,
     pub(crate) reply: Reply<R, H::Aggregate>,
     pub(crate) effects: Vec<Effect<H::Aggregate>>,
+    pub(crate) goes: Option<Goes<<H::Aggregate as Aggregate>::State>>,
+}
+
+/// Where a step leads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goes<S> {
+    pub(crate) to: S,
+    /// How long the visit lasts, if not as long as declared.
+    pub(crate) for_max: Option<Duration>,
 }
 
 /// Stands where a step doesn't say who makes it: it is no [`Handler`], and the compiler says so.
@@ -68,18 +81,28 @@ pub(crate) enum Reply<R, A> {
     With(Box<dyn FnOnce(&A) -> R + Send>),
 }
 
-/// Begins a step that applies one event, or an array, a `Vec` or an `Option` of events.
+/// Begins a step that applies one event, or an array, a `Vec` or an `Option` of events, and stays in the state.
 ///
-/// Inside an `#[aggregate]` block the macro fills in `H`; nothing has to be imported or named.
-pub fn applying<H: Handler>(events: impl EventsOf<H::Aggregate>) -> Step<(), H> {
-    let mut step = Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new() };
-    events.push_to(&mut step.events);
-    step
+/// Inside an `#[aggregate]` or `#[fsm]` block the macro fills in `H`; nothing has to be imported or named.
+pub fn applying<H: Handler + Stays>(events: impl EventsOf<H>) -> Step<(), H> {
+    stay().applying(events)
 }
 
-/// Begins a step that changes nothing, to reply or to cause effects. Nothing is stored for it.
-pub fn stay<H: Handler>() -> Step<(), H> {
-    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new() }
+/// Begins a step that stays in the state, to reply, to apply events or to cause effects. Without events nothing is
+/// stored for it, and the state's deadline stays as it is.
+pub fn stay<H: Handler + Stays>() -> Step<(), H> {
+    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes: None }
+}
+
+/// Begins a step into a state that the handler's attribute declares. To go to the state that it is in already is to
+/// enter it again: hooks run, and its time begins anew.
+pub fn goto<H: Handler>(state: impl TargetOf<H>) -> Step<(), H> {
+    target(state)
+}
+
+fn target<H: Handler, S: TargetOf<H>>(_: S) -> Step<(), H> {
+    let goes = Some(Goes { to: S::STATE, for_max: None });
+    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes }
 }
 
 impl<R, H: Handler> std::fmt::Debug for Step<R, H> {
@@ -88,13 +111,14 @@ impl<R, H: Handler> std::fmt::Debug for Step<R, H> {
         f.debug_struct("Step")
             .field("events", &self.events.as_slice().len())
             .field("effects", &self.effects.len())
+            .field("goes", &self.goes)
             .finish_non_exhaustive()
     }
 }
 
 impl<R, H: Handler> Step<R, H> {
     /// Adds events after those that the step already has.
-    pub fn applying(mut self, events: impl EventsOf<H::Aggregate>) -> Self {
+    pub fn applying(mut self, events: impl EventsOf<H>) -> Self {
         events.push_to(&mut self.events);
         self
     }
@@ -107,17 +131,43 @@ impl<R, H: Handler> Step<R, H> {
         self.effects.push(Box::new(effect));
         self
     }
+
+    /// Limits this visit of the state that the step goes to, instead of the duration in its `#[after]`.
+    ///
+    /// # Panics
+    ///
+    /// If the step goes nowhere, or to a state without `#[after]`: nothing says what happens when the time is over.
+    /// In a handler, the command ends with [`CallError::Panicked`](crate::CallError::Panicked), and nothing is stored.
+    pub fn for_max(mut self, time: Duration) -> Self
+    where
+        H: Limits,
+    {
+        let Some(goes) = &mut self.goes else { panic!("`for_max` limits a visit, and this step goes nowhere") };
+        let state = info::<H::Aggregate>(goes.to);
+        assert!(
+            state.is_some_and(|state| state.deadline.is_some()),
+            "no handler says what happens when `{}` ends: it has no `#[after]`",
+            state.map_or("", |state| state.name),
+        );
+        goes.for_max = Some(time);
+        self
+    }
+
+    /// The same step without its handler's name.
+    fn of_aggregate(self) -> Step<R, H::Aggregate> {
+        Step { events: self.events, reply: self.reply, effects: self.effects, goes: self.goes }
+    }
 }
 
 impl<H: Handler> Step<(), H> {
     /// Replies with this value when the step is durable.
     pub fn replying<R>(self, value: R) -> Step<R, H> {
-        Step { events: self.events, reply: Reply::Value(value), effects: self.effects }
+        Step { events: self.events, reply: Reply::Value(value), effects: self.effects, goes: self.goes }
     }
 
     /// Replies with what `query` says of the data after the events.
     pub fn replying_with<R>(self, query: impl FnOnce(&H::Aggregate) -> R + Send + 'static) -> Step<R, H> {
-        Step { events: self.events, reply: Reply::With(Box::new(query)), effects: self.effects }
+        Step { events: self.events, reply: Reply::With(Box::new(query)), effects: self.effects, goes: self.goes }
     }
 }
 
@@ -129,7 +179,7 @@ impl<H: Handler> Step<(), H> {
 pub trait HandlerReturn {
     /// What the caller gets.
     type Reply: Send + 'static;
-    /// Why the handler may refuse; `Infallible` if it never does.
+    /// Why the handler may refuse; [`Never`] if it never does.
     type Refusal: Send + 'static;
     /// Who makes the step.
     type Handler: Handler;
@@ -144,10 +194,10 @@ pub trait HandlerReturn {
 
 impl<R: Send + 'static, H: Handler> HandlerReturn for Step<R, H> {
     type Reply = R;
-    type Refusal = Infallible;
+    type Refusal = Never;
     type Handler = H;
 
-    fn into_result(self) -> Result<Step<R, H>, Infallible> {
+    fn into_result(self) -> Result<Step<R, H>, Never> {
         Ok(self)
     }
 }
@@ -163,22 +213,62 @@ impl<R: Send + 'static, H: Handler, E: Send + 'static> HandlerReturn for Result<
 }
 
 /// A command given as data was refused; the typed method of the ref tells why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the command was refused")]
 pub struct Refused;
 
-/// Leaves the reply and the reason of a refusal out of a handler's answer.
-///
-/// # Errors
-///
-/// [`Refused`] if the handler refused.
+/// What a command came to, before anything is done.
+#[derive(Debug)]
+pub enum Decision<R, E, A: Aggregate> {
+    /// The handler made a step.
+    Step(Step<R, A>),
+    /// The handler refused.
+    Refused(E),
+    /// The state doesn't accept the command.
+    NotAccepted,
+}
+
+/// What a handler decided, without its name.
 #[doc(hidden)]
-pub fn unnamed<A, T>(returned: T) -> Result<Step<(), A>, Refused>
+pub fn decided<A, T>(returned: T) -> Decision<T::Reply, T::Refusal, A>
 where
     A: Aggregate,
     T: HandlerReturn,
     T::Handler: Handler<Aggregate = A>,
 {
-    let step = returned.into_result().map_err(|_| Refused)?;
-    Ok(Step { events: step.events, reply: Reply::Value(()), effects: step.effects })
+    returned.into_result().map_or_else(Decision::Refused, |step| Decision::Step(step.of_aggregate()))
+}
+
+/// What a command comes to in a state that doesn't accept it.
+#[doc(hidden)]
+pub fn not_accepted<R, E, A: Aggregate>() -> Decision<R, E, A> {
+    Decision::NotAccepted
+}
+
+/// What a command comes to in a state that ignores it.
+#[doc(hidden)]
+pub fn ignored<E, A: Aggregate>() -> Decision<(), E, A> {
+    Decision::Step(stay::<A>())
+}
+
+/// What a deadline's handler decided, without its name.
+#[doc(hidden)]
+pub fn elapsed<A: Aggregate, H: Handler<Aggregate = A>>(step: Step<(), H>) -> Step<(), A> {
+    step.of_aggregate()
+}
+
+/// Leaves the reply and the reason of a refusal out of a handler's answer.
+#[doc(hidden)]
+pub fn unnamed<A, T>(returned: T) -> Decision<(), Refused, A>
+where
+    A: Aggregate,
+    T: HandlerReturn,
+    T::Handler: Handler<Aggregate = A>,
+{
+    match returned.into_result() {
+        Ok(Step { events, effects, goes, .. }) => {
+            Decision::Step(Step { events, reply: Reply::Value(()), effects, goes })
+        }
+        Err(_) => Decision::Refused(Refused),
+    }
 }

@@ -232,6 +232,9 @@ impl Ending {
         match error {
             CallError::Refused(refused) => Ending::Refusal(refusal(refused)),
             CallError::Panicked { message, .. } => Ending::Panic(message),
+            CallError::NotAccepted { .. } | CallError::AlreadyDone { .. } => {
+                unreachable!("the account has no states, and its commands have no keys")
+            }
             CallError::Overloaded { .. } => Ending::NotStored("overloaded"),
             CallError::NotStored { why: NotStored::TimedOut { .. }, .. } => Ending::NotStored("too late to send"),
             CallError::NotStored { why: NotStored::EarlierWriteFailed, .. } => Ending::NotStored("behind a failure"),

@@ -13,3 +13,10 @@ fn event() {
     cases.pass("tests/ui/event/pass/*.rs");
     cases.compile_fail("tests/ui/event/fail/*.rs");
 }
+
+#[test]
+fn fsm() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/ui/fsm/pass/*.rs");
+    cases.compile_fail("tests/ui/fsm/fail/*.rs");
+}

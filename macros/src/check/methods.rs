@@ -4,7 +4,7 @@ use quote::ToTokens;
 use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
 use crate::ctxt::Ctxt;
-use crate::model::{Answer, Command, Event, Member, Model, Query, parameters};
+use crate::model::{Answer, Event, Handler, Member, Model, Query, parameters};
 use crate::spell::spell;
 use crate::types::{is_context, is_owned_context};
 
@@ -19,12 +19,12 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
             "an event knows its parameters only: let the command put in what is needed",
         );
     }
-    for command in &model.commands {
-        check_command_receiver(ctxt, command);
-        check_handler_sync(ctxt, command);
-        check_answer(ctxt, command);
-        check_context_shared(ctxt, command);
-        check_context_first(ctxt, command);
+    for handler in model.handlers() {
+        check_handler_receiver(ctxt, handler);
+        check_handler_sync(ctxt, handler);
+        check_answer(ctxt, handler);
+        check_context_shared(ctxt, handler);
+        check_context_first(ctxt, handler);
     }
     for query in &model.queries {
         check_query_receiver(ctxt, query);
@@ -104,8 +104,8 @@ fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
 }
 
 /// A command decides on data that it can't change, so it has `&self`.
-fn check_command_receiver(ctxt: &Ctxt, command: &Command<'_>) {
-    let sig = &command.member.method.sig;
+fn check_handler_receiver(ctxt: &Ctxt, handler: &Handler<'_>) {
+    let sig = &handler.member.method.sig;
     if has_mut_self(sig) {
         ctxt.error(receiver_of(sig), "a command decides; only `#[event]` methods change data: take `&self`");
     } else if !has_receiver(sig, &Takes::Shared) {
@@ -114,8 +114,8 @@ fn check_command_receiver(ctxt: &Ctxt, command: &Command<'_>) {
 }
 
 /// A handler decides at once; what takes time is an effect.
-fn check_handler_sync(ctxt: &Ctxt, command: &Command<'_>) {
-    if let Some(keyword) = &command.member.method.sig.asyncness {
+fn check_handler_sync(ctxt: &Ctxt, handler: &Handler<'_>) {
+    if let Some(keyword) = &handler.member.method.sig.asyncness {
         ctxt.error(
             keyword,
             "handlers are synchronous; do the waiting in an effect: `.and_then(|fx| fx.spawn(async { .. }))`",
@@ -124,10 +124,10 @@ fn check_handler_sync(ctxt: &Ctxt, command: &Command<'_>) {
 }
 
 /// A handler returns a step, or refuses with an error. Aliases are left to the trait `HandlerReturn`.
-fn check_answer(ctxt: &Ctxt, command: &Command<'_>) {
+fn check_answer(ctxt: &Ctxt, handler: &Handler<'_>) {
     let expected = "expected `Step<R>` or `Result<Step<R>, E>`";
-    let sig = &command.member.method.sig;
-    match (&command.answer, &sig.output) {
+    let sig = &handler.member.method.sig;
+    match (&handler.answer, &sig.output) {
         (Answer::Wrong(_), ReturnType::Type(_, ty)) => {
             ctxt.error(ty, format!("{expected}, found `{}`", spell(ty)));
         }
@@ -139,8 +139,8 @@ fn check_answer(ctxt: &Ctxt, command: &Command<'_>) {
 }
 
 /// All see the same context, so it is behind `&`.
-fn check_context_shared(ctxt: &Ctxt, command: &Command<'_>) {
-    if let Some(Type::Reference(ty)) = command.context.map(|context| &*context.ty)
+fn check_context_shared(ctxt: &Ctxt, handler: &Handler<'_>) {
+    if let Some(Type::Reference(ty)) = handler.context.map(|context| &*context.ty)
         && ty.mutability.is_some()
     {
         ctxt.error(ty, "nobody changes the context: take `&Context<Self>`");
@@ -148,8 +148,8 @@ fn check_context_shared(ctxt: &Ctxt, command: &Command<'_>) {
 }
 
 /// The context comes before what the caller gives, and by reference.
-fn check_context_first(ctxt: &Ctxt, command: &Command<'_>) {
-    for (index, parameter) in parameters(command.member.method).enumerate() {
+fn check_context_first(ctxt: &Ctxt, handler: &Handler<'_>) {
+    for (index, parameter) in parameters(handler.member.method).enumerate() {
         if is_owned_context(&parameter.ty) {
             ctxt.error(&parameter.ty, "the context belongs to the runtime: take `&Context<Self>`");
         } else if index > 0 && is_context(&parameter.ty) {

@@ -11,8 +11,11 @@ use crate::symbol::{ENUM_DERIVES, EVENT_DERIVE, REF_METHODS};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     check_methods_differ(ctxt, model);
-    check_variants_differ(ctxt, model.events.iter().map(|event| (&event.variant, &event.member)));
-    check_variants_differ(ctxt, model.commands.iter().map(|command| (&command.variant, &command.member)));
+    check_variants_differ(ctxt, model.events.iter().map(|event| (event.member.ident(), &event.variant, &event.member)));
+    check_variants_differ(
+        ctxt,
+        model.commands.iter().map(|command| (&command.ident, &command.variant, &command.first().member)),
+    );
     check_ref_has_room(ctxt, model);
     check_derives(ctxt, &model.options.derives);
     if let Some(event) = &model.options.event {
@@ -42,23 +45,22 @@ fn check_methods_differ(ctxt: &Ctxt, model: &Model<'_>) {
 }
 
 /// Two names must not become one in CamelCase.
-fn check_variants_differ<'m>(ctxt: &Ctxt, variants: impl Iterator<Item = (&'m Ident, &'m Member<'m>)>) {
-    let mut seen: Vec<(&Ident, &Member<'_>)> = Vec::new();
-    for (variant, member) in variants {
-        let twin = seen
-            .iter()
-            .find(|(other, first)| *other == variant && first.ident() != member.ident() && always(first, member));
+fn check_variants_differ<'m>(ctxt: &Ctxt, variants: impl Iterator<Item = (&'m Ident, &'m Ident, &'m Member<'m>)>) {
+    let mut seen: Vec<(&Ident, &Ident, &Member<'_>)> = Vec::new();
+    for (ident, variant, member) in variants {
+        let twin =
+            seen.iter().find(|(first, other, earlier)| *other == variant && *first != ident && always(earlier, member));
         match twin {
-            Some((_, first)) => {
-                let [first_name, name] = [first.name(), member.name()];
+            Some((first, ..)) => {
+                let [first_name, name] = [first, ident].map(|ident| ident.unraw());
                 ctxt.collision(
-                    member.ident(),
+                    ident,
                     format!("`{first_name}` and `{name}` both become the variant `{variant}`; rename one"),
-                    first.ident(),
+                    first,
                     format!("`{first_name}` becomes `{variant}`, too"),
                 );
             }
-            None => seen.push((variant, member)),
+            None => seen.push((ident, variant, member)),
         }
     }
 }
@@ -70,13 +72,13 @@ fn always(first: &Member<'_>, second: &Member<'_>) -> bool {
 
 /// A command or query must not hide what every ref has.
 fn check_ref_has_room(ctxt: &Ctxt, model: &Model<'_>) {
-    let commands = model.commands.iter().map(|command| ("command", &command.member));
-    let queries = model.queries.iter().map(|query| ("query", &query.member));
-    for (kind, member) in commands.chain(queries) {
-        let name = member.name();
+    let commands = model.commands.iter().map(|command| ("command", &command.ident));
+    let queries = model.queries.iter().map(|query| ("query", query.member.ident()));
+    for (kind, ident) in commands.chain(queries) {
+        let name = ident.unraw().to_string();
         if REF_METHODS.contains(&name.as_str()) {
             ctxt.error(
-                member.ident(),
+                ident,
                 format!("`{name}` is a method of every ref, and this {kind} would hide it; rename the {kind}"),
             );
         }

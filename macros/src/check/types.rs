@@ -18,9 +18,9 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
             check_owned(ctxt, field, "stored types own their data", Static::Borrows);
         }
     }
-    for command in &model.commands {
-        check_no_parameters(ctxt, &command.member.method.sig, "a command has one shape");
-        for field in &command.member.fields {
+    for handler in model.handlers() {
+        check_no_parameters(ctxt, &handler.member.method.sig, "a command has one shape");
+        for field in &handler.member.fields {
             check_owned(ctxt, field, "commands own their data", Static::Owns);
         }
     }

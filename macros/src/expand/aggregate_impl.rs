@@ -1,8 +1,7 @@
 //! The impls of `Aggregate` and of what goes with it.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::LitStr;
+use quote::{ToTokens, quote, quote_spanned};
 
 use crate::expand::quiet_calls;
 use crate::model::Model;
@@ -15,6 +14,7 @@ use crate::words::at;
 ///     type Event = AccountEvent;
 ///     type Command = AccountCommand;
 ///     type Ref = AccountRef;
+///     type State = ();
 ///     type Services = ();
 ///     fn apply(&mut self, event: AccountEvent) { .. }
 /// }
@@ -29,8 +29,12 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
 pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream {
     let (options, ty) = (model.options, &model.ty);
     let (krate, codec, services) = (&options.crate_path, &options.codec, &options.services);
-    let name = options.name.clone().unwrap_or_else(|| LitStr::new(&model.ident.to_string(), model.ident.span()));
+    let name = model.stored_name();
     let (event_type, command_type, ref_type) = (model.event_type(), model.command_type(), model.ref_type());
+    let state = match &model.graph {
+        Some(_) => model.state_enum().into_token_stream(),
+        None => quote!(()),
+    };
     let quiet = quiet_calls();
     let constants_and_types = quote! {
         const NAME: &'static #krate::__rt::str = #name;
@@ -38,6 +42,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         type Event = #event_type;
         type Command = #command_type;
         type Ref = #ref_type;
+        type State = #state;
         type Services = #services;
 
         fn apply(&mut self, event: #event_type) {
@@ -52,7 +57,13 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     // What the type lacks is reported at these impls, and so at the type's name.
     let span = model.ident.span();
     let aggregate = at(quote!(#krate::Aggregate), span);
-    let events_of = at(quote!(#krate::EventsOf<#ty>), span);
+    // In a machine each handler makes its own steps, of which the events are the same.
+    let (generics, maker) = match &model.graph {
+        Some(_) => (Some(quote!(<__H: #krate::Handler<Aggregate = #ty>>)), quote!(__H)),
+        None => (None, quote!(#ty)),
+    };
+    let generics = at(generics, span);
+    let events_of = at(quote!(#krate::EventsOf<#maker>), span);
     quote_spanned! {span=>
         #[automatically_derived]
         #quiet
@@ -61,7 +72,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         }
 
         #[automatically_derived]
-        impl #events_of for #event_type {
+        impl #generics #events_of for #event_type {
             #push_to
         }
     }

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use crate::expand::{call, call_at, field_names, quiet_calls, span_of_answer};
+use crate::expand::{decision, field_names, handled, quiet_calls};
 use crate::model::Model;
 use crate::words::at;
 
@@ -13,24 +13,28 @@ use crate::words::at;
 ///         match *self { Self::Deposit { .. } => "deposit" }
 ///     }
 ///
-///     fn handle(self, __data: &Account, __cx: &Context<Account>) -> Result<Step<(), Account>, Refused> {
+///     fn handle(self, __data: &Account, __cx: &Context<Account>) -> Decision<(), Refused, Account> {
 ///         match self { Self::Deposit { amount } => unnamed(Account::deposit(__data, amount)) }
 ///     }
 /// }
 /// ```
+///
+/// In a machine, the state decides who handles the command.
 pub(super) fn expand(model: &Model<'_>) -> TokenStream {
-    let krate = &model.options.crate_path;
     let names = model.commands.iter().map(|command| {
-        let (variant, name, cfgs) = (&command.variant, command.member.name(), command.member.cfgs());
-        let fields = (!command.member.fields.is_empty()).then(|| quote!({ .. }));
+        let member = &command.first().member;
+        let (variant, name, cfgs) = (&command.variant, command.name(), member.cfgs());
+        let fields = (!member.fields.is_empty()).then(|| quote!({ .. }));
         quote!(#(#cfgs)* Self::#variant #fields => #name,)
     });
     let handlers = model.commands.iter().map(|command| {
-        let (variant, cfgs) = (&command.variant, command.member.cfgs());
-        let fields = field_names(&command.member);
-        let call = call(model, &command.member, command.context.is_some());
-        let unnamed = call_at(span_of_answer(&command.member), quote!(#krate::__rt::unnamed), call);
-        quote!(#(#cfgs)* Self::#variant #fields => #unnamed,)
+        let handler = command.first();
+        let (variant, cfgs, fields) = (&command.variant, handler.member.cfgs(), field_names(&handler.member));
+        let decision = match &model.graph {
+            Some(graph) => decision(model, graph, command, "unnamed"),
+            None => handled(model, handler, "unnamed"),
+        };
+        quote!(#(#cfgs)* Self::#variant #fields => #decision,)
     });
     with_bodies(model, &quote!(match *self { #(#names)* }), &quote!(match self { #(#handlers)* }))
 }
@@ -48,7 +52,7 @@ pub(super) fn with_bodies(model: &Model<'_>, name: &TokenStream, handle: &TokenS
             self,
             __data: &#ty,
             __cx: &#krate::Context<#ty>,
-        ) -> #krate::__rt::Result<#krate::Step<(), #ty>, #krate::Refused> {
+        ) -> #krate::Decision<(), #krate::Refused, #ty> {
             #handle
         }
     };

@@ -1,11 +1,11 @@
 //! The typed reference: a method for each command and query.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Type;
 use syn::spanned::Spanned;
+use syn::{Attribute, Type};
 
-use crate::expand::{call, call_at, field_types, quiet_calls, quiet_item, span_of_answer};
+use crate::expand::{call, call_at, decision, field_types, quiet_calls, quiet_item, span_of_answer};
 use crate::model::{Answer, Command, Member, Model, Query};
 use crate::words::at;
 
@@ -18,6 +18,9 @@ use crate::words::at;
 /// impl AccountRef {
 ///     pub fn id(&self) -> &EntityId { .. }
 ///     pub fn send(&self, command: AccountCommand) -> Call<(), Refused> { .. }
+///     // of a machine:
+///     pub fn state(&self) -> Call<LockState, Never> { .. }
+///     pub fn accepts(&self) -> Call<Vec<&'static str>, Never> { .. }
 ///     // and a method for each command and query
 /// }
 /// ```
@@ -33,6 +36,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
     let (ref_type, command_type) = (model.ref_type(), model.command_type());
     let doc = format!(" The handle of one `{}`, with a method for each command and query.", model.ident);
     let (quiet, calls) = (quiet_item(), quiet_calls());
+    let of_machine = model.graph.is_some().then(|| of_machine(model));
     quote! {
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -59,30 +63,60 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
                 self.0.send(command)
             }
 
+            #of_machine
             #methods
+        }
+    }
+}
+
+/// What every ref of a machine has.
+fn of_machine(model: &Model<'_>) -> TokenStream {
+    let (krate, vis, state_enum) = (&model.options.crate_path, &model.options.vis, model.state_enum());
+    quote! {
+        /// The state.
+        #vis fn state(&self) -> #krate::Call<#state_enum, #krate::__rt::Never> {
+            #krate::__rt::state(&self.0)
+        }
+
+        /// The commands that are accepted right now.
+        #vis fn accepts(&self) -> #krate::Call<#krate::__rt::Vec<&'static #krate::__rt::str>, #krate::__rt::Never> {
+            #krate::__rt::accepts(&self.0)
         }
     }
 }
 
 /// ```text
 /// /// Pays `amount` in; replies with the new balance.
-/// pub fn deposit(&self, amount: u64) -> Call<u64, Infallible> {
+/// pub fn deposit(&self, amount: u64) -> Call<u64, Never> {
 ///     call(&self.0, "deposit", move |__data, _| Account::deposit(__data, amount))
+/// }
+/// ```
+///
+/// Of a machine, with what [`decision`] makes:
+///
+/// ```text
+/// pub fn try_unlock(&self) -> Call<Greeting, Never> {
+///     dispatch(&self.0, "try_unlock", move |__data, __cx| match __cx.state() { .. })
 /// }
 /// ```
 fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
     let krate = &model.options.crate_path;
-    let name = command.member.name();
-    let call = call(model, &command.member, command.context.is_some());
-    let context = if command.context.is_some() { quote!(__cx) } else { quote!(_) };
-    let span = span_of_answer(&command.member);
+    let (name, handler) = (command.name(), command.first());
+    let span = span_of_answer(&handler.member);
     let closure = at(quote!(move), span);
-    let body = call_at(span, quote!(#krate::__rt::call), quote!(&self.0, #name, #closure |__data, #context| #call));
-    method(model, &command.member, &call_type(model, &command.answer), &body)
+    let body = if let Some(graph) = &model.graph {
+        let decision = decision(model, graph, command, "decided");
+        call_at(span, quote!(#krate::__rt::dispatch), quote!(&self.0, #name, #closure |__data, __cx| #decision))
+    } else {
+        let call = call(model, &handler.member, handler.context.is_some());
+        let context = if handler.context.is_some() { quote!(__cx) } else { quote!(_) };
+        call_at(span, quote!(#krate::__rt::call), quote!(&self.0, #name, #closure |__data, #context| #call))
+    };
+    method(model, &Method::of_command(command), &call_type(model, &handler.answer), &body)
 }
 
 /// ```text
-/// pub fn balance(&self) -> Call<u64, Infallible> {
+/// pub fn balance(&self) -> Call<u64, Never> {
 ///     query(&self.0, "balance", move |__data| Account::balance(__data))
 /// }
 /// ```
@@ -93,13 +127,30 @@ fn query_method(model: &Model<'_>, query: &Query<'_>) -> TokenStream {
     let span = span_of_answer(&query.member);
     let closure = at(quote!(move), span);
     let body = call_at(span, quote!(#krate::__rt::query), quote!(&self.0, #name, #closure |__data| #call));
-    method(model, &query.member, &infallible(model, &query.reply), &body)
+    method(model, &Method::of_query(query), &never(model, &query.reply), &body)
+}
+
+/// A method of the reference: what it is made of.
+pub(super) struct Method<'m> {
+    ident: &'m Ident,
+    docs: Vec<&'m Attribute>,
+    member: &'m Member<'m>,
+}
+
+impl<'m> Method<'m> {
+    pub(super) fn of_command(command: &'m Command<'m>) -> Self {
+        Self { ident: &command.ident, docs: command.docs().collect(), member: &command.first().member }
+    }
+
+    pub(super) fn of_query(query: &'m Query<'m>) -> Self {
+        Self { ident: query.member.ident(), docs: query.member.docs().collect(), member: &query.member }
+    }
 }
 
 /// The docs, `cfg`s and `deprecated` of the handler are those of the reference's method.
-pub(super) fn method(model: &Model<'_>, member: &Member<'_>, call: &TokenStream, body: &TokenStream) -> TokenStream {
-    let (vis, ident, parameters) = (&model.options.vis, member.ident(), field_types(member));
-    let (docs, cfgs) = (member.docs(), member.cfgs());
+pub(super) fn method(model: &Model<'_>, found: &Method<'_>, call: &TokenStream, body: &TokenStream) -> TokenStream {
+    let Method { ident, docs, member } = found;
+    let (vis, parameters, cfgs) = (&model.options.vis, field_types(member), member.cfgs());
     let deprecated = member.method.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"));
     let body = quote_spanned!(span_of_answer(member)=> { #body });
     quote! {
@@ -114,7 +165,7 @@ pub(super) fn method(model: &Model<'_>, member: &Member<'_>, call: &TokenStream,
 pub(super) fn call_type(model: &Model<'_>, answer: &Answer) -> TokenStream {
     let krate = &model.options.crate_path;
     match answer {
-        Answer::Step { reply } => infallible(model, reply),
+        Answer::Step { reply } => never(model, reply),
         Answer::Refusable { reply, refusal } => quote!(#krate::Call<#reply, #refusal>),
         Answer::Named(ty) => {
             // That it is a step at all only the compiler can tell, so all of it is blamed on what is written there.
@@ -122,12 +173,13 @@ pub(super) fn call_type(model: &Model<'_>, answer: &Answer) -> TokenStream {
             let [call, returned] = [quote!(#krate::Call), quote!(#krate::HandlerReturn)].map(|path| at(path, span));
             quote_spanned!(span=> #call<<#ty as #returned>::Reply, <#ty as #returned>::Refusal>)
         }
-        Answer::Wrong(reply) => infallible(model, reply),
-        Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Infallible>),
+        Answer::Wrong(reply) => never(model, reply),
+        Answer::Missing => quote!(#krate::Call<(), #krate::__rt::Never>),
     }
 }
 
-pub(super) fn infallible(model: &Model<'_>, reply: &Type) -> TokenStream {
+/// The type of a call that is never refused.
+pub(super) fn never(model: &Model<'_>, reply: &Type) -> TokenStream {
     let krate = &model.options.crate_path;
-    quote!(#krate::Call<#reply, #krate::__rt::Infallible>)
+    quote!(#krate::Call<#reply, #krate::__rt::Never>)
 }

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
+use syn::{Attribute, Ident};
 
 use crate::case;
 use crate::expand::quiet_item;
@@ -27,7 +28,7 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
     });
     let variants = model.events.iter().map(|event| {
         let stored = event.stored.attribute(&case::snake(&event.variant.unraw().to_string()));
-        let variant = variant(&event.member, &event.variant);
+        let variant = variant(&event.member, event.member.docs(), &event.variant);
         quote!(#stored #variant)
     });
     let doc = format!(" What happens to `{}`: its stored events.", model.ident);
@@ -62,7 +63,8 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
 /// ```
 pub(super) fn command(model: &Model<'_>) -> TokenStream {
     let (vis, enum_type, derives) = (&model.options.vis, model.command_type(), &model.options.derives);
-    let variants = model.commands.iter().map(|command| variant(&command.member, &command.variant));
+    let variants =
+        model.commands.iter().map(|command| variant(&command.first().member, command.docs(), &command.variant));
     let doc = format!(" What can be asked of `{}`: its commands.", model.ident);
     let quiet = quiet_item();
     quote! {
@@ -80,8 +82,8 @@ pub(super) fn command(model: &Model<'_>) -> TokenStream {
 /// #[cfg(..)]
 /// Deposited { #[serde(default)] amount: u64 }
 /// ```
-fn variant(member: &Member<'_>, variant: &syn::Ident) -> TokenStream {
-    let (docs, cfgs) = (member.docs(), member.cfgs());
+fn variant<'a>(member: &'a Member<'_>, docs: impl Iterator<Item = &'a Attribute>, variant: &Ident) -> TokenStream {
+    let cfgs = member.cfgs();
     let fields = member.fields.iter().map(|field| {
         let (attrs, ident, ty) = (&field.attrs, field.ident, &field.ty);
         quote!(#(#attrs)* #ident: #ty)

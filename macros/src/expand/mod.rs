@@ -5,16 +5,20 @@ mod command_impl;
 mod entity_ref;
 mod enums;
 mod event_impl;
+mod markers;
+mod state_enum;
+mod state_impl;
 mod stub;
 mod warning;
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::spanned::Spanned;
 use syn::{FnArg, ReturnType, Signature};
 
 use crate::block::Method;
-use crate::model::{Member, Model, leaves_for_field};
+use crate::graph::Graph;
+use crate::model::{Command, Handler, Member, Model, leaves_for_field};
 use crate::words::at;
 
 pub(crate) use event_impl::{event_enum, event_enum_stub};
@@ -28,6 +32,7 @@ pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
     let aggregate = aggregate_impl::expand(model);
     let command = command_impl::expand(model);
     let entity_ref = entity_ref::expand(model);
+    let machine = model.graph.as_ref().map(|graph| machine(model, graph));
     let warning = warning::expand(model);
     quote! {
         #block
@@ -36,7 +41,20 @@ pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
         #aggregate
         #command
         #entity_ref
+        #machine
         #warning
+    }
+}
+
+/// What `#[fsm]` emits beside.
+fn machine(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
+    let state_enum = state_enum::expand(model, graph);
+    let state = state_impl::expand(model, graph);
+    let markers = markers::expand(model, graph);
+    quote! {
+        #state_enum
+        #state
+        #markers
     }
 }
 
@@ -66,7 +84,7 @@ pub(crate) fn unmarked(Method { attrs, vis, sig, body, .. }: &Method) -> TokenSt
 fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
     let Method { attrs, vis, body, .. } = method;
     let sig = signature(model, method);
-    let completed = model.is_handler(method).then(|| model.words().complete_body(body));
+    let completed = model.is_handler(method).then(|| model.words(method).complete_body(body));
     let body = completed.as_ref().unwrap_or(body);
     let quiet = quiet_method();
     quote!(#(#attrs)* #quiet #vis #sig #body)
@@ -81,7 +99,7 @@ fn signature(model: &Model<'_>, method: &Method) -> Signature {
         }
     }
     if let (true, ReturnType::Type(_, ty)) = (model.is_handler(method), &mut sig.output) {
-        model.words().complete_type(ty);
+        model.words(method).complete_type(ty);
     }
     sig
 }
@@ -123,6 +141,42 @@ fn call(model: &Model<'_>, member: &Member<'_>, context: bool) -> TokenStream {
     let context = context.then(|| quote!(__cx,));
     let fields = member.fields.iter().map(|field| field.ident);
     call_at(span_of_answer(member), quote!(#ty::#method), quote!(__data, #context #(#fields),*))
+}
+
+/// `decided(Account::deposit(__data, amount))`, where `to` is the function of `__rt` that makes a decision of the answer.
+fn handled(model: &Model<'_>, handler: &Handler<'_>, to: &str) -> TokenStream {
+    let krate = &model.options.crate_path;
+    let call = call(model, &handler.member, handler.context.is_some());
+    let to = format_ident!("{to}");
+    call_at(span_of_answer(&handler.member), quote!(#krate::__rt::#to), call)
+}
+
+/// What becomes of a command of a machine:
+///
+/// ```text
+/// match __cx.state() {
+///     LockState::Locked => decided(Lock::try_unlock(__data)),
+///     LockState::Unlocked => not_accepted(),
+/// }
+/// ```
+fn decision(model: &Model<'_>, graph: &Graph<'_>, command: &Command<'_>, to: &str) -> TokenStream {
+    let (krate, state_enum) = (&model.options.crate_path, model.state_enum());
+    let arm = |states: &[usize], decision: TokenStream| {
+        let states = states.iter().map(|state| &graph.states[*state].ident);
+        (states.len() > 0).then(|| quote!(#(#state_enum::#states)|* => #decision,))
+    };
+    let (mut handled_in, mut ignored_in, mut arms) = (Vec::new(), Vec::new(), Vec::new());
+    for handler in &command.handlers {
+        let Some(way) = graph.way_of(handler.member.method) else { continue };
+        let states: Vec<usize> = way.from.iter().map(|place| place.state).collect();
+        arms.push(arm(&states, handled(model, handler, to)));
+        handled_in.extend(states);
+        ignored_in.extend(way.ignored.iter().map(|place| place.state));
+    }
+    arms.push(arm(&ignored_in, quote!(#krate::__rt::ignored())));
+    let others = (0..graph.states.len()).filter(|state| !handled_in.contains(state) && !ignored_in.contains(state));
+    arms.push(arm(&others.collect::<Vec<_>>(), quote!(#krate::__rt::not_accepted())));
+    quote!(match __cx.state() { #(#arms)* })
 }
 
 /// A call that is blamed on `span` as a whole. What can be wrong with the call of a handler is what it returns.

@@ -6,7 +6,8 @@ use quote::{format_ident, quote};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Lifetime, Path, Type, TypeReference, parse_quote};
 
-use crate::block::Method;
+use crate::block;
+use crate::expand::entity_ref::Method;
 use crate::expand::{aggregate_impl, command_impl, entity_ref, method, quiet_item, signature};
 use crate::model::{Answer, Member, Model, is_conditional};
 use crate::symbol::ENUM_DERIVES;
@@ -21,7 +22,7 @@ pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
     let nothing = quote!(#![allow(unused_variables)] loop {});
     let block = block(model, events_changed);
     let event = model.options.event.is_none().then(|| event(model));
-    let commands = model.commands.iter().map(|command| (&command.variant, &command.member));
+    let commands = model.commands.iter().map(|command| (&command.variant, &command.first().member));
     let command = stub_enum(model, &model.command_type(), commands);
     let aggregate = aggregate_impl::with_apply(model, &nothing);
     let command_impl = command_impl::with_bodies(model, &nothing, &nothing);
@@ -41,7 +42,9 @@ fn leave_twins_out(model: &mut Model<'_>) {
     let mut variants: Vec<Ident> = Vec::new();
     model.events.retain(|event| event.member.is_conditional() || is_first(&mut variants, &event.variant));
     variants.clear();
-    model.commands.retain(|command| command.member.is_conditional() || is_first(&mut variants, &command.variant));
+    model
+        .commands
+        .retain(|command| command.first().member.is_conditional() || is_first(&mut variants, &command.variant));
 }
 
 fn is_first(seen: &mut Vec<Ident>, ident: &Ident) -> bool {
@@ -53,7 +56,8 @@ fn is_first(seen: &mut Vec<Ident>, ident: &Ident) -> bool {
 /// Leaves contexts out of the fields: where they are no mistake, they aren't there.
 fn leave_contexts_out(model: &mut Model<'_>) {
     let events = model.events.iter_mut().map(|event| &mut event.member);
-    let commands = model.commands.iter_mut().map(|command| &mut command.member);
+    let handlers = model.commands.iter_mut().flat_map(|command| &mut command.handlers);
+    let commands = handlers.map(|handler| &mut handler.member);
     let queries = model.queries.iter_mut().map(|query| &mut query.member);
     for member in events.chain(commands).chain(queries) {
         member.fields.retain(|field| !is_context(field.given) && !is_owned_context(field.given));
@@ -65,7 +69,7 @@ fn leave_contexts_out(model: &mut Model<'_>) {
 /// If the types of events are wrong, the bodies that make events are left out: they would be wrong, too.
 fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
     let mut seen: Vec<Ident> = Vec::new();
-    model.block.rewritten(|found: &Method| {
+    model.block.rewritten(|found: &block::Method| {
         let conditional = found.attrs.iter().any(is_conditional);
         let twin = !found.markers.is_empty() && !conditional && !is_first(&mut seen, &found.sig.ident);
         if twin {
@@ -78,7 +82,7 @@ fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
     })
 }
 
-fn method_without_body(model: &Model<'_>, found: &Method) -> TokenStream {
+fn method_without_body(model: &Model<'_>, found: &block::Method) -> TokenStream {
     let sig = signature(model, found);
     let vis = &found.vis;
     quote!(#[allow(unused_variables)] #vis #sig { loop {} })
@@ -170,15 +174,19 @@ fn derives<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Path> {
 fn entity_ref(model: &Model<'_>, nothing: &TokenStream) -> TokenStream {
     // These two every ref has already.
     let mut seen = vec![format_ident!("id"), format_ident!("send")];
-    let mut has_room = |member: &Member<'_>| member.is_conditional() || is_first(&mut seen, member.ident());
-    let commands = model.commands.iter().filter(|command| has_room(&command.member)).map(|command| {
-        let call = entity_ref::call_type(model, &command.answer);
-        entity_ref::method(model, &command.member, &call, nothing)
+    if model.graph.is_some() {
+        seen.extend(["state", "accepts"].map(|word| format_ident!("{word}")));
+    }
+    let mut has_room = |member: &Member<'_>, ident: &Ident| member.is_conditional() || is_first(&mut seen, ident);
+    let commands = model.commands.iter().filter(|command| has_room(&command.first().member, &command.ident));
+    let commands = commands.map(|command| {
+        let call = entity_ref::call_type(model, &command.first().answer);
+        entity_ref::method(model, &Method::of_command(command), &call, nothing)
     });
     let commands: TokenStream = commands.collect();
-    let queries = model.queries.iter().filter(|query| has_room(&query.member)).map(|query| {
-        let call = entity_ref::infallible(model, &query.reply);
-        entity_ref::method(model, &query.member, &call, nothing)
+    let queries = model.queries.iter().filter(|query| has_room(&query.member, query.member.ident())).map(|query| {
+        let call = entity_ref::never(model, &query.reply);
+        entity_ref::method(model, &Method::of_query(query), &call, nothing)
     });
     let queries: TokenStream = queries.collect();
     entity_ref::with_methods(model, &quote!(#commands #queries))
@@ -193,9 +201,9 @@ fn own_all_types(model: &mut Model<'_>) -> bool {
         own.fields(&mut event.member);
     }
     let events_changed = own.changed;
-    for command in &mut model.commands {
-        own.fields(&mut command.member);
-        match &mut command.answer {
+    for handler in model.commands.iter_mut().flat_map(|command| &mut command.handlers) {
+        own.fields(&mut handler.member);
+        match &mut handler.answer {
             Answer::Step { reply } | Answer::Wrong(reply) => own.visit_type_mut(reply),
             Answer::Refusable { reply, refusal } => {
                 own.visit_type_mut(reply);

@@ -22,14 +22,35 @@ pub(super) const LOCK: Graph = Graph {
         Edge { from: "Checking", to: Some("Locked"), by: By::Command("pass") },
         Edge { from: "Unlocked", to: Some("Broken"), by: By::Command("kick") },
         Edge { from: "Locked", to: Some("Broken"), by: By::Command("kick") },
+        Edge { from: "Locked", to: Some("Locked"), by: By::Command("restart") },
         Edge { from: "Unlocked", to: Some("Locked"), by: By::Deadline(RELOCK) },
+    ],
+};
+
+/// A machine whose names are words of Rust and of Mermaid.
+pub(super) const WORDS: Graph = Graph {
+    machine: "Words",
+    states: &[
+        StateInfo { name: "State", kind: StateKind::Initial, deadline: None },
+        StateInfo { name: "State_", kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "r#type", kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "End", kind: StateKind::Terminal, deadline: None },
+        StateInfo { name: "note", kind: StateKind::Transient, deadline: None },
+        StateInfo { name: "Été", kind: StateKind::Ordinary, deadline: None },
+    ],
+    edges: &[
+        Edge { from: "State", to: Some("r#type"), by: By::Command("state") },
+        Edge { from: "r#type", to: Some("note"), by: By::Command("note") },
+        Edge { from: "State", to: Some("End"), by: By::Command("end") },
+        Edge { from: "note", to: Some("State_"), by: By::Command("r#loop") },
+        Edge { from: "State_", to: Some("Été"), by: By::Command("rester") },
     ],
 };
 
 #[test]
 fn a_state_accepts_its_commands_once_and_in_the_order_of_their_declaration() {
     assert!(LOCK.accepts("Unlocked").eq(["lock", "slam", "kick"]));
-    assert!(LOCK.accepts("Locked").eq(["enter_digit", "try_unlock", "check", "kick"]));
+    assert!(LOCK.accepts("Locked").eq(["enter_digit", "try_unlock", "check", "kick", "restart"]));
 }
 
 #[test]
@@ -44,4 +65,12 @@ fn a_command_is_accepted_in_each_state_once_and_in_the_order_of_the_states() {
     assert!(LOCK.accepted_in("kick").eq(["Unlocked", "Locked"]));
     assert!(LOCK.accepted_in("try_unlock").eq(["Locked"]));
     assert_eq!(LOCK.accepted_in("open").count(), 0);
+}
+
+#[test]
+fn an_edge_is_an_arrow() {
+    let shown: Vec<String> = LOCK.edges.iter().map(ToString::to_string).collect();
+    assert_eq!(shown[0], "Unlocked --lock--> Locked");
+    assert_eq!(shown[2], "Locked --enter_digit--> stay");
+    assert_eq!(shown[10], "Unlocked --after 30s--> Locked");
 }

@@ -30,6 +30,7 @@ mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
+pub(crate) use bytes::len_u64;
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};

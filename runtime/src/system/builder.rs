@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregate::Aggregate;
 use crate::clock::{Clock, SystemClock};
 use crate::contain::contained;
 use crate::journal::{Durability, Journal};
@@ -11,7 +12,7 @@ use crate::journal::{Durability, Journal};
 use crate::journal::{FjallJournal, FjallOptions};
 use crate::system::System;
 use crate::system::mailbox::LANES;
-use crate::system::registry::Services;
+use crate::system::registry::{Registry, Services};
 
 /// Settings of a [`System`] before it starts.
 ///
@@ -33,6 +34,8 @@ pub struct Builder {
     pub(super) shutdown_within: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) services: Services,
+    pub(super) registrations: Vec<fn(&Registry)>,
+    pub(super) deadlines_in_flight_max: usize,
     pub(super) settings: Settings,
     durability: Durability,
 }
@@ -44,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) run_ahead_bytes_max: usize,
     pub(crate) residents_max: usize,
     pub(crate) idle_after: Duration,
+    pub(crate) keys_max: usize,
 }
 
 impl Builder {
@@ -62,7 +66,10 @@ impl Builder {
                 run_ahead_bytes_max: 16 << 20,
                 residents_max: 1_000_000,
                 idle_after: Duration::from_secs(120),
+                keys_max: 128,
             },
+            registrations: Vec::new(),
+            deadlines_in_flight_max: 256,
             durability: Durability::Fsync,
         }
     }
@@ -102,6 +109,28 @@ impl Builder {
     /// After how much idle time an entity is dropped from memory, in steps of 0.1 s. Default: 2 minutes.
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.settings.idle_after = time;
+        self
+    }
+
+    /// How many unique keys each entity remembers; see [`Key::unique`](crate::Key::unique). Default: 128.
+    pub fn keys_max(mut self, keys: usize) -> Self {
+        self.settings.keys_max = keys;
+        self
+    }
+
+    /// Makes an aggregate known at the start, so that deadlines of its entities are handled before anybody has asked
+    /// for one. Other aggregates become known by the first [`System::get`].
+    ///
+    /// [`Builder::start`] panics where [`System::get`] would.
+    pub fn register<A: Aggregate>(mut self) -> Self {
+        self.registrations.push(Registry::make_known::<A>);
+        self
+    }
+
+    /// How many deadlines are handled at the same time, at the most. After a start, those that are overdue fire the
+    /// oldest first, at this rate. Default: 256.
+    pub fn deadlines_in_flight_max(mut self, deadlines: usize) -> Self {
+        self.deadlines_in_flight_max = deadlines;
         self
     }
 
@@ -177,6 +206,8 @@ impl Builder {
         at_least("run_ahead_max", self.settings.run_ahead_max, 1)?;
         at_least("run_ahead_bytes_max", self.settings.run_ahead_bytes_max, 1)?;
         at_least("residents_max", self.settings.residents_max, 1)?;
+        at_least("keys_max", self.settings.keys_max, 1)?;
+        at_least("deadlines_in_flight_max", self.deadlines_in_flight_max, 1)?;
         Ok(())
     }
 }

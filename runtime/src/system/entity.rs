@@ -16,14 +16,18 @@ use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
+use crate::graph::StateKind;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Due, Outcome, Run, Why, Write};
+use crate::journal::{Due, Outcome, Run, Why};
+use crate::key::Keys;
 use crate::message::Message;
+use crate::state::{Standing, info};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
 use crate::system::recovery::Found;
 use crate::system::registry::Registry;
+use crate::system::repeat::repeat;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::Keyed;
 use crate::system::stats::Counters;
@@ -46,6 +50,14 @@ pub(crate) struct Entity<A: Aggregate> {
     durable: SeqNr,
     /// The time of the record `issued`.
     time: Timestamp,
+    /// Where it stands after the record `issued`.
+    standing: Standing<A::State>,
+    /// When its time there is over, as it is durable.
+    due: Option<Timestamp>,
+    /// When it will be woken, as far as it knows.
+    armed: Option<Timestamp>,
+    /// The keys of its commands, if any had one.
+    keys: Option<Box<Keys>>,
     phase: Phase<A>,
     /// When it was last used, in tenths of a second since the shard started.
     last_used: u32,
@@ -116,6 +128,10 @@ impl<A: Aggregate> Entity<A> {
             issued: SeqNr::ZERO,
             durable: SeqNr::ZERO,
             time: Timestamp::MIN,
+            standing: Standing::initial::<A>(),
+            due: None,
+            armed: None,
+            keys: None,
             phase: Phase::Absent,
             last_used: 0,
             used: true,
@@ -142,10 +158,17 @@ impl<A: Aggregate> Entity<A> {
     pub(crate) fn is_resting(&self, desk: &Desk) -> bool {
         let resting = match &self.phase {
             Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
-            Phase::Absent | Phase::Live(_) => true,
+            // What isn't recovered to would be lost.
+            Phase::Live(_) => !self.is_transient(),
+            Phase::Absent => true,
             Phase::Loading { .. } | Phase::Draining => false,
         };
         resting && self.work.is_none()
+    }
+
+    /// Whether it stands where it isn't recovered to.
+    fn is_transient(&self) -> bool {
+        info::<A>(self.standing.state).is_some_and(|state| state.kind == StateKind::Transient)
     }
 
     /// Takes the mark that it was used since the last look.
@@ -173,6 +196,9 @@ impl<A: Aggregate> Entity<A> {
         let desk = &mut *around.desk;
         self.last_used = desk.tenth;
         self.used = true;
+        if message.is_alarm() {
+            self.armed = None;
+        }
         let next = match &self.phase {
             Phase::Absent => {
                 self.phase = Phase::Loading { failures: 0 };
@@ -222,21 +248,30 @@ impl<A: Aggregate> Entity<A> {
         let Phase::Live(data) = &mut self.phase else { return false };
         let started = Instant::now();
         let now = whole_micros(desk.clock.now()).max(self.time);
-        let mut cx = Context::new(self.id.clone(), now, self.issued);
+        let mut cx = Context::new(self.id.clone());
         let (mut handled, mut broken) = (0, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
             let Some(mut message) = work.queue.pop_front() else { break };
             handled += 1;
-            cx.move_to(now, self.issued);
+            let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
+            if let Some((key, seq_nr)) = seen {
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
+                continue;
+            }
+            cx.move_to(now, self.issued, self.standing);
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
-                Verdict::Changed => {
+                Verdict::Changed(standing) => {
                     let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
                     let before = run.bytes();
-                    run.push_write(&Write::at(now), Due::Unchanged, desk.draft.records::<A>());
+                    run.push_write(&desk.draft.write(), desk.draft.due(), desk.draft.records::<A>());
                     desk.bytes_unsettled += run.bytes() - before;
                     self.issued = run.last();
                     self.time = now;
+                    self.standing = standing;
+                    if let Some(key) = desk.draft.key() {
+                        self.keys.get_or_insert_default().insert(key, self.issued, desk.settings.keys_max);
+                    }
                     Answer::Stored
                 }
                 Verdict::Failed(failure) => Answer::Fails(Box::new(failure)),
@@ -263,18 +298,43 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Lets the answers go that tell nothing but what is durable.
-    fn release(&self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
+    fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
         while work.held.front().is_some_and(|held| held.tag <= self.durable) {
             let Some(held) = work.held.pop_front() else { return };
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
+                Answer::Repeats { key, seq_nr } => {
+                    around.desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                }
                 Answer::Tells | Answer::Stored => {
+                    if held.message.is_alarm() {
+                        self.arm(around.desk);
+                    }
                     let effects = held.message.release();
                     if !effects.is_empty() {
                         let job = self.effect_job(effects, around);
                         work.effects_waiting += u32::from(around.desk.effects.push(around.key, job));
                     }
                 }
+            }
+        }
+    }
+
+    /// Sees to it that it is woken when its time is over, and not later: that of a transient state while it stands
+    /// there, else the one that is durable.
+    fn arm(&mut self, desk: &Desk) {
+        let due = if self.is_transient() { self.standing.due } else { self.due };
+        match (self.armed, due) {
+            (None, None) => {}
+            (Some(armed), Some(due)) if armed <= due => {}
+            (armed, due) => {
+                if let Some(armed) = armed {
+                    desk.schedule.disarm(armed, self.stream);
+                }
+                if let Some(due) = due {
+                    desk.schedule.arm(due, self.stream);
+                }
+                self.armed = due;
             }
         }
     }
@@ -320,8 +380,8 @@ impl<A: Aggregate> Entity<A> {
         work.dirty = false;
         let sealed = work.pending.pop_front().map(|mut run| {
             desk.bytes_unsettled -= run.bytes();
-            work.in_flight.push_back(run.last());
             let sealed = run.seal(&desk.facts, desk.next_run());
+            work.in_flight.push_back((run.last(), sealed.due));
             work.sealed = Some(run);
             sealed
         });
@@ -340,11 +400,17 @@ impl<A: Aggregate> Entity<A> {
     /// Takes in what became of the oldest run in flight.
     pub(crate) fn settle(&mut self, outcome: Outcome, around: &mut Surroundings<'_, A>) -> Next {
         let Some(mut work) = self.work.take() else { return Next::Nothing };
-        let last = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
+        let (last, due) = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
         match outcome {
             Outcome::Stored(_) => {
                 Counters::add(&around.desk.counters.events_stored, last.0 - self.durable.0);
                 self.durable = last;
+                match due {
+                    Due::Unchanged => {}
+                    Due::Cleared => self.due = None,
+                    Due::At(due) => self.due = Some(due),
+                }
+                self.arm(around.desk);
                 self.release(&mut work, around);
             }
             Outcome::NotStored(why) => {
@@ -373,12 +439,14 @@ impl<A: Aggregate> Entity<A> {
         }
         let lost = Failure::NotStored { id: self.persistence_id(), why: NotStored::EarlierWriteFailed };
         // What is in flight behind this run is answered when it settles.
-        let still_in_flight = work.in_flight.back().copied().unwrap_or(last);
+        let still_in_flight = work.in_flight.back().map_or(last, |(last, _)| *last);
         for held in mem::take(&mut work.held) {
             match held.answer {
                 _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
-                Answer::Stored | Answer::Tells | Answer::Fails(_) => held.message.fail(lost.clone()),
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => {
+                    held.message.fail(lost.clone());
+                }
             }
         }
         desk.lanes.leave(self.hash, work.queue.len());
@@ -399,6 +467,14 @@ impl<A: Aggregate> Entity<A> {
                 self.issued = found.replayed.last;
                 self.durable = found.replayed.last;
                 self.time = found.replayed.time;
+                self.standing = found.replayed.standing;
+                self.due = self.standing.due;
+                // An alarm that waits looks at it in any case.
+                let rung = self.work.as_ref().is_some_and(|work| work.queue.iter().any(|message| message.is_alarm()));
+                if !rung {
+                    self.arm(desk);
+                }
+                self.keys = (found.replayed.keys != Keys::default()).then(|| Box::new(found.replayed.keys));
                 self.phase = Phase::Live(found.replayed.data);
             }
             Err(unusable) => self.enter_quarantine(&unusable, failures, desk),
@@ -446,12 +522,12 @@ impl<A: Aggregate> Entity<A> {
     pub(crate) fn give_up(&mut self, desk: &mut Desk) {
         let Some(work) = self.work.take() else { return };
         desk.busy -= 1;
-        let submitted = work.in_flight.back().copied().unwrap_or(self.durable);
+        let submitted = work.in_flight.back().map_or(self.durable, |(last, _)| *last);
         for held in work.held {
             let id = self.persistence_id();
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Stored | Answer::Tells | Answer::Fails(_) => Failure::Stopped { id },
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => Failure::Stopped { id },
             });
         }
         for message in work.queue {

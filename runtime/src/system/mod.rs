@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::state::Machine;
 
+mod alarm;
 mod builder;
 mod drain;
 mod effects;
@@ -19,10 +21,14 @@ mod entity;
 mod mailbox;
 mod recovery;
 mod registry;
+mod repeat;
+mod schedule;
 mod shard;
 mod slots;
 mod stats;
 mod store;
+mod timekeeper;
+mod transitions;
 mod work;
 
 #[cfg(feature = "fjall")]
@@ -30,12 +36,15 @@ pub use builder::OpenError;
 pub use builder::{Builder, StartError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
+pub use transitions::{Transition, TransitionError, Transitions};
 
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
+use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
 use stats::Counters;
+use timekeeper::Timekeeper;
 
 /// How long after the end of shutdown's time the tasks may take to give up.
 const GIVING_UP: Duration = Duration::from_secs(1);
@@ -125,13 +134,16 @@ impl System {
     }
 
     fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, settings, .. } = builder;
+        let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
         let (stage, stages) = watch::channel(Stage::Running);
         let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox(builder.mailbox_max)).unzip();
-        let registry = Arc::new(Registry::new(mailboxes.clone(), services, activity.clone()));
+        let schedule = Arc::new(Schedule::default());
+        let registry = Registry::new(mailboxes.clone(), services, activity.clone(), schedule.clone());
+        let registry = Arc::new(registry);
+        registrations.iter().for_each(|register| register(&registry));
         let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -146,6 +158,7 @@ impl System {
                 counters: counted.clone(),
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
+                schedule: schedule.clone(),
                 stage: stages.clone(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
@@ -155,6 +168,15 @@ impl System {
             counters.push(counted);
             probes.push(probe);
         }
+        let timekeeper = Timekeeper {
+            journal: journal.clone(),
+            clock,
+            schedule,
+            registry: registry.clone(),
+            stages,
+            alarms_max: builder.deadlines_in_flight_max,
+        };
+        tasks.spawn(timekeeper.run());
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
@@ -170,6 +192,11 @@ impl System {
     #[track_caller]
     pub fn get<A: Aggregate>(&self, id: impl Into<EntityId>) -> A::Ref {
         self.inner.registry.outside::<A>(id.into()).into()
+    }
+
+    /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
+    pub fn transitions<A: Machine>(&self) -> Transitions<A> {
+        Transitions::new(self.inner.journal.clone())
     }
 
     /// What the system has done so far.

@@ -12,7 +12,7 @@ use crate::journal::{Journal, ReadError, StreamHead};
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A loaded entity.
-pub(crate) struct Found<A> {
+pub(crate) struct Found<A: Aggregate> {
     pub(crate) stream: StreamNo,
     pub(crate) replayed: Replayed<A>,
 }
@@ -22,9 +22,10 @@ pub(crate) fn recover<A: Aggregate>(
     journal: &dyn Journal,
     runtime: &Handle,
     entity: &EntityId,
+    keys_max: usize,
 ) -> Result<Found<A>, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
-    contained(|| replay(journal, runtime, &id))
+    contained(|| replay(journal, runtime, &id, keys_max))
         .unwrap_or_else(|panic| Err(Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) }))
 }
 
@@ -32,12 +33,13 @@ fn replay<A: Aggregate>(
     journal: &dyn Journal,
     runtime: &Handle,
     id: &PersistenceId,
+    keys_max: usize,
 ) -> Result<Found<A>, Unrecoverable> {
     let span = tracing::debug_span!("recovery", %id);
     let _entered = span.enter();
     let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
     let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable)?;
-    let replayed = replay_to(journal, runtime, head).inspect_err(|_| journal.close_stream(head.stream))?;
+    let replayed = replay_to(journal, runtime, head, keys_max).inspect_err(|_| journal.close_stream(head.stream))?;
     tracing::debug!(records = head.last.0, "recovered");
     Ok(Found { stream: head.stream, replayed })
 }
@@ -47,8 +49,9 @@ fn replay_to<A: Aggregate>(
     journal: &dyn Journal,
     runtime: &Handle,
     head: StreamHead,
+    keys_max: usize,
 ) -> Result<Replayed<A>, Unrecoverable> {
-    let mut replayed = Replayed::new()?;
+    let mut replayed = Replayed::new(keys_max)?;
     let store = journal.facts().store;
     while replayed.last < head.last {
         let from = replayed.last.next();

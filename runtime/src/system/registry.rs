@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::Aggregate;
+use crate::call::Parcel;
 use crate::entity_ref::EntityRef;
-use crate::id::EntityId;
+use crate::id::{EntityId, PersistenceId};
+use crate::system::alarm::{Alarm, Report};
 use crate::system::drain::Activity;
 use crate::system::mailbox::{Mailbox, ShardPort, Side};
+use crate::system::schedule::Schedule;
 use crate::system::store::{EntityStore, Store};
 
 /// What was given for effects, by its type.
@@ -40,6 +43,7 @@ pub(crate) struct Registry {
     mailboxes: Vec<Mailbox>,
     services: Services,
     activity: Arc<Activity>,
+    schedule: Arc<Schedule>,
     aggregates: Mutex<Vec<Registered>>,
 }
 
@@ -49,6 +53,16 @@ struct Registered {
     name: &'static str,
     ports: Ports,
     make_store: fn(u32, Arc<Registry>, usize) -> Box<dyn Store>,
+    make_alarm: MakeAlarm,
+}
+
+type MakeAlarm = fn(EntityId, Report) -> Box<dyn Parcel>;
+
+/// How to wake an entity.
+pub(crate) struct Bell {
+    pub(crate) port: Arc<ShardPort>,
+    pub(crate) hash: u64,
+    pub(crate) make_alarm: MakeAlarm,
 }
 
 /// The ports of one aggregate, one for each shard.
@@ -59,8 +73,13 @@ struct Ports {
 }
 
 impl Registry {
-    pub(crate) fn new(mailboxes: Vec<Mailbox>, services: Services, activity: Arc<Activity>) -> Self {
-        Self { mailboxes, services, activity, aggregates: Mutex::new(Vec::new()) }
+    pub(crate) fn new(
+        mailboxes: Vec<Mailbox>,
+        services: Services,
+        activity: Arc<Activity>,
+        schedule: Arc<Schedule>,
+    ) -> Self {
+        Self { mailboxes, services, activity, schedule, aggregates: Mutex::new(Vec::new()) }
     }
 
     /// A ref for the program.
@@ -76,9 +95,21 @@ impl Registry {
     }
 
     fn entity<A: Aggregate>(id: EntityId, ports: &[Arc<ShardPort>]) -> EntityRef<A> {
-        let hash = xxh3_64(id.as_str().as_bytes());
-        let shard = usize::try_from(hash >> 48).unwrap_or(0) % ports.len();
-        EntityRef::new(id, hash, ports[shard].clone())
+        let (hash, port) = port_of(&id, ports);
+        EntityRef::new(id, hash, port)
+    }
+
+    /// How to wake an entity, if its aggregate is known.
+    pub(crate) fn bell(&self, id: &PersistenceId) -> Option<Bell> {
+        let known = self.aggregates.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|known| known.name == &*id.aggregate)?;
+        let (hash, port) = port_of(&id.entity, &found.ports.outside);
+        Some(Bell { port, hash, make_alarm: found.make_alarm })
+    }
+
+    /// Makes an aggregate known before anybody asks for it.
+    pub(crate) fn make_known<A: Aggregate>(&self) {
+        self.register::<A>();
     }
 
     /// Finds an aggregate, or makes it known.
@@ -115,7 +146,10 @@ impl Registry {
             name: A::NAME,
             ports: ports.clone(),
             make_store: |number, registry, shard| Box::new(EntityStore::<A>::new(number, registry, shard)),
+            make_alarm: Alarm::<A>::parcel,
         });
+        drop(known);
+        self.schedule.unpark(A::NAME);
         ports
     }
 
@@ -137,4 +171,11 @@ impl Registry {
     pub(crate) fn services<A: Aggregate>(&self) -> Arc<A::Services> {
         self.services.get().expect("the services were there when the aggregate was registered")
     }
+}
+
+/// The hash of an id, and the port of its shard.
+fn port_of(id: &EntityId, ports: &[Arc<ShardPort>]) -> (u64, Arc<ShardPort>) {
+    let hash = xxh3_64(id.as_str().as_bytes());
+    let shard = usize::try_from(hash >> 48).unwrap_or(0) % ports.len();
+    (hash, ports[shard].clone())
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -20,6 +21,8 @@ use crate::system::builder::Settings;
 use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
+use crate::system::repeat::Repeat;
+use crate::system::schedule::Schedule;
 use crate::system::stats::Counters;
 use crate::system::store::{Loaded, Store};
 
@@ -33,6 +36,11 @@ const GROUP_RUNS_MAX: usize = 8192;
 const GROUP_BYTES_MAX: usize = 8 << 20;
 /// How many blocking jobs load entities for one shard at the same time.
 const LOADS_MAX: usize = 2;
+/// How many blocking jobs answer repeated commands for one shard at the same time, and how many one answers.
+const REPEAT_JOBS_MAX: usize = 2;
+const REPEAT_BATCH_MAX: usize = 64;
+/// How many repeated commands may wait for such a job.
+const REPEATS_WAITING_MAX: usize = 1024;
 
 /// An entity of this shard, while it stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +80,9 @@ pub(crate) struct Desk {
     /// Entities that wait to be loaded. INVARIANT: an entity is in it at most once.
     pub(crate) absent: VecDeque<Key>,
     pub(crate) effects: EffectQueue,
+    /// Repeated commands that wait for their answers.
+    pub(crate) repeats: VecDeque<Repeat>,
+    pub(crate) schedule: Arc<Schedule>,
     /// Encoded bytes that the journal has not settled.
     pub(crate) bytes_unsettled: usize,
     /// Entities that have anything queued, held or pending.
@@ -93,7 +104,9 @@ impl Desk {
 
     /// Whether so much waits for the journal, or for effects, that no entity may go on.
     fn is_saturated(&self) -> bool {
-        self.bytes_unsettled >= self.settings.run_ahead_bytes_max || self.effects.is_full()
+        self.bytes_unsettled >= self.settings.run_ahead_bytes_max
+            || self.effects.is_full()
+            || self.repeats.len() >= REPEATS_WAITING_MAX
     }
 }
 
@@ -134,6 +147,7 @@ pub(crate) struct Setup {
     pub(crate) counters: Arc<Counters>,
     pub(crate) run_numbers: Arc<AtomicU64>,
     pub(crate) effects: EffectQueue,
+    pub(crate) schedule: Arc<Schedule>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) probes: mpsc::Receiver<Probe>,
     pub(crate) make_store: MakeStore,
@@ -148,6 +162,7 @@ pub(crate) struct Shard {
     arrivals: Vec<Delivery>,
     in_flight: VecDeque<InFlight>,
     loads: JoinSet<Loaded>,
+    repeat_jobs: JoinSet<()>,
     stage: Stage,
     stages: watch::Receiver<Stage>,
     probes: mpsc::Receiver<Probe>,
@@ -180,6 +195,8 @@ impl Shard {
             dirty: VecDeque::new(),
             absent: VecDeque::new(),
             effects: setup.effects,
+            repeats: VecDeque::new(),
+            schedule: setup.schedule,
             bytes_unsettled: 0,
             busy: 0,
             residents: 0,
@@ -195,6 +212,7 @@ impl Shard {
             arrivals: Vec::with_capacity(ARRIVALS_MAX),
             in_flight: VecDeque::new(),
             loads: JoinSet::new(),
+            repeat_jobs: JoinSet::new(),
             stage: Stage::Running,
             stages: setup.stage,
             probes: setup.probes,
@@ -223,6 +241,7 @@ impl Shard {
             self.flush_effects();
             self.load();
             self.take_turns();
+            self.repeat();
             self.submit();
             self.evict();
             if self.is_idle() {
@@ -241,6 +260,7 @@ impl Shard {
             stage = next_stage(&mut self.stages), if self.stage != Stage::GivingUp => Wake::Stage(stage),
             outcomes = next_outcomes(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Outcomes(outcomes),
             Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => Wake::Loaded(loaded.ok()),
+            Some(_) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => Wake::GoOn,
             count = self.mailbox.recv_many(&mut self.arrivals, ARRIVALS_MAX), if self.mailbox_open => {
                 Wake::Arrivals(count)
             }
@@ -258,6 +278,8 @@ impl Shard {
             && self.desk.busy == 0
             && self.in_flight.is_empty()
             && self.loads.is_empty()
+            && self.desk.repeats.is_empty()
+            && self.repeat_jobs.is_empty()
             && !self.desk.effects.is_waiting()
     }
 
@@ -276,6 +298,8 @@ impl Shard {
             self.in_flight.clear();
             self.loads.abort_all();
             self.loads.detach_all();
+            self.repeat_jobs.detach_all();
+            self.desk.repeats.clear();
             self.desk.effects.clear();
             let Self { stores, desk, .. } = self;
             stores.all().for_each(|store| store.give_up(desk));
@@ -340,6 +364,19 @@ impl Shard {
             let Some(key) = self.desk.absent.front() else { return };
             let job = self.stores.get(key.store).load(&mut self.desk);
             self.loads.spawn_blocking(job);
+        }
+    }
+
+    /// Starts jobs that answer repeated commands, many at a time.
+    fn repeat(&mut self) {
+        while self.repeat_jobs.len() < REPEAT_JOBS_MAX && !self.desk.repeats.is_empty() {
+            let count = self.desk.repeats.len().min(REPEAT_BATCH_MAX);
+            let batch: Vec<Repeat> = self.desk.repeats.drain(..count).collect();
+            let journal = self.desk.journal.clone();
+            self.repeat_jobs.spawn_blocking(move || {
+                let runtime = Handle::current();
+                batch.into_iter().for_each(|repeat| repeat(&*journal, &runtime));
+            });
         }
     }
 

@@ -174,10 +174,10 @@ impl<A: Aggregate> Store for EntityStore<A> {
                 wanted.push((key.slot, entity.key().clone()));
             }
         }
-        let (store, journal) = (self.number, desk.journal.clone());
+        let (store, journal, keys_max) = (self.number, desk.journal.clone(), desk.settings.keys_max);
         Box::new(move || {
             let runtime = Handle::current();
-            let load = |(slot, id)| (slot, recover::<A>(&*journal, &runtime, &id));
+            let load = |(slot, id)| (slot, recover::<A>(&*journal, &runtime, &id, keys_max));
             let batch: Batch<A> = wanted.into_iter().map(load).collect();
             Loaded { store, entities: Box::new(batch) }
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::aggregate::Aggregate;
 use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::RunBuilder;
+use crate::journal::{Due, RunBuilder, StoredKey};
 use crate::message::Message;
 use crate::system::shard::Desk;
 
@@ -22,8 +22,8 @@ pub(crate) struct Work<A> {
     pub(super) pending: VecDeque<RunBuilder>,
     /// A builder whose run was sealed, for the next run.
     pub(super) sealed: Option<RunBuilder>,
-    /// The last sequence number of each run that the journal has.
-    pub(super) in_flight: VecDeque<SeqNr>,
+    /// The last sequence number of each run that the journal has, and what it makes of the deadline.
+    pub(super) in_flight: VecDeque<(SeqNr, Due)>,
     pub(super) held: VecDeque<Held<A>>,
     /// How many steps' effects wait for room.
     pub(super) effects_waiting: u32,
@@ -45,6 +45,11 @@ pub(super) enum Answer {
     Tells,
     /// The reply to a command that was stored with the record `tag`.
     Stored,
+    /// What the first command with this key was answered; it is stored in a record up to `seq_nr`.
+    Repeats {
+        key: StoredKey,
+        seq_nr: SeqNr,
+    },
     Fails(Box<Failure>),
 }
 

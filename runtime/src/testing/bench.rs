@@ -16,6 +16,7 @@ use crate::entity_ref::EntityRef;
 use crate::event::{EventList, EventsOf};
 use crate::execute::{Draft, Verdict, execute};
 use crate::id::{EntityId, SeqNr};
+use crate::journal::len_u64;
 use crate::message::Message;
 use crate::step::Effect;
 
@@ -60,7 +61,7 @@ where
     events.push_to(&mut list);
     let mut state = State {
         data: A::default(),
-        cx: Context::new("test".into(), Timestamp::UNIX_EPOCH, SeqNr::ZERO),
+        cx: Context::new("test".into()),
         events: Vec::new(),
         effects: Vec::new(),
         draft: Draft::default(),
@@ -68,7 +69,7 @@ where
     };
     for event in list {
         state.data.apply(stored_and_read::<A>(&event));
-        state.cx.move_to(state.cx.now(), state.cx.seq_nr().next());
+        state.cx.move_to(state.cx.now(), state.cx.seq_nr().next(), state.cx.standing());
     }
     let services: Arc<dyn Any + Send + Sync> = Arc::new(());
     let services = services.downcast::<A::Services>().ok();
@@ -128,7 +129,9 @@ where
     #[must_use]
     pub fn with_id(self, id: impl Into<EntityId>) -> Self {
         let mut state = self.port.lock();
-        state.cx = Context::new(id.into(), state.cx.now(), state.cx.seq_nr());
+        let mut cx = Context::new(id.into());
+        cx.move_to(state.cx.now(), state.cx.seq_nr(), state.cx.standing());
+        state.cx = cx;
         drop(state);
         self
     }
@@ -137,8 +140,8 @@ where
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         let mut state = self.port.lock();
-        let seq_nr = state.cx.seq_nr();
-        state.cx.move_to(now, seq_nr);
+        let (seq_nr, standing) = (state.cx.seq_nr(), state.cx.standing());
+        state.cx.move_to(now, seq_nr, standing);
         drop(state);
         self
     }
@@ -274,10 +277,9 @@ where
         let note = |made: &EventList<A::Event>| events.extend_from_slice(made.as_slice());
         match execute(&mut *message, &mut self.data, &self.cx, &mut self.draft, note) {
             Verdict::Answered => self.effects.extend(message.release()),
-            Verdict::Changed => {
-                for _ in self.draft.records::<A>() {
-                    self.cx.move_to(self.cx.now(), self.cx.seq_nr().next());
-                }
+            Verdict::Changed(standing) => {
+                let records = len_u64(self.draft.records::<A>().len());
+                self.cx.move_to(self.cx.now(), SeqNr(self.cx.seq_nr().0 + records), standing);
                 self.effects.extend(message.release());
             }
             Verdict::Failed(failure) => {

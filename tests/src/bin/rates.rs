@@ -113,7 +113,7 @@ fn annals(directory: &Path, commands: u64, callers: u64) -> Outcome<Duration> {
                     for _ in 0..commands / ENTITIES / callers {
                         account.deposit(1).await?;
                     }
-                    Ok::<_, annals::CallError<std::convert::Infallible>>(())
+                    Ok::<_, annals::CallError<annals::Never>>(())
                 })
             })
             .collect();

@@ -1,6 +1,6 @@
 //! Calls, and what they end with.
 
-use std::convert::Infallible;
+use annals::Never;
 use std::time::Duration;
 
 use annals::testing::ManualClock;
@@ -34,7 +34,9 @@ async fn a_command_that_cannot_refuse_needs_no_arm_for_it() {
     match deposit.await {
         Ok(balance) => assert_eq!(balance, 1),
         Err(
-            CallError::Overloaded { .. }
+            CallError::NotAccepted { .. }
+            | CallError::AlreadyDone { .. }
+            | CallError::Overloaded { .. }
             | CallError::NotStored { .. }
             | CallError::Unknown { .. }
             | CallError::Quarantined { .. }
@@ -42,7 +44,7 @@ async fn a_command_that_cannot_refuse_needs_no_arm_for_it() {
             | CallError::Stopped { .. },
         ) => panic!("nothing is wrong"),
     }
-    let never: Option<Infallible> = None;
+    let never: Option<Never> = None;
     assert!(never.is_none());
 }
 

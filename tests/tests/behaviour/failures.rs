@@ -1,7 +1,7 @@
 //! A write that fails, a handler that panics, a fold that panics: who is told what, and what goes on.
 
+use annals::Never;
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -256,7 +256,7 @@ async fn what_waits_for_an_unreadable_entity_gives_its_place_back() {
     assert_eq!(alice.deposit(1).or_overloaded().await.unwrap(), 1);
 }
 
-fn not_stored(error: CallError<Infallible>) -> NotStored {
+fn not_stored(error: CallError<Never>) -> NotStored {
     let CallError::NotStored { why, .. } = error else { panic!("{error:?}") };
     why
 }
@@ -326,11 +326,11 @@ async fn a_panic_in_a_fold_stores_nothing_and_the_entity_is_loaded_again() {
 
 /// Makes the two error types comparable.
 trait IntoUnrefused {
-    fn into_unrefused(self) -> CallError<Infallible>;
+    fn into_unrefused(self) -> CallError<Never>;
 }
 
 impl<E: std::fmt::Debug> IntoUnrefused for CallError<E> {
-    fn into_unrefused(self) -> CallError<Infallible> {
+    fn into_unrefused(self) -> CallError<Never> {
         match self {
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },

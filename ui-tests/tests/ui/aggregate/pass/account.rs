@@ -151,16 +151,16 @@ impl fmt::Display for Account {
 /// The types of the reference's methods.
 pub fn calls(account: EntityRef<Account>) {
     let account = AccountRef::from(account).clone();
-    let _: Call<u64, std::convert::Infallible> = account.deposit(1);
+    let _: Call<u64, annals::Never> = account.deposit(1);
     let _: Call<u64, Overdrawn> = account.withdraw(1);
-    let _: Call<(), std::convert::Infallible> = account.rename(String::new(), "");
-    let _: Call<u64, std::convert::Infallible> = account.r#type(1);
+    let _: Call<(), annals::Never> = account.rename(String::new(), "");
+    let _: Call<u64, annals::Never> = account.r#type(1);
     let _: Call<u64, Overdrawn> = account.judge(1, 2, 3);
     let _: Call<bool, Overdrawn> = account.perhaps(str::is_empty);
     let _: Call<Account, Account> = account.swap(Box::default());
-    let _: Call<u64, std::convert::Infallible> = account.balance();
-    let _: Call<Option<&'static str>, std::convert::Infallible> = account.at_least(1, "cent");
-    let _: Call<Account, std::convert::Infallible> = account.copy();
+    let _: Call<u64, annals::Never> = account.balance();
+    let _: Call<Option<&'static str>, annals::Never> = account.at_least(1, "cent");
+    let _: Call<Account, annals::Never> = account.copy();
     let _: Call<(), Refused> = account.send(AccountCommand::Close);
     let _: &EntityId = account.id();
 }

@@ -17,7 +17,7 @@ mod bare {
     struct None;
     struct Ok;
     struct Err;
-    struct Infallible;
+    struct Never;
     struct Call;
     struct Event;
     struct Aggregate;

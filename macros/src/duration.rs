@@ -1,0 +1,122 @@
+//! Durations as they are written in attributes: `30s`, `5min`, `60d`, or the path of a constant.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::ParseStream;
+use syn::{Error, LitInt, Path};
+
+use crate::crate_path::CratePath;
+use crate::spell::spell;
+use crate::symbol::UNITS;
+
+pub(crate) enum Duration {
+    Literal {
+        literal: LitInt,
+        length: Length,
+    },
+    /// A constant of the user's.
+    Constant(Path),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Length {
+    Millis(u64),
+    Secs(u64),
+}
+
+impl Duration {
+    pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        if input.peek(LitInt) {
+            let literal: LitInt = input.parse()?;
+            let length = length(&literal)?;
+            return Ok(Self::Literal { literal, length });
+        }
+        let found = input.span();
+        let what = input.cursor().token_tree().map(|(token, _)| token.to_string()).unwrap_or_default();
+        input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| Error::new(found, expected(&what)))
+    }
+
+    /// `Duration::from_secs(30)`
+    pub(crate) fn expand(&self, krate: &CratePath) -> TokenStream {
+        match self {
+            Self::Constant(path) => quote!(#path),
+            Self::Literal { literal, length } => {
+                let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
+                match length {
+                    Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
+                    Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
+                }
+            }
+        }
+    }
+
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Literal { literal, .. } => literal.to_string(),
+            Self::Constant(path) => spell(path),
+        }
+    }
+}
+
+impl ToTokens for Duration {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Literal { literal, .. } => literal.to_tokens(tokens),
+            Self::Constant(path) => path.to_tokens(tokens),
+        }
+    }
+}
+
+fn length(literal: &LitInt) -> syn::Result<Length> {
+    let wrong = || Error::new(literal.span(), expected(&literal.to_string()));
+    let unit = literal.suffix();
+    let secs_of_unit = match unit {
+        "ms" | "s" => 1,
+        "min" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = literal.base10_digits().parse().map_err(|_| wrong())?;
+    if number == 0 {
+        return Err(Error::new(literal.span(), "a state must last some time: expected a duration such as `30s`"));
+    }
+    if unit == "ms" {
+        return Ok(Length::Millis(number));
+    }
+    number.checked_mul(secs_of_unit).map(Length::Secs).ok_or_else(wrong)
+}
+
+fn expected(found: &str) -> String {
+    format!("expected a duration such as `30s`, `5min`, `60d`; found `{found}`; units are: {}", UNITS.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> syn::Result<Length> {
+        length(&syn::parse_str(text).expect("a literal"))
+    }
+
+    #[test]
+    fn a_number_with_a_unit_is_a_duration() {
+        for (text, expected) in [
+            ("250ms", Length::Millis(250)),
+            ("30s", Length::Secs(30)),
+            ("5min", Length::Secs(300)),
+            ("2h", Length::Secs(7_200)),
+            ("1_000d", Length::Secs(86_400_000)),
+        ] {
+            assert_eq!(read(text).ok(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_too_much_and_other_units_are_refused() {
+        for text in ["0s", "30", "30minuts", "30u64", "999999999999999999d"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

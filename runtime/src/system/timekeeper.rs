@@ -1,0 +1,171 @@
+//! The timekeeper: one task that wakes entities whose time in a state is over, the oldest first, so many at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::call::{CallError, Failure, Never, Port as _, Unsent};
+use crate::clock::Clock;
+use crate::id::PersistenceId;
+use crate::journal::{Journal, ReadError};
+use crate::system::alarm::{Report, Rung};
+use crate::system::registry::Registry;
+use crate::system::schedule::{Schedule, Wake};
+use crate::system::shard::Stage;
+
+/// The pause before an alarm that failed is rung again: as long as it is overdue already, between these two.
+const AGAIN_AFTER_MIN: SignedDuration = SignedDuration::from_secs(1);
+const AGAIN_AFTER_MAX: SignedDuration = SignedDuration::from_secs(300);
+/// The pause after the journal couldn't tell something.
+const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Timekeeper {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) schedule: Arc<Schedule>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) stages: watch::Receiver<Stage>,
+    /// How many alarms may be on their way.
+    pub(crate) alarms_max: usize,
+}
+
+/// What the timekeeper woke up for.
+enum Woken {
+    Down,
+    Rung(Rung),
+    Look,
+}
+
+impl Timekeeper {
+    /// Runs until the system goes down.
+    pub(crate) async fn run(mut self) {
+        let mut stages = self.stages.clone();
+        tokio::select! {
+            biased;
+            _ = stages.wait_for(|stage| *stage > Stage::Running) => {}
+            () = self.keep_time() => {}
+        }
+    }
+
+    async fn keep_time(&mut self) {
+        self.load().await;
+        let (report, mut reports) = mpsc::channel(self.alarms_max);
+        let mut on_their_way = 0;
+        loop {
+            match self.wait(&mut reports, on_their_way).await {
+                Woken::Down => return,
+                Woken::Rung(rung) => {
+                    on_their_way -= 1;
+                    self.hear(rung);
+                }
+                Woken::Look => {}
+            }
+            let due = self.schedule.take_due(self.clock.now(), self.alarms_max - on_their_way);
+            if due.is_empty() {
+                continue;
+            }
+            for (wake, found) in self.names(due).await {
+                match found {
+                    Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report).await),
+                    Ok(None) => tracing::error!(stream = %wake.1, "a deadline's stream is not there"),
+                    Err(error) => {
+                        tracing::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
+                        self.hear(Rung::Again { wake, why: None });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what was armed before the system started.
+    async fn load(&self) {
+        loop {
+            let journal = self.journal.clone();
+            let runtime = tokio::runtime::Handle::current();
+            let armed = tokio::task::spawn_blocking(move || runtime.block_on(journal.armed())).await;
+            match armed {
+                Ok(Ok(armed)) => {
+                    tracing::debug!(deadlines = armed.len(), "took in what is armed");
+                    self.schedule.extend(armed.into_iter().map(|armed| (armed.due, armed.stream)));
+                    return;
+                }
+                Ok(Err(error)) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
+                Err(error) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
+            }
+            tokio::time::sleep(JOURNAL_PAUSE).await;
+        }
+    }
+
+    async fn wait(&self, reports: &mut mpsc::Receiver<Rung>, on_their_way: usize) -> Woken {
+        let first = self.schedule.first();
+        let room = on_their_way < self.alarms_max;
+        let time_comes = async {
+            match first {
+                Some(at) => self.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            rung = reports.recv() => rung.map_or(Woken::Down, Woken::Rung),
+            () = self.schedule.sooner(), if room => Woken::Look,
+            () = time_comes, if room => Woken::Look,
+        }
+    }
+
+    /// Puts an alarm back that has to be rung again.
+    fn hear(&self, rung: Rung) {
+        let Rung::Again { wake: (due, stream), why } = rung else { return };
+        let now = self.clock.now();
+        let mut pause = now.duration_since(due).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
+        if let Some(Failure::Quarantined { retry_at, .. }) = &why {
+            pause = pause.max(retry_at.duration_since(now));
+        }
+        if let Some(why) = why.map(CallError::<Never>::from) {
+            tracing::warn!(%why, pause_s = pause.as_secs(), "a deadline was not handled and is tried again");
+        }
+        self.schedule.arm(now.saturating_add(pause).unwrap_or(Timestamp::MAX), stream);
+    }
+
+    /// Finds out whose streams they are.
+    async fn names(&self, wakes: Vec<Wake>) -> VecDeque<(Wake, Result<Option<PersistenceId>, ReadError>)> {
+        let journal = self.journal.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let again = wakes.clone();
+        let find = move || wakes.into_iter().map(|wake| (wake, runtime.block_on(journal.stream_id(wake.1)))).collect();
+        tokio::task::spawn_blocking(find).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "finding the streams of deadlines failed");
+            again.into_iter().map(|wake| (wake, Err(ReadError::Closed))).collect()
+        })
+    }
+
+    /// Sends an alarm; tells whether it is on its way.
+    async fn ring(&self, id: &PersistenceId, wake: Wake, report: &mpsc::Sender<Rung>) -> bool {
+        let Some(bell) = self.registry.bell(id) else {
+            if self.schedule.park(&id.aggregate, wake) {
+                tracing::warn!(
+                    aggregate = %id.aggregate,
+                    "a deadline is due and waits until its machine is known: name it with `System::builder().register::<..>()`"
+                );
+            }
+            // It may have become known meanwhile.
+            if self.registry.bell(id).is_some() {
+                self.schedule.unpark(&id.aggregate);
+            }
+            return false;
+        };
+        let alarm = (bell.make_alarm)(id.entity.clone(), Report::new(report.clone(), wake));
+        match bell.port.try_send(bell.hash, alarm) {
+            Ok(()) => true,
+            // Dropped unsent, it reports itself.
+            Err(Unsent::Stopped) => true,
+            Err(Unsent::Full { parcel, .. }) => {
+                let _ = bell.port.clone().send(bell.hash, parcel).await;
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The transitions of a machine's entities, as a stream.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use futures_core::Stream;
+use jiff::Timestamp;
+
+use crate::aggregate::Aggregate;
+use crate::graph::Trigger;
+use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
+use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
+use crate::state::{Machine, named};
+
+/// How much of the journal is read at once.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// One transition of a machine; it is durable.
+#[non_exhaustive]
+pub struct Transition<A: Aggregate> {
+    /// Whose it is.
+    pub id: EntityId,
+    /// The state that was left.
+    pub from: A::State,
+    /// The state that was entered; the same one if it was entered anew.
+    pub to: A::State,
+    /// The sequence number of its record.
+    pub seq_nr: SeqNr,
+    /// The offset of its record: with [`Transitions::after`], a stream goes on behind it.
+    pub offset: Offset,
+    /// When it was made.
+    pub time: Timestamp,
+    /// The command; `None` for a deadline.
+    command: Option<Arc<str>>,
+}
+
+impl<A: Machine> Transition<A> {
+    /// What it was caused by.
+    pub fn cause(&self) -> Trigger<'_> {
+        self.command.as_deref().map_or(Trigger::Deadline, Trigger::Command)
+    }
+}
+
+impl<A: Aggregate> Clone for Transition<A> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), command: self.command.clone(), ..*self }
+    }
+}
+
+impl<A: Aggregate> PartialEq for Transition<A> {
+    fn eq(&self, other: &Self) -> bool {
+        // There is one record at an offset; the rest is for those who compare two journals.
+        (self.offset, self.seq_nr, self.time) == (other.offset, other.seq_nr, other.time)
+            && (&self.id, &self.command) == (&other.id, &other.command)
+            && (self.from, self.to) == (other.from, other.to)
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for Transition<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transition")
+            .field("id", &self.id)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("command", &self.command)
+            .field("seq_nr", &self.seq_nr)
+            .field("offset", &self.offset)
+            .field("time", &self.time)
+            .finish()
+    }
+}
+
+/// The transitions of all entities of a machine, in the order of the journal; made by
+/// [`System::transitions`](crate::System::transitions).
+///
+/// It reads the journal, a page of 1 MiB at a time, and waits at its end. So it is bounded however slowly it is asked, it
+/// misses nothing, and it tells nothing before it is durable. It ends when the journal is closed.
+///
+/// ```
+/// use annals::journal::MemoryJournal;
+/// use annals::prelude::*;
+/// use annals::{Offset, Trigger};
+///
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct Lamp;
+///
+/// #[fsm(states(initial Off, On))]
+/// impl Lamp {
+///     #[on(Off => On)]
+///     fn switch_on(&self) -> Step { goto(On) }
+///
+///     #[on(On => Off)]
+///     fn switch_off(&self) -> Step { goto(Off) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = System::builder().start(MemoryJournal::new())?;
+/// let mut transitions = system.transitions::<Lamp>();
+/// system.get::<Lamp>("desk").switch_on().await?;
+///
+/// let Some(transition) = transitions.next().await else { unreachable!("the journal is open") };
+/// let transition = transition?;
+/// assert_eq!((transition.id.as_str(), transition.from, transition.to), ("desk", LampState::Off, LampState::On));
+/// assert_eq!(transition.cause(), Trigger::Command("switch_on"));
+///
+/// let mut all = system.transitions::<Lamp>().after(Offset(0)); // those that are stored, and then the new ones
+/// assert_eq!(all.next().await, Some(Ok(transition)));
+/// # system.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a stream does nothing until it is asked"]
+pub struct Transitions<A: Machine> {
+    journal: Arc<dyn Journal>,
+    /// All records up to here were read.
+    after: Offset,
+    found: VecDeque<Result<Transition<A>, TransitionError>>,
+    reading: Option<Fut<'static, Result<Vec<StoredRun>, ReadError>>>,
+    ended: bool,
+    machine: PhantomData<fn() -> A>,
+}
+
+/// Why a transition can't be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransitionError {
+    /// The journal can't be read. The stream tries again when it is asked again.
+    #[error("behind offset {after}: {error}")]
+    Read {
+        /// How far the journal was read.
+        after: Offset,
+        /// What went wrong.
+        error: ReadError,
+    },
+    /// A run is damaged. The stream goes on behind it.
+    #[error("at offset {offset}: {error}")]
+    Run {
+        /// The offset of its first record.
+        offset: Offset,
+        /// What is wrong with it.
+        error: RunError,
+    },
+    /// A transition names a state that the machine doesn't have. The stream goes on behind it.
+    #[error("{id}, sequence number {seq_nr}: no state is stored as `{name}`")]
+    UnknownState {
+        /// Whose transition it is.
+        id: PersistenceId,
+        /// The sequence number of its record.
+        seq_nr: SeqNr,
+        /// The stored name.
+        name: String,
+    },
+}
+
+impl<A: Machine> Transitions<A> {
+    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+        let after = journal.durable();
+        Self { journal, after, found: VecDeque::new(), reading: None, ended: false, machine: PhantomData }
+    }
+
+    /// Begins, or goes on, behind this offset: 0 for all that is stored.
+    pub fn after(self, offset: Offset) -> Self {
+        Self { after: offset, found: VecDeque::new(), reading: None, ..self }
+    }
+
+    /// The next transition; `None` when the journal is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitionError`]; the stream goes on after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Transition<A>, TransitionError>> {
+        poll_fn(|task| Pin::new(&mut *self).poll_next(task)).await
+    }
+
+    /// Takes in what was read.
+    fn take_in(&mut self, runs: &[StoredRun]) {
+        let store = self.journal.facts().store;
+        for run in runs {
+            let after = self.after;
+            let records = RunView::parse(&run.bytes, store).and_then(|view| {
+                self.take_in_run(run.offset, &view, after)?;
+                Ok(view.records())
+            });
+            match records {
+                Ok(records) => self.after = Offset(run.offset.0 + records.saturating_sub(1)),
+                Err(error) => {
+                    self.after = run.offset;
+                    self.found.push_back(Err(TransitionError::Run { offset: run.offset, error }));
+                }
+            }
+        }
+    }
+
+    fn take_in_run(&mut self, offset: Offset, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
+        let id = view.id();
+        if &*id.aggregate != A::NAME {
+            return Ok(());
+        }
+        view.for_each(|seq_nr, write, record| {
+            let offset = Offset(offset.0 + (seq_nr.0 - view.first().0));
+            let Record::Transition(transition) = record else { return Ok(()) };
+            let (Some(from), to) = (transition.from, transition.to) else { return Ok(()) };
+            if offset <= after {
+                return Ok(());
+            }
+            let state = |name: &str| {
+                let unknown = || TransitionError::UnknownState { id: id.clone(), seq_nr, name: name.to_owned() };
+                named::<A>(name).ok_or_else(unknown)
+            };
+            let command = match write.cause {
+                Some(StoredCause::Command(name)) => Some(Arc::from(name)),
+                Some(StoredCause::Deadline { .. }) | None => None,
+            };
+            let told = state(from).and_then(|from| Ok((from, state(to)?))).map(|(from, to)| {
+                let (id, time) = (id.entity.clone(), write.time);
+                Transition { id, from, to, seq_nr, offset, time, command }
+            });
+            self.found.push_back(told);
+            Ok(())
+        })
+    }
+}
+
+/// Waits until there is something behind `after`, and reads it; nothing if there never will be.
+fn read(journal: Arc<dyn Journal>, after: Offset) -> Fut<'static, Result<Vec<StoredRun>, ReadError>> {
+    Box::pin(async move {
+        if journal.changed(after).await <= after || journal.health() == Health::Closed {
+            return Ok(Vec::new());
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let page = tokio::task::spawn_blocking(move || runtime.block_on(journal.read_all(after, PAGE_BYTES_MAX))).await;
+        match page {
+            Ok(Ok(page)) => Ok(page.runs),
+            Ok(Err(ReadError::Closed)) | Err(_) => Ok(Vec::new()),
+            Ok(Err(error)) => Err(error),
+        }
+    })
+}
+
+/// Nothing in it is pinned in place.
+impl<A: Machine> Unpin for Transitions<A> {}
+
+impl<A: Machine> Stream for Transitions<A> {
+    type Item = Result<Transition<A>, TransitionError>;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(found) = this.found.pop_front() {
+                return Poll::Ready(Some(found));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            let after = this.after;
+            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), after));
+            let runs = ready!(reading.as_mut().poll(task));
+            this.reading = None;
+            match runs {
+                Ok(runs) if runs.is_empty() => this.ended = true,
+                Ok(runs) => this.take_in(&runs),
+                Err(error) => return Poll::Ready(Some(Err(TransitionError::Read { after, error }))),
+            }
+        }
+    }
+}
+
+impl<A: Machine> fmt::Debug for Transitions<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transitions").field("machine", &A::NAME).field("after", &self.after).finish_non_exhaustive()
+    }
+}
