@@ -10,11 +10,11 @@ use crate::states::State;
 
 /// ```text
 /// mod lock_fsm {
-///     pub struct Unlocked;
-///     pub struct Locked;
-///     pub mod on {
-///         pub enum Lock {}
-///         pub enum TryUnlock {}
+///     pub(super) struct Unlocked;
+///     pub(super) struct Locked;
+///     pub(super) mod on {
+///         pub(in super::super) enum Lock {}
+///         pub(in super::super) enum TryUnlock {}
 ///     }
 /// }
 ///
@@ -22,6 +22,8 @@ use crate::states::State;
 /// impl TargetOf<lock_fsm::on::TryUnlock> for lock_fsm::Unlocked { const STATE: LockState = LockState::Unlocked; }
 /// impl Stays for lock_fsm::on::TryUnlock {}
 /// ```
+///
+/// The markers are seen no further than the block: what is seen further than the type may not name it in its impls.
 pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     let ways: Vec<&Way<'_>> = graph.ways.iter().collect();
     let module = module(graph, &graph.states.iter().collect::<Vec<_>>(), &ways);
@@ -51,7 +53,7 @@ fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStrea
     let states = states.iter().map(|state| &state.ident);
     let handlers = ways.iter().map(|way| {
         let (cfgs, marker) = (way.cfgs(), &way.marker);
-        quote!(#(#cfgs)* pub enum #marker {})
+        quote!(#(#cfgs)* pub(in super::super) enum #marker {})
     });
     let quiet = quiet_item();
     quote! {
@@ -59,8 +61,8 @@ fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStrea
         #quiet
         #[allow(missing_debug_implementations, non_camel_case_types)]
         mod #module {
-            #(pub struct #states;)*
-            pub mod on {
+            #(pub(super) struct #states;)*
+            pub(super) mod on {
                 #(#handlers)*
             }
         }
