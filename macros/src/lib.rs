@@ -8,6 +8,7 @@ mod case;
 mod check;
 mod crate_path;
 mod ctxt;
+mod diagram;
 mod duration;
 mod event;
 mod expand;

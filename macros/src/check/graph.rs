@@ -77,19 +77,18 @@ fn check_exhaustive(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
                 missing.push(quoted);
             }
         }
-        if let Some(last) = missing.pop() {
-            let (list, it) = match missing.as_slice() {
-                [] => (last, "it"),
-                others => (format!("{} and {last}", others.join(", ")), "each"),
-            };
-            let name = state.name();
-            ctxt.error(
-                &state.ident,
-                format!(
-                    "state `{name}` does not say what to do with {list}: add it to an `#[on]`, `#[ignore]` or `#[reject]` \
-                     of {it}"
-                ),
-            );
-        }
+        let name = state.name();
+        let message = match missing.as_slice() {
+            [] => continue,
+            [command] => format!(
+                "state `{name}` does not say what to do with {command}: add it to an `#[on]`, `#[ignore]` or `#[reject]` \
+                 of the command"
+            ),
+            commands => format!(
+                "state `{name}` does not say what to do with {}: add it to an `#[on]`, `#[ignore]` or `#[reject]` of each",
+                commands.join(", ")
+            ),
+        };
+        ctxt.error(&state.ident, message);
     }
 }
