@@ -4,6 +4,7 @@
 
 use syn::ext::IdentExt;
 
+use crate::duration::Duration;
 use crate::graph::{Cause, Graph, Target, Way};
 use crate::states::State;
 use crate::symbol::MERMAID_WORDS;
@@ -75,7 +76,7 @@ fn edges_of(way: &Way<'_>) -> Vec<Edge> {
     let (by, is_command) = match &way.cause {
         Cause::Command(command) => (command.unraw().to_string(), true),
         Cause::Deadline(duration) => {
-            let duration = duration.as_ref().map(|duration| duration.text()).unwrap_or_default();
+            let duration = duration.as_ref().map(Duration::text).unwrap_or_default();
             (format!("after {duration}"), false)
         }
     };

@@ -134,7 +134,7 @@ fn check_markers_differ(ctxt: &Ctxt, graph: &Graph<'_>) {
         });
         if let Some(first) = twin {
             let (marker, first) = (&way.marker, &first.method.sig.ident);
-            let [first_name, name] = [first, ident].map(|ident| ident.unraw());
+            let [first_name, name] = [first, ident].map(IdentExt::unraw);
             ctxt.collision(
                 ident,
                 format!(
