@@ -5,6 +5,7 @@
 #![expect(clippy::redundant_closure_for_method_calls, reason = "`when(|door| door.open())` reads as it is meant")]
 
 mod bench;
+mod bench_machines;
 mod calls;
 mod directory;
 mod durable;
