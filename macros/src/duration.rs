@@ -8,6 +8,7 @@ use syn::{Error, LitInt, Path};
 use crate::crate_path::CratePath;
 use crate::spell::spell;
 use crate::symbol::UNITS;
+use crate::types::name_self;
 
 pub(crate) enum Duration {
     Literal {
@@ -36,10 +37,10 @@ impl Duration {
         input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| Error::new(found, expected(&what)))
     }
 
-    /// `Duration::from_secs(30)`
-    pub(crate) fn expand(&self, krate: &CratePath) -> TokenStream {
+    /// `Duration::from_secs(30)`; `ty` is what a constant means by `Self`.
+    pub(crate) fn expand(&self, krate: &CratePath, ty: &Path) -> TokenStream {
         match self {
-            Self::Constant(path) => quote!(#path),
+            Self::Constant(path) => name_self(path.to_token_stream(), ty),
             Self::Literal { literal, length } => {
                 let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
                 match length {

@@ -6,14 +6,15 @@ use quote::quote;
 use crate::expand::quiet_item;
 use crate::graph::{Graph, Way};
 use crate::model::Model;
+use crate::states::State;
 
 /// ```text
 /// mod lock_fsm {
-///     pub struct Unlocked;
-///     pub struct Locked;
-///     pub mod on {
-///         pub enum Lock {}
-///         pub enum TryUnlock {}
+///     pub(super) struct Unlocked;
+///     pub(super) struct Locked;
+///     pub(super) mod on {
+///         pub(in super::super) enum Lock {}
+///         pub(in super::super) enum TryUnlock {}
 ///     }
 /// }
 ///
@@ -21,11 +22,14 @@ use crate::model::Model;
 /// impl TargetOf<lock_fsm::on::TryUnlock> for lock_fsm::Unlocked { const STATE: LockState = LockState::Unlocked; }
 /// impl Stays for lock_fsm::on::TryUnlock {}
 /// ```
+///
+/// The markers are seen no further than the block: what is seen further than the type may not name it in its impls.
 pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
-    let module = module(graph);
-    let impls = graph.ways.iter().map(|way| {
-        let targets: Vec<usize> = way.targets().map(|place| place.state).collect();
-        let limits = targets.iter().any(|state| graph.deadlines_of(*state).next().is_some());
+    let ways: Vec<&Way<'_>> = graph.ways.iter().collect();
+    let module = module(graph, &graph.states.iter().collect::<Vec<_>>(), &ways);
+    let impls = ways.iter().map(|way| {
+        let targets: Vec<&State> = way.targets().map(|place| &graph.states[place.state]).collect();
+        let limits = way.targets().any(|place| graph.deadlines_of(place.state).next().is_some());
         impls(model, graph, way, &targets, way.stays(), limits)
     });
     quote! {
@@ -34,12 +38,22 @@ pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     }
 }
 
-fn module(graph: &Graph<'_>) -> TokenStream {
+/// The same where there are mistakes: each handler may do everything.
+pub(super) fn stub(model: &Model<'_>, graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStream {
+    let module = module(graph, states, ways);
+    let impls = ways.iter().map(|way| impls(model, graph, way, states, true, true));
+    quote! {
+        #module
+        #(#impls)*
+    }
+}
+
+fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStream {
     let module = &graph.module;
-    let states = graph.states.iter().map(|state| &state.ident);
-    let handlers = graph.ways.iter().map(|way| {
+    let states = states.iter().map(|state| &state.ident);
+    let handlers = ways.iter().map(|way| {
         let (cfgs, marker) = (way.cfgs(), &way.marker);
-        quote!(#(#cfgs)* pub enum #marker {})
+        quote!(#(#cfgs)* pub(in super::super) enum #marker {})
     });
     let quiet = quiet_item();
     quote! {
@@ -47,8 +61,8 @@ fn module(graph: &Graph<'_>) -> TokenStream {
         #quiet
         #[allow(missing_debug_implementations, non_camel_case_types)]
         mod #module {
-            #(pub struct #states;)*
-            pub mod on {
+            #(pub(super) struct #states;)*
+            pub(super) mod on {
                 #(#handlers)*
             }
         }
@@ -60,7 +74,7 @@ fn impls(
     model: &Model<'_>,
     graph: &Graph<'_>,
     way: &Way<'_>,
-    targets: &[usize],
+    targets: &[&State],
     stays: bool,
     limits: bool,
 ) -> TokenStream {
@@ -68,7 +82,7 @@ fn impls(
     let (module, maker) = (&graph.module, &way.maker);
     let cfgs: Vec<_> = way.cfgs().collect();
     let targets = targets.iter().map(|state| {
-        let state = &graph.states[*state].ident;
+        let state = &state.ident;
         quote! {
             #(#cfgs)*
             #[automatically_derived]

@@ -24,17 +24,28 @@ use crate::symbol::STATE_ENUM_DERIVES;
 /// }
 /// ```
 pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
-    let (vis, state_enum) = (&model.options.vis, model.state_enum());
     let lines = docs(model, graph);
     let lines = lines.lines().map(|line| format!(" {line}"));
-    let derives = derives(&model.options.derives);
-    let variants = graph.states.iter().map(|state| {
-        let (docs, ident) = (&state.docs, &state.ident);
-        quote!(#(#docs)* #ident)
-    });
+    with_variants(
+        model,
+        &quote!(#(#[doc = #lines])*),
+        graph.states.iter().map(|state| {
+            let (docs, ident) = (&state.docs, &state.ident);
+            quote!(#(#docs)* #ident)
+        }),
+    )
+}
+
+/// The enum with these docs and variants.
+pub(super) fn with_variants(
+    model: &Model<'_>,
+    docs: &TokenStream,
+    variants: impl Iterator<Item = TokenStream>,
+) -> TokenStream {
+    let (vis, state_enum, derives) = (&model.options.vis, model.state_enum(), derives(&model.options.derives));
     let quiet = quiet_item();
     quote! {
-        #(#[doc = #lines])*
+        #docs
         #[derive(
             ::core::fmt::Debug,
             ::core::clone::Clone,

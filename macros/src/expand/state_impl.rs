@@ -29,32 +29,23 @@ pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     let elapsed = elapsed(model, graph);
     let [exited, entered] = [false, true].map(|on_enter| hooks(model, graph, on_enter));
     let initial = graph.states.iter().find(|state| state.is_initial()).map(|state| &state.ident);
-    with_items(
-        model,
-        &quote!(#graph_of),
-        &quote! {
-            const ALL: &'static [Self] = &[#(Self::#states),*];
-            const INITIAL: Self = Self::#initial;
-        },
-        &quote!(#elapsed #exited #entered),
-        graph,
-    )
-}
-
-/// The impl with these items.
-pub(super) fn with_items(
-    model: &Model<'_>,
-    graph_of: &TokenStream,
-    constants: &TokenStream,
-    methods: &TokenStream,
-    graph: &Graph<'_>,
-) -> TokenStream {
-    let (krate, vis, ty, state_enum) = (&model.options.crate_path, &model.options.vis, &model.ty, model.state_enum());
-    let quiet = quiet_calls();
     let indexes = graph.states.iter().enumerate().map(|(index, state)| {
         let state = &state.ident;
         quote!(Self::#state => #index,)
     });
+    let index = quote!(match self { #(#indexes)* });
+    let [states, initial] = [quote!(&[#(Self::#states),*]), quote!(Self::#initial)];
+    with_bodies(model, [&graph_of, &states, &initial, &index], &quote!(#elapsed #exited #entered))
+}
+
+/// The impls with these bodies, and methods beside.
+pub(super) fn with_bodies(
+    model: &Model<'_>,
+    [graph_of, all, initial, index]: [&TokenStream; 4],
+    methods: &TokenStream,
+) -> TokenStream {
+    let (krate, vis, ty, state_enum) = (&model.options.crate_path, &model.options.vis, &model.ty, model.state_enum());
+    let quiet = quiet_calls();
     quote! {
         #[automatically_derived]
         #[allow(dead_code)]
@@ -67,10 +58,11 @@ pub(super) fn with_items(
         #quiet
         impl #krate::State<#ty> for #state_enum {
             const GRAPH: #krate::Graph = #graph_of;
-            #constants
+            const ALL: &'static [Self] = #all;
+            const INITIAL: Self = #initial;
 
             fn index(self) -> #krate::__rt::usize {
-                match self { #(#indexes)* }
+                #index
             }
 
             #methods
@@ -123,14 +115,18 @@ fn deadline(model: &Model<'_>, graph: &Graph<'_>, state: usize) -> TokenStream {
     let mut conditional = Vec::new();
     for way in graph.deadlines_of(state) {
         let Cause::Deadline(Some(duration)) = &way.cause else { continue };
-        let duration = duration.expand(krate);
+        let duration = duration.expand(krate, &model.ty);
         if !way.is_conditional() {
             return quote!(#krate::__rt::Some(#duration));
         }
         let cfgs = way.cfgs();
         conditional.push(quote!(#(#cfgs)* let deadline = #krate::__rt::Some(#duration);));
     }
-    if conditional.is_empty() { none } else { quote!({ let deadline = #none; #(#conditional)* deadline }) }
+    if conditional.is_empty() {
+        none
+    } else {
+        quote!({ let deadline: #krate::__rt::Option<#krate::__rt::Duration> = #none; #(#conditional)* deadline })
+    }
 }
 
 fn edges(model: &Model<'_>, graph: &Graph<'_>, way: &Way<'_>) -> TokenStream {
@@ -141,7 +137,7 @@ fn edges(model: &Model<'_>, graph: &Graph<'_>, way: &Way<'_>) -> TokenStream {
             quote!(Command(#command))
         }
         Cause::Deadline(duration) => {
-            let duration = duration.as_ref().map(|duration| duration.expand(krate));
+            let duration = duration.as_ref().map(|duration| duration.expand(krate, &model.ty));
             quote!(Deadline(#duration))
         }
     };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Shared;
+use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
 use super::lock::LockFile;
 use super::rows::{id_key, stream_key, write_id_row, write_stream_row};
@@ -21,7 +22,7 @@ use crate::journal::lock;
 use crate::journal::oneshot::Sender;
 use crate::journal::order::{Mark, OrderBuilder, OrderedRun, group_key};
 use crate::journal::run::Run;
-use crate::journal::{Cause, CloseError, Durability, Health, Outcome, Why};
+use crate::journal::{Cause, CloseError, Due, Durability, Health, Outcome, Why};
 
 /// A group commit takes groups up to so many bytes, and one group at least.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -175,6 +176,10 @@ pub(super) struct Writer {
     /// Places that become the checkpoint when the engine has put everything up to this number into tables.
     checkpoints: VecDeque<(u64, Mark)>,
     bytes_since_checkpoint: usize,
+    /// The length of the order rows that were written.
+    order_bytes: usize,
+    /// Whether a deadline was armed or cleared.
+    has_deadlines: bool,
 }
 
 /// Buffers that are used again for each group commit.
@@ -195,7 +200,19 @@ impl Writer {
         time: i64,
     ) -> Self {
         let (parts, checkpoints) = (Parts::default(), VecDeque::new());
-        Self { shared, lock, head_file, head, syncer, time, parts, checkpoints, bytes_since_checkpoint: 0 }
+        Self {
+            shared,
+            lock,
+            head_file,
+            head,
+            syncer,
+            time,
+            parts,
+            checkpoints,
+            bytes_since_checkpoint: 0,
+            order_bytes: 0,
+            has_deadlines: false,
+        }
     }
 
     /// Stores groups until the queue is closed; then closes the journal.
@@ -306,6 +323,7 @@ impl Writer {
         let mut streams = lock(&shared.streams);
         for (run, _) in stored_runs(batch) {
             streams.settle(run);
+            self.has_deadlines |= run.due != Due::Unchanged;
         }
         drop(streams);
         *lock(&shared.durable) = mark;
@@ -374,6 +392,7 @@ impl Writer {
         let mark = order.write(row, facts.store, facts.epoch, time, before);
         rows.insert(&group_key(group), row);
         bytes += row.len();
+        self.order_bytes += row.len();
         #[cfg(test)]
         self.shared.faults.before_commit().map_err(|error| Halt::During(error.into()))?;
         rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
@@ -412,8 +431,23 @@ impl Writer {
         }
     }
 
+    /// Writes down which deadlines are armed, so that the next opening doesn't have to follow what was written since the
+    /// last time: where there are any, and following them would take long.
+    fn write_deadlines(&self) {
+        let is_good = *lock(&self.shared.health) == Health::Good;
+        let follows_much = self.has_deadlines && self.order_bytes >= FOLLOWED_BYTES_MIN;
+        if is_good
+            && follows_much
+            && self.lock.is_ours()
+            && let Err(error) = self.shared.write_deadlines()
+        {
+            tracing::warn!(path = %self.shared.path.display(), %error, "the deadlines can't be folded");
+        }
+    }
+
     /// Closes the journal; in order, if it is healthy.
     fn finish(self) -> Result<(), CloseError> {
+        self.write_deadlines();
         let Self { shared, lock: lock_file, mut head_file, mut head, syncer, .. } = self;
         let failed = match &*lock(&shared.health) {
             Health::Failed(cause) => Some(Arc::clone(cause)),
