@@ -13,7 +13,7 @@ const PUBLISHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/incidents.csv");
 
 fn incidents<const N: usize>(args: [&Path; N]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_incidents")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_incidents")).args(args).output().expect("the program runs")
 }
 
 /// What a run printed that must be the same in every run, and its last line.
@@ -25,12 +25,12 @@ struct Told {
 
 #[track_caller]
 fn told(output: &Output) -> Told {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8(bytes.clone()).unwrap());
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     assert_eq!(err, "", "without a terminal there is no progress to see");
     let lines = out.lines().map(str::to_owned).collect::<Vec<_>>();
     let is_measured = |line: &String| line.contains("commands/s") || line.contains("on the disk");
-    let last = lines.last().unwrap().clone();
+    let last = lines.last().cloned().unwrap_or_default();
     let (measured, summary) = lines[1..].iter().cloned().partition(is_measured);
     Told { summary, measured, last }
 }
@@ -125,6 +125,7 @@ fn help_and_the_diagram_are_printed() {
 
 /// It takes a while without optimisations.
 #[test]
+#[expect(clippy::print_stdout, reason = "it says when it tests nothing")]
 fn the_published_log_comes_out_as_it_is_described() {
     let log = Path::new(PUBLISHED);
     if !log.exists() {
