@@ -13,6 +13,7 @@ mod encoding;
 mod failures;
 mod hostile;
 mod ids;
+mod keys;
 mod passivation;
 mod quarantine;
 mod shutdown;
