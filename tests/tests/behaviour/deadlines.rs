@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::journal::{
-    Durability, FjallJournal, FjallOptions, Journal, MemoryJournal, Record, RunError, RunView, Why,
-};
+use annals::journal::{Durability, FjallJournal, FjallOptions, Journal, MemoryJournal, Record, RunError, RunView, Why};
 use annals::testing::{ManualClock, UnknownRun};
 use annals::{CallError, Offset, System};
 use annals_tests::{Account, Diary, Lease, LeaseState, LockState, Mood};
