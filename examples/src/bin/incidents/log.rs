@@ -341,7 +341,7 @@ mod tests {
         let mut bytes = gzip.finish().unwrap();
         bytes.truncate(bytes.len() - 4);
         let read = Log::read("test.csv".to_owned(), Box::new(io::Cursor::new(bytes)))
-            .and_then(|log| log.collect::<Result<Vec<_>, _>>());
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>);
         assert!(matches!(read, Err(LogError::Read { .. })), "{read:?}");
     }
 
