@@ -442,6 +442,14 @@ impl<A: Aggregate> Entity<A> {
         let still_in_flight = work.in_flight.back().map_or(last, |(last, _)| *last);
         for held in mem::take(&mut work.held) {
             match held.answer {
+                // What a repeat is told depends on where its first is.
+                Answer::Repeats { key, seq_nr } if seq_nr <= self.durable => {
+                    desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                }
+                Answer::Repeats { seq_nr, .. } if seq_nr <= last => held.message.fail(failure.clone()),
+                Answer::Repeats { seq_nr, .. } if seq_nr <= still_in_flight => {
+                    work.held.push_back(Held { tag: seq_nr, ..held });
+                }
                 _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
                 Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => {
@@ -527,6 +535,7 @@ impl<A: Aggregate> Entity<A> {
             let id = self.persistence_id();
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => Failure::Stopped { id },
             });
         }
