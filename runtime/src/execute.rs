@@ -259,7 +259,7 @@ fn last_record<A: Aggregate>(
     }
     let stores = !draft.events.is_empty() || draft.key.is_some();
     if stores
-        && cx.seq_nr() == SeqNr::ZERO
+        && standing.visit == SeqNr::ZERO
         && let Some(time) = declared(standing.state)
     {
         let due = after(cx.now(), time);

@@ -308,6 +308,7 @@ impl<A: Aggregate> Entity<A> {
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
+                        around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }
                     let effects = held.message.release();
@@ -331,10 +332,7 @@ impl<A: Aggregate> Entity<A> {
                 if let Some(armed) = armed {
                     desk.schedule.disarm(armed, self.stream);
                 }
-                if let Some(due) = due {
-                    desk.schedule.arm(due, self.stream);
-                }
-                self.armed = due;
+                self.armed = due.map(|due| desk.schedule.arm(due, self.stream));
             }
         }
     }
