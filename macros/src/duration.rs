@@ -1,12 +1,10 @@
 //! Durations as they are written in attributes: `30s`, `5min`, `60d`, or the path of a constant.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::ToTokens;
 use syn::parse::ParseStream;
 use syn::{Error, LitInt, Path};
 
-use crate::crate_path::CratePath;
-use crate::spell::spell;
 use crate::symbol::UNITS;
 
 pub(crate) enum Duration {
@@ -36,25 +34,11 @@ impl Duration {
         input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| Error::new(found, expected(&what)))
     }
 
-    /// `Duration::from_secs(30)`
-    pub(crate) fn expand(&self, krate: &CratePath) -> TokenStream {
-        match self {
-            Self::Constant(path) => quote!(#path),
-            Self::Literal { literal, length } => {
-                let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
-                match length {
-                    Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
-                    Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
-                }
-            }
-        }
-    }
-
-    /// As it is written.
+    /// As it is written, without the way to a constant.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Literal { literal, .. } => literal.to_string(),
-            Self::Constant(path) => spell(path),
+            Self::Constant(path) => path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default(),
         }
     }
 }

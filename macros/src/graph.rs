@@ -16,7 +16,7 @@ use crate::duration::Duration;
 use crate::model::is_conditional;
 use crate::near;
 use crate::options::Options;
-use crate::states::State;
+use crate::states::{State, States};
 use crate::symbol::{AFTER, ENTER, IGNORE, ON, REJECT, STAY};
 
 /// The states of a machine and what leads from one to another.
@@ -45,6 +45,10 @@ pub(crate) struct Way<'a> {
     pub(crate) ignored: Vec<Place>,
     /// The states of `#[reject(..)]`.
     pub(crate) rejected: Vec<Place>,
+    /// Whether its arrow could be understood.
+    pub(crate) clean: bool,
+    /// The names in its arrow that are no states.
+    pub(crate) unknown: Vec<Ident>,
 }
 
 /// What makes a machine go a way.
@@ -90,7 +94,10 @@ impl<'a> Graph<'a> {
             Ident::new(&name, machine.span())
         });
         let (states, clean) = match &options.states {
-            Some(states) => (states.list.clone(), states.clean && !states.list.is_empty()),
+            Some(States { list, clean, .. }) => {
+                let is_word = |state: &State| state.ident == STAY;
+                (list.clone(), *clean && !list.is_empty() && !list.iter().any(is_word))
+            }
             None => (Vec::new(), false),
         };
         let mut graph = Self { module, states, ways: Vec::new(), hooks: Vec::new(), clean };
@@ -98,6 +105,7 @@ impl<'a> Graph<'a> {
             let way = graph.way(ctxt, method, marker);
             graph.ways.extend(way);
         }
+        graph.narrow_the_rest();
         for (method, marker) in hooks {
             let states = arrow::list(ctxt, marker);
             let states = graph.places(ctxt, states);
@@ -125,30 +133,50 @@ impl<'a> Graph<'a> {
             // `#[command]` doesn't say in which states, which is reported.
             _ => (Cause::Command(ident.clone()), None),
         };
-        self.clean &= arrow.is_some();
+        let clean = std::mem::replace(&mut self.clean, arrow.is_some());
         let Arrow { from, to } = arrow.unwrap_or_default();
-        let beside = |graph: &mut Self, word: &str| -> Vec<Place> {
-            let attrs = method.markers.iter().filter(|marker| word_of(marker) == word);
-            attrs
-                .flat_map(|attr| {
-                    let states = arrow::list(ctxt, attr);
-                    graph.places(ctxt, states)
-                })
-                .collect()
-        };
-        let ignored = beside(self, IGNORE);
-        let rejected = beside(self, REJECT);
+        let is_unknown = |name: &&Ident| self.index_of(name).is_none();
+        let unknown = from.iter().chain(&to).filter(is_unknown).cloned().collect();
+        let from = self.places(ctxt, Some(from));
+        let to = to.into_iter().filter_map(|target| self.target(ctxt, target)).collect();
+        let arrow_is_clean = std::mem::replace(&mut self.clean, clean);
+        self.clean &= arrow_is_clean;
+        let ignored = self.places_of(ctxt, method, IGNORE);
+        let rejected = self.places_of(ctxt, method, REJECT);
         let module = &self.module;
-        Some(Way {
-            method,
-            maker: parse_quote!(#module::on::#marker),
-            marker,
-            cause,
-            from: self.places(ctxt, Some(from)),
-            to: to.into_iter().filter_map(|target| self.target(ctxt, target)).collect(),
-            ignored,
-            rejected,
-        })
+        let maker = parse_quote!(#module::on::#marker);
+        Some(Way { method, maker, marker, cause, from, to, ignored, rejected, clean: arrow_is_clean, unknown })
+    }
+
+    /// The states of the `#[ignore(..)]` or the `#[reject(..)]` of a handler.
+    fn places_of(&mut self, ctxt: &Ctxt, method: &Method, word: &str) -> Vec<Place> {
+        let mut places = Vec::new();
+        for attr in method.markers.iter().filter(|marker| word_of(marker) == word) {
+            let states = arrow::list(ctxt, attr);
+            places.extend(self.places(ctxt, states));
+        }
+        places
+    }
+
+    /// Beside an `#[on]`, `_` is each state that nothing else is said of.
+    fn narrow_the_rest(&mut self) {
+        let said: Vec<(Ident, usize)> = self
+            .ways
+            .iter()
+            .filter_map(|way| Some((way.command()?, way)))
+            .flat_map(|(command, way)| {
+                let beside = way.ignored.iter().chain(&way.rejected).filter(|place| place.token != "_");
+                way.from.iter().chain(beside).map(|place| (command.clone(), place.state))
+            })
+            .collect();
+        for way in &mut self.ways {
+            let Cause::Command(command) = &way.cause else { continue };
+            let is_rest = |place: &Place| {
+                place.token != "_" || said.iter().all(|(other, state)| other != command || *state != place.state)
+            };
+            way.ignored.retain(is_rest);
+            way.rejected.retain(is_rest);
+        }
     }
 
     /// The states of a list; `_` is each one that is not terminal.

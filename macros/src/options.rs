@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) exhaustive: bool,
     /// What the module of a machine's markers is called.
     pub(crate) module: Option<Ident>,
+    /// Whether all keys could be read. Otherwise one may be missing without being forgotten.
+    pub(crate) clean: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -50,8 +52,9 @@ impl Options {
             states: None,
             exhaustive: false,
             module: None,
+            clean: true,
         };
-        Keys::new(ctxt, known).read(tokens, |key, input| options.read_value(ctxt, key, input));
+        options.clean = Keys::new(ctxt, known).read(tokens, |key, input| options.read_value(ctxt, key, input));
         options
     }
 

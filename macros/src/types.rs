@@ -27,6 +27,10 @@ pub(crate) fn unit() -> Type {
     syn::parse_quote!(())
 }
 
+pub(crate) fn is_unit(ty: &Type) -> bool {
+    matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+}
+
 /// Whether a type is a reference to a `Context<..>`.
 pub(crate) fn is_context(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference) if is_owned_context(&reference.elem))
@@ -66,7 +70,8 @@ pub(crate) fn without_self(given: &Type, ty: &Path) -> Type {
     syn::parse2(name_self(given.to_token_stream(), ty)).unwrap_or_else(|_| given.clone())
 }
 
-fn name_self(tokens: TokenStream, ty: &Path) -> TokenStream {
+/// Tokens as they are written outside of the block: with `ty` for `Self`.
+pub(crate) fn name_self(tokens: TokenStream, ty: &Path) -> TokenStream {
     let mut named = TokenStream::new();
     for token in tokens {
         match token {

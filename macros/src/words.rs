@@ -10,7 +10,7 @@ use syn::{GenericArgument, Path, PathArguments, Type, parse_quote, parse_quote_s
 
 use crate::crate_path::CratePath;
 use crate::graph::Graph;
-use crate::symbol::{GOTO, STEP, STEP_WORDS};
+use crate::symbol::{FOR_MAX, GOTO, STEP, STEP_WORDS};
 
 pub(crate) struct Words<'a> {
     /// The `H` of a step: the aggregate, or the handler's own type.
@@ -75,6 +75,29 @@ impl Words<'_> {
         completed
     }
 
+    /// The calls of words in a body, from its first to its last.
+    pub(crate) fn calls(&self, body: &Group) -> Vec<Call> {
+        let mut calls = Vec::new();
+        self.find_calls(body.stream(), &mut calls);
+        calls
+    }
+
+    fn find_calls(&self, tokens: TokenStream, calls: &mut Vec<Call>) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        for (index, token) in tokens.iter().enumerate() {
+            match (token, tokens.get(index + 1)) {
+                (TokenTree::Ident(word), Some(TokenTree::Group(arguments)))
+                    if self.is_call(word, &tokens[..index], Some(&tokens[index + 1])) =>
+                {
+                    let is_limited = methods_after(&tokens[index + 2..]).any(|method| method == FOR_MAX);
+                    calls.push(Call { word: word.clone(), arguments: arguments.clone(), is_limited });
+                }
+                (TokenTree::Group(group), _) => self.find_calls(group.stream(), calls),
+                _ => {}
+            }
+        }
+    }
+
     fn is_call_of_goto(&self, before: &[TokenTree]) -> bool {
         matches!(before, [before @ .., TokenTree::Ident(word)] if word == GOTO && self.is_word(word, before))
     }
@@ -114,6 +137,32 @@ impl Words<'_> {
             _ => true,
         }
     }
+}
+
+/// `goto(Open).for_max(..)`
+pub(crate) struct Call {
+    pub(crate) word: Ident,
+    pub(crate) arguments: Group,
+    /// Whether `for_max` is among the methods that are called on it.
+    pub(crate) is_limited: bool,
+}
+
+/// The methods that are called on what stands before: `.replying(..)?.for_max(..)`.
+fn methods_after(tokens: &[TokenTree]) -> impl Iterator<Item = &Ident> {
+    let mut rest = tokens;
+    std::iter::from_fn(move || {
+        loop {
+            rest = match rest {
+                [TokenTree::Punct(dot), TokenTree::Ident(method), after @ ..] if is_dot(dot) => {
+                    rest = after;
+                    return Some(method);
+                }
+                [TokenTree::Punct(punct), after @ ..] if punct.as_char() == '?' => after,
+                [TokenTree::Group(arguments), after @ ..] if arguments.delimiter() == Delimiter::Parenthesis => after,
+                _ => return None,
+            };
+        }
+    })
 }
 
 /// The one word that these tokens are, perhaps with a comma.

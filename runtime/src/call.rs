@@ -40,7 +40,9 @@ pub enum CallError<E> {
     },
     /// A command with this key, or with a higher number, was handled before, and what it was answered can't be told:
     /// the number was left out then, the answer has another type since, or it can't be read. Nothing more was stored.
-    #[error("{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be told")]
+    #[error(
+        "{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be told"
+    )]
     AlreadyDone {
         /// The entity.
         id: PersistenceId,

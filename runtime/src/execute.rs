@@ -272,7 +272,7 @@ fn last_record<A: Aggregate>(
 }
 
 /// The time after a duration, as it will be read from the journal.
-fn after(now: Timestamp, time: Duration) -> Timestamp {
+pub(crate) fn after(now: Timestamp, time: Duration) -> Timestamp {
     let after = now.saturating_add(time).unwrap_or(Timestamp::MAX);
     Timestamp::from_microsecond(after.as_microsecond()).unwrap_or(after)
 }

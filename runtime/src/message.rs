@@ -87,6 +87,23 @@ impl OutcomeKind {
     }
 }
 
+/// Has it handled that the time in the entity's state is over, if it is.
+pub(crate) fn handle_elapsed<A: Aggregate>(data: &A, cx: &Context<A>, effects: &mut Vec<Effect<A>>) -> Decided<A> {
+    let standing = cx.standing();
+    if standing.due.is_none_or(|due| due > cx.now()) {
+        return Decided::nothing();
+    }
+    let elapsed = Some(standing.visit);
+    match standing.state.elapsed(data, cx) {
+        Some(step) => {
+            *effects = step.effects;
+            Decided { events: step.events, goes: step.goes, elapsed }
+        }
+        // The state has lost its handler since; nobody is to ask again.
+        None => Decided { elapsed, ..Decided::nothing() },
+    }
+}
+
 /// Puts the hooks of a passage around the effects of its step: what leaving does comes first, what entering does last.
 pub(crate) fn with_hooks<A: Aggregate>(
     data: &A,

@@ -25,6 +25,11 @@ pub trait State<A: Aggregate>: Copy + PartialEq + Debug + Send + Sync + 'static 
     /// Its place in [`State::ALL`].
     fn index(self) -> usize;
 
+    /// Its name, as the graph has it.
+    fn name(self) -> &'static str {
+        Self::GRAPH.states.get(self.index()).map_or("", |state| state.name)
+    }
+
     /// What follows when the time in this state is over; `None` if nothing does.
     fn elapsed(self, data: &A, cx: &Context<A>) -> Option<Step<(), A>> {
         let _ = (data, cx);

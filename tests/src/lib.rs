@@ -1,4 +1,12 @@
-//! The aggregate that most tests work with.
+//! The aggregate and the machines that most tests work with.
+
+mod diary;
+mod lease;
+mod lock;
+
+pub use diary::Diary;
+pub use lease::{Lease, LeaseCommand, LeaseEvent, LeaseRef, LeaseState, Mood, NotRenewed};
+pub use lock::{Digit, Greeting, Lock, LockCommand, LockEvent, LockRef, LockState, SECRET};
 
 use annals::prelude::*;
 

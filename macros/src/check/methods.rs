@@ -20,11 +20,8 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         );
     }
     for handler in model.handlers() {
-        check_handler_receiver(ctxt, handler);
-        check_handler_sync(ctxt, handler);
+        check_called(ctxt, handler, "a command");
         check_answer(ctxt, handler);
-        check_context_shared(ctxt, handler);
-        check_context_first(ctxt, handler);
     }
     for query in &model.queries {
         check_query_receiver(ctxt, query);
@@ -40,6 +37,14 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         check_plain_fn(ctxt, &member.method.sig);
         check_parameters_unconditional(ctxt, member);
     }
+}
+
+/// What the handlers of commands and of deadlines have in common.
+pub(crate) fn check_called(ctxt: &Ctxt, handler: &Handler<'_>, who: &str) {
+    check_handler_receiver(ctxt, handler, who);
+    check_handler_sync(ctxt, handler);
+    check_context_shared(ctxt, handler);
+    check_context_first(ctxt, handler);
 }
 
 /// How a method takes `self`.
@@ -79,6 +84,16 @@ pub(crate) fn has_mut_self(sig: &Signature) -> bool {
     has_receiver(sig, &Takes::Mutable)
 }
 
+/// Whether a method takes `&self`.
+pub(crate) fn has_shared_self(sig: &Signature) -> bool {
+    has_receiver(sig, &Takes::Shared)
+}
+
+/// Whether a parameter is meant as a context, be it right or not.
+pub(crate) fn mentions_context(ty: &Type) -> bool {
+    is_context(ty) || is_owned_context(ty)
+}
+
 /// An event changes data, so it has `&mut self`.
 fn check_event_receiver(ctxt: &Ctxt, event: &Event<'_>) {
     let sig = &event.member.method.sig;
@@ -103,13 +118,14 @@ fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
     }
 }
 
-/// A command decides on data that it can't change, so it has `&self`.
-fn check_handler_receiver(ctxt: &Ctxt, handler: &Handler<'_>) {
+/// A handler decides on data that it can't change, so it has `&self`.
+fn check_handler_receiver(ctxt: &Ctxt, handler: &Handler<'_>, who: &str) {
     let sig = &handler.member.method.sig;
     if has_mut_self(sig) {
-        ctxt.error(receiver_of(sig), "a command decides; only `#[event]` methods change data: take `&self`");
+        let message = format!("{who} decides; only `#[event]` methods change data: take `&self`");
+        ctxt.error(receiver_of(sig), message);
     } else if !has_receiver(sig, &Takes::Shared) {
-        ctxt.error(receiver_of(sig), "a command decides on the data: take `&self`");
+        ctxt.error(receiver_of(sig), format!("{who} decides on the data: take `&self`"));
     }
 }
 
@@ -184,14 +200,14 @@ fn check_query_replies(ctxt: &Ctxt, query: &Query<'_>) {
 /// Only commands have a context.
 fn check_no_context(ctxt: &Ctxt, member: &Member<'_>, message: &str) {
     for parameter in parameters(member.method) {
-        if is_context(&parameter.ty) || is_owned_context(&parameter.ty) {
+        if mentions_context(&parameter.ty) {
             ctxt.error(parameter, message);
         }
     }
 }
 
 /// Generated code calls marked methods, so they are safe functions of Rust.
-fn check_plain_fn(ctxt: &Ctxt, sig: &Signature) {
+pub(crate) fn check_plain_fn(ctxt: &Ctxt, sig: &Signature) {
     let message = "the runtime calls this method: make it a plain `fn`";
     if let Safety::Unsafe(keyword) = &sig.safety {
         ctxt.error(keyword, message);

@@ -24,6 +24,9 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
             check_owned(ctxt, field, "commands own their data", Static::Owns);
         }
     }
+    for deadline in &model.deadlines {
+        check_no_parameters(ctxt, &deadline.member.method.sig, "a deadline has one shape");
+    }
     for query in &model.queries {
         check_no_parameters(ctxt, &query.member.method.sig, "a query has one shape");
         for field in &query.member.fields {

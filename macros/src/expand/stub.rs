@@ -4,14 +4,20 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, Path, Type, TypeReference, parse_quote};
+use syn::{Lifetime, Path, ReturnType, Type, TypeReference, parse_quote};
 
 use crate::block;
+use crate::check;
 use crate::expand::entity_ref::Method;
-use crate::expand::{aggregate_impl, command_impl, entity_ref, method, quiet_item, signature};
+use crate::expand::{
+    aggregate_impl, command_impl, entity_ref, markers, method, quiet_item, signature, state_enum, state_impl,
+};
+use crate::graph::{Graph, Way};
 use crate::model::{Answer, Member, Model, is_conditional};
-use crate::symbol::ENUM_DERIVES;
+use crate::states::State;
+use crate::symbol::{ENUM_DERIVES, GOTO, ON};
 use crate::types::{is_context, is_owned_context};
+use crate::words::only_word;
 
 /// The block and the stubs, without mistakes of their own.
 pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
@@ -19,6 +25,7 @@ pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
     leave_contexts_out(&mut model);
     let events_changed = own_all_types(&mut model);
     let model = &model;
+    let machine = model.graph.as_ref().map(|graph| machine(model, graph));
     let nothing = quote!(#![allow(unused_variables)] loop {});
     let block = block(model, events_changed);
     let event = model.options.event.is_none().then(|| event(model));
@@ -34,7 +41,53 @@ pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
         #aggregate
         #command_impl
         #entity_ref
+        #machine
     }
+}
+
+/// The states and handlers of a machine, each once.
+fn machine(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
+    let krate = &model.options.crate_path;
+    let states = sound_states(graph);
+    let mut seen: Vec<Ident> = Vec::new();
+    let is_first = |way: &&Way<'_>| way.is_conditional() || is_first(&mut seen, &way.marker);
+    let ways: Vec<&Way<'_>> = graph.ways.iter().filter(is_first).collect();
+    // Without any state there is still one to begin in.
+    let none = format_ident!("__None");
+    let mut idents: Vec<&Ident> = states.iter().map(|state| &state.ident).collect();
+    if idents.is_empty() {
+        idents.push(&none);
+    }
+    // A name may be wrong.
+    let quiet = quote!(#[allow(non_camel_case_types)]);
+    let state_enum = state_enum::with_variants(model, &quiet, idents.iter().map(|ident| quote!(#ident)));
+    let initial = idents[0];
+    let graph_of = quote!(#krate::Graph { machine: "", states: &[], edges: &[] });
+    let bodies = [&graph_of, &quote!(&[]), &quote!(Self::#initial), &quote!(loop {})];
+    let state_impl = state_impl::with_bodies(model, bodies, &TokenStream::new());
+    let markers = markers::stub(model, graph, &states, &ways);
+    quote! {
+        #state_enum
+        #state_impl
+        #markers
+    }
+}
+
+/// The states that can be emitted: the first of each name, and none that collides with the module of handlers.
+fn sound_states<'g>(graph: &'g Graph<'_>) -> Vec<&'g State> {
+    let states = graph.states.iter().enumerate();
+    let is_sound =
+        |(index, state): &(usize, &State)| graph.index_of(&state.ident) == Some(*index) && state.name() != ON;
+    states.filter(is_sound).map(|(_, state)| state).collect()
+}
+
+/// Whether a body goes to something that is reported to be no state, which rustc would say again.
+fn goes_nowhere(model: &Model<'_>, found: &block::Method) -> bool {
+    let Some(graph) = &model.graph else { return false };
+    let states = sound_states(graph);
+    let targets = model.words(found).calls(&found.body).into_iter().filter(|call| call.word == GOTO);
+    let mut targets = targets.filter_map(|call| only_word(call.arguments.stream()));
+    targets.any(|target| check::is_camel(&target) && states.iter().all(|state| state.ident != target))
 }
 
 /// Leaves the second of two items with one name out: rustc would say again that they collide.
@@ -74,12 +127,28 @@ fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
         let twin = !found.markers.is_empty() && !conditional && !is_first(&mut seen, &found.sig.ident);
         if twin {
             TokenStream::new()
-        } else if events_changed && model.is_handler(found) {
+        } else if is_hook(model, found) {
+            hook(found)
+        } else if model.is_handler(found) && (events_changed || goes_nowhere(model, found)) {
             method_without_body(model, found)
         } else {
             method(model, found)
         }
     })
+}
+
+fn is_hook(model: &Model<'_>, found: &block::Method) -> bool {
+    model.graph.as_ref().is_some_and(|graph| graph.hooks.iter().any(|hook| std::ptr::eq(hook.method, found)))
+}
+
+/// A hook returns nothing.
+fn hook(found: &block::Method) -> TokenStream {
+    let mut sig = found.sig.clone();
+    let block::Method { attrs, vis, body, .. } = found;
+    match std::mem::replace(&mut sig.output, ReturnType::Default) {
+        ReturnType::Default => quote!(#(#attrs)* #vis #sig #body),
+        ReturnType::Type(..) => quote!(#(#attrs)* #[allow(unused_variables)] #vis #sig { loop {} }),
+    }
 }
 
 fn method_without_body(model: &Model<'_>, found: &block::Method) -> TokenStream {

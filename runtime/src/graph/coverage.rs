@@ -42,6 +42,16 @@ use super::{By, Edge, Graph};
 /// On    press  Off",
 /// );
 /// ```
+///
+/// Of a system it can be fed with [`Transitions`](crate::Transitions), which don't tell what stays:
+///
+/// ```
+/// use annals::{Coverage, Machine, State, Transition};
+///
+/// fn count<A: Machine>(coverage: &mut Coverage, transition: &Transition<A>) {
+///     coverage.record(transition.from.name(), Some(transition.to.name()), transition.cause());
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
     graph: Graph,

@@ -25,19 +25,22 @@
 //! | group key | 01, group u64 -> order row |
 //! | stream key | 02, stream u64, first seq u64 -> stream row |
 //! | id key | 03, aggregate length u8, aggregate, entity id -> id row |
-//! | reserved keys | 04 stream, inverted seq: floor of deletion; 05 deadline checkpoint; 06 names |
+//! | reserved keys | 04 stream, inverted seq: floor of deletion; 06 names |
 //! | stream row | group u64, base offset u64, run, digest 8 over the key, group, base offset and the run's checksum |
 //! | id row | stream u64, group u64 in which it was made, digest 8 over key and both |
 //! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8 (0 before the first), aggregates v, each: length v, UTF-8, runs v, each run, controls v, each control, own digest 8 over the key and all before it |
-//! | run in an order row | stream v, aggregate v (index), first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due, 0x02 tags: reserved) |
+//! | run in an order row | stream v, aggregate v (index), first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due follows, 0x04 cleared: no deadline any more, never with 0x01; reserved: 0x02 tags), \[due i64 in us\] |
 //! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. Reserved: 2 new name, 3 floor, 4 forget. Bit 0x80 as in a record |
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
-//! | acked, synced, checkpoint | group u64, offset u64 (the last record's), digest u64 (the order row's) |
+//! | deadlines, a file: derived, it may be missing | magic 8 "annals\0\x02", format u8 = 1, flags u8 = 0, store id u64, the mark up to which it holds, first due i64 in us (0 if there is none), count v, each, checksum 8 over all before it |
+//! | each of the deadlines, by due and stream | due v in us since the one before (the first: since the first due), stream v |
+//! | acked, synced, checkpoint, mark | group u64, offset u64 (the last record's), digest u64 (the order row's) |
 //!
 //! Every format of a run keeps the format number in the first byte and the checksum in the last eight, every format
 //! of a head its magic and format number at the start of a slot and the checksum at its end: so a newer format is
 //! told from damage.
 
+use jiff::Timestamp;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The longest write of one command, in bytes: it still fits into a run.
@@ -213,6 +216,17 @@ pub(crate) fn push_varint(bytes: &mut Vec<u8>, value: u64) {
     }
 }
 
+/// A time as it is written: in whole microseconds. The last ones of all time can't be read again: they are written as
+/// the last that can.
+pub(crate) fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond().min(Timestamp::MAX.as_second() * 1_000_000)
+}
+
+/// A time as it is read again.
+pub(crate) fn as_stored(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(micros(time)).unwrap_or(time)
+}
+
 /// A length as it is written. `usize` has at most 64 bits on everything that Rust runs on.
 pub(crate) fn len_u64(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
@@ -273,6 +287,16 @@ mod tests {
         assert_eq!(skip_extensions(&mut Reader::new(&[4, 2, 2, 7, 7])), Ok(None));
         assert_eq!(skip_extensions(&mut Reader::new(&[4, 3, 2, 7, 7])), Ok(Some(3)));
         assert!(skip_extensions(&mut Reader::new(&[4, 2, 3, 7, 7])).is_err());
+    }
+
+    #[test]
+    fn any_time_is_read_again_in_whole_microseconds() {
+        for time in [Timestamp::MIN, Timestamp::MAX, Timestamp::from_nanosecond(-1_999).unwrap()] {
+            let stored = as_stored(time);
+            assert_eq!(Timestamp::from_microsecond(micros(time)).unwrap(), stored);
+            assert_eq!(as_stored(stored), stored);
+            assert!(stored.duration_since(time).as_secs() == 0, "{time} {stored}");
+        }
     }
 
     proptest! {

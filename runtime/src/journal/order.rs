@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::bytes::{
-    CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, push_prefixed, push_varint, text,
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, micros, push_prefixed, push_varint, text,
 };
 use super::record::Due;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
@@ -104,7 +104,7 @@ impl OrderBuilder {
             Due::Cleared => self.runs.push(RUN_CLEARED),
             Due::At(due) => {
                 self.runs.push(RUN_DUE);
-                self.runs.extend_from_slice(&due.as_microsecond().to_le_bytes());
+                self.runs.extend_from_slice(&micros(due).to_le_bytes());
             }
         }
         self.run_count += 1;
@@ -297,105 +297,4 @@ fn read_controls(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const STORE: u64 = 0x0123_4567_89ab_cdef;
-
-    fn run(stream: u64, first: u64, records: u64) -> OrderedRun {
-        OrderedRun {
-            stream: StreamNo(stream),
-            first: SeqNr(first),
-            records,
-            bytes: 300,
-            checksum: 0x1122,
-            due: Due::Unchanged,
-        }
-    }
-
-    fn sample() -> (Vec<u8>, Mark) {
-        let (account, order) = (Arc::from("account"), Arc::from("order"));
-        let mut builder = OrderBuilder::default();
-        builder.push_new_stream(StreamNo(9), &PersistenceId::new(Arc::clone(&account), "bob"));
-        builder.push_run(&account, &run(9, 1, 2));
-        builder.push_run(&order, &run(3, 200, 1));
-        let mut row = Vec::new();
-        let before = Mark { group: 6, offset: Offset(40), digest: 0x7777 };
-        let mark = builder.write(&mut row, STORE, 3, 1_000_000, before);
-        (row, mark)
-    }
-
-    #[test]
-    fn the_bytes_of_an_order_row_are_these_for_ever() {
-        let golden = [
-            "01 00",                                  // format, flags
-            "03",                                     // epoch
-            "29",                                     // base offset: 41
-            "03",                                     // records
-            "40420f0000000000",                       // time: 1,000,000 us
-            "7777000000000000",                       // digest of the row before
-            "02",                                     // aggregates:
-            "07 6163636f756e74",                      //   0 account
-            "05 6f72646572",                          //   1 order
-            "02",                                     // runs:
-            "09 00 01 02 ac02 2211000000000000 00",   //   stream 9, account, from 1, 2 records, 300 bytes
-            "03 01 c801 01 ac02 2211000000000000 00", //   stream 3, order, from 200, 1 record, 300 bytes
-            "01",                                     // controls:
-            "01 05 09 00 626f62",                     //   new stream 9, account, bob
-            "14cfabec1e74cdeb",
-        ];
-        let (row, _) = sample();
-        let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden.concat().replace(' ', ""));
-    }
-
-    #[test]
-    fn a_row_is_read_as_it_was_written() {
-        let (bytes, mark) = sample();
-        let row = OrderRow::parse(&bytes, STORE, 7).unwrap();
-        assert_eq!((row.epoch, row.base, row.time, row.before), (3, Offset(41), 1_000_000, 0x7777));
-        assert_eq!((row.mark, mark.group, mark.offset), (mark, 7, Offset(43)));
-        let offsets: Vec<_> = row.with_offsets().map(|(offset, run)| (offset.0, run.stream.0)).collect();
-        assert_eq!(offsets, [(41, 9), (43, 3)]);
-        assert_eq!(row.new_streams, [(StreamNo(9), PersistenceId::new("account", "bob"))]);
-    }
-
-    #[test]
-    fn a_row_of_another_group_or_store_is_refused() {
-        let (bytes, _) = sample();
-        assert_eq!(OrderRow::parse(&bytes, STORE, 8), Err(OrderError::Digest));
-        assert_eq!(OrderRow::parse(&bytes, STORE + 1, 7), Err(OrderError::Digest));
-    }
-
-    #[test]
-    fn every_flipped_bit_is_found() {
-        let (good, _) = sample();
-        for index in 0..good.len() {
-            for bit in 0..8 {
-                let mut bad = good.clone();
-                bad[index] ^= 1 << bit;
-                assert_eq!(OrderRow::parse(&bad, STORE, 7), Err(OrderError::Digest), "byte {index}, bit {bit}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_changed_row_with_a_right_digest_is_read_or_refused(
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        ) {
-            let (mut bytes, _) = sample();
-            bytes.truncate(bytes.len() - CHECKSUM_BYTES);
-            for (index, byte) in changes {
-                let len = bytes.len();
-                bytes[index.index(len)] = byte;
-            }
-            let digest = checksum(STORE, &[&group_key(7), &bytes]);
-            bytes.extend(digest.to_le_bytes());
-            if let Ok(row) = OrderRow::parse(&bytes, STORE, 7) {
-                prop_assert!(row.with_offsets().count() > 0);
-            }
-        }
-    }
-}
+mod tests;

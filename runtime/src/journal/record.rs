@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::bytes::{Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, len_u64, push_prefixed, push_varint};
+use super::bytes::{Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, len_u64, micros, push_prefixed, push_varint};
 use super::run::RunError;
 use crate::codec::Codec;
 use crate::id::SeqNr;
@@ -301,6 +301,17 @@ impl<'a> StoredCause<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Whether a write in which this record is the last about the deadline can make `due` of it. `None`: it says nothing
+    /// about the deadline.
+    pub(super) fn agrees_with(self, due: Due) -> Option<bool> {
+        match self {
+            Record::Transition(TransitionRecord { transient: true, .. }) => Some(due == Due::Unchanged),
+            Record::Transition(transition) => Some(due == transition.due.map_or(Due::Cleared, Due::At)),
+            Record::DeadlineConsumed { .. } => Some(!matches!(due, Due::At(_))),
+            Record::Event(_) | Record::Receipt | Record::Skipped { .. } => None,
+        }
+    }
+
     /// Its length, or a little more.
     pub(super) fn bytes_at_most(self) -> usize {
         let content = match self {
@@ -382,7 +393,7 @@ impl<'a> TransitionRecord<'a> {
         if self.transient {
             flags |= TRANSITION_TRANSIENT;
         }
-        let due = self.due.map(|due| due.as_microsecond().to_le_bytes());
+        let due = self.due.map(|due| micros(due).to_le_bytes());
         let len = from.as_slice().len() + to.as_slice().len() + 1 + due.map_or(0, |due| due.len());
         bytes.push(KIND_TRANSITION);
         push_varint(bytes, len_u64(len));

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use jiff::Timestamp;
 
 use super::bytes::{
-    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, push_prefixed, push_varint,
-    skip_extensions,
+    CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, micros, push_prefixed,
+    push_varint, skip_extensions,
 };
 use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, WRITE_HEADER_BYTES_MAX, Write};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
@@ -43,7 +43,8 @@ pub struct Run {
     pub records: u64,
     /// The time of the last write.
     pub time: Timestamp,
-    /// What it makes of the stream's deadline.
+    /// What it makes of the stream's deadline. A journal stores it beside the run, and doesn't read the records for it:
+    /// [`RunBuilder::push_write`] holds the one against the others.
     pub due: Due,
     /// The encoded run.
     pub bytes: Vec<u8>,
@@ -192,16 +193,20 @@ impl RunBuilder {
     /// Adds what one command stores: its records, stored together, and what they make of the stream's deadline.
     /// `records` must not be empty.
     ///
+    /// The last record that says something about the deadline counts. A transition arms the one that it has, or clears;
+    /// into a transient state it leaves it as it was. A consumed deadline clears, or leaves as it was in a transient
+    /// state. Other records say nothing about it.
+    ///
     /// Times are kept in microseconds. A time before that of the write before is stored as that one: within a run,
     /// time never runs backwards.
     ///
     /// # Panics
     ///
-    /// If `records` is empty, or has another length than it says.
+    /// If `records` is empty, has another length than it says, or makes something else of the deadline than `due`.
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
     pub fn push_write<'r>(&mut self, write: &Write<'_>, due: Due, records: impl ExactSizeIterator<Item = Record<'r>>) {
         assert!(records.len() > 0, "a write has at least one record");
-        let micros = write.time.as_microsecond();
+        let micros = micros(write.time);
         let (base, before) = self.times.unwrap_or((micros, micros));
         let micros = micros.max(before);
         self.times = Some((base, micros));
@@ -233,11 +238,14 @@ impl RunBuilder {
             cause.push(writes, &mut name_index);
         }
         let mut pushed = 0;
+        let mut agrees = due == Due::Unchanged;
         for record in records {
             record.push(writes, &mut name_index);
+            agrees = record.agrees_with(due).unwrap_or(agrees);
             pushed += 1;
         }
         assert_eq!(pushed, count, "the iterator has as many records as it says");
+        assert!(agrees, "the records make of the deadline what the write says");
         self.write_length(begin);
         self.write_count += 1;
         self.record_count += count;

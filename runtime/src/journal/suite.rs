@@ -1,5 +1,8 @@
 //! What every journal must do: each test runs against all of them.
 
+pub(super) mod deadlines;
+mod waiting;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,6 +20,8 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub(super) trait Store {
     fn journal(&self) -> &dyn Journal;
     fn reopen(self) -> Self;
+    /// Writes down what is derived, if the journal keeps it.
+    fn write_derived(&self) {}
 }
 
 struct Memory(MemoryJournal);
@@ -62,6 +67,10 @@ impl Store for OnDisk {
         drop(self.journal.take());
         Self { journal: Some(Self::open(&self.dir)), dir: self.dir }
     }
+
+    fn write_derived(&self) {
+        self.journal.as_ref().unwrap().write_deadlines();
+    }
 }
 
 macro_rules! every_journal {
@@ -75,6 +84,15 @@ macro_rules! every_journal {
         }
     };
 }
+
+use deadlines::{
+    a_deadline_is_armed_until_it_is_armed_anew_or_cleared, a_run_that_is_refused_changes_no_deadline,
+    deadlines_come_in_the_order_of_their_times, the_last_write_of_a_run_decides_its_deadline,
+};
+use waiting::{
+    a_stream_is_named_once_it_has_records, the_end_of_a_journal_ends_all_waiting,
+    who_has_waited_in_vain_leaves_no_trace, who_waits_hears_of_what_became_durable,
+};
 
 every_journal! {
     what_is_stored_is_read_again_also_after_reopening
@@ -92,6 +110,14 @@ every_journal! {
     a_closed_journal_takes_nothing
     an_empty_group_has_no_outcomes
     a_stream_that_is_closed_and_opened_again_goes_on_where_it_was
+    a_deadline_is_armed_until_it_is_armed_anew_or_cleared
+    the_last_write_of_a_run_decides_its_deadline
+    a_run_that_is_refused_changes_no_deadline
+    deadlines_come_in_the_order_of_their_times
+    who_waits_hears_of_what_became_durable
+    who_has_waited_in_vain_leaves_no_trace
+    the_end_of_a_journal_ends_all_waiting
+    a_stream_is_named_once_it_has_records
 }
 
 pub(super) fn id(entity: &str) -> PersistenceId {

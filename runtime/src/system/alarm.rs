@@ -10,9 +10,8 @@ use crate::contain::drop_contained;
 use crate::id::{EntityId, SeqNr};
 use crate::journal::StoredOutcome;
 use crate::key::Key;
-use crate::message::{Decided, Message, Passage, with_hooks};
-use crate::state::State;
-use crate::step::{Effect, Step};
+use crate::message::{Decided, Message, Passage, handle_elapsed, with_hooks};
+use crate::step::Effect;
 use crate::system::schedule::Wake;
 
 /// What became of an alarm.
@@ -103,19 +102,7 @@ impl<A: Aggregate> Message<A> for Alarm<A> {
     }
 
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A> {
-        let standing = cx.standing();
-        if standing.due.is_none_or(|due| due > cx.now()) {
-            return Decided::nothing();
-        }
-        let elapsed: Option<SeqNr> = Some(standing.visit);
-        match standing.state.elapsed(data, cx) {
-            Some(Step { events, effects, goes, .. }) => {
-                self.effects = effects;
-                Decided { events, goes, elapsed }
-            }
-            // The state has lost its handler since; nobody is to ask again.
-            None => Decided { elapsed, ..Decided::nothing() },
-        }
+        handle_elapsed(data, cx, &mut self.effects)
     }
 
     fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>) {

@@ -1,12 +1,18 @@
 //! Given events, when a command, then events, a reply or a refusal: without a runtime, a journal or a clock.
 
+mod machine;
+mod then;
+
 use std::any::Any;
 use std::fmt::{Debug, Write as _};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub use then::Then;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Call, CallError, Parcel, Port, Stopped, Unsent};
@@ -14,17 +20,20 @@ use crate::codec::{self, Payload};
 use crate::effects::{Effects, Spawned};
 use crate::entity_ref::EntityRef;
 use crate::event::{EventList, EventsOf};
-use crate::execute::{Draft, Verdict, execute};
+use crate::execute::{Draft, Verdict, after, execute};
+use crate::graph::Coverage;
 use crate::id::{EntityId, SeqNr};
 use crate::journal::{StoredKey, len_u64};
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind};
+use crate::state::State;
 use crate::step::Effect;
 
 /// Begins a test of an entity to which these events have happened: an array, a `Vec`, an `Option` or a single event.
 ///
 /// Commands go through the generated ref and through the same encoding as in a system. Every event is checked to come
-/// out of the codec as it went in.
+/// out of the codec as it went in. A state machine can be put into a state ([`Bench::in_state`]), let wait
+/// ([`Bench::advance`]) and asked which of its edges it took ([`Bench::coverage`]).
 ///
 /// ```
 /// use annals::prelude::*;
@@ -60,7 +69,7 @@ where
 {
     let mut list = EventList::new();
     events.push_to(&mut list);
-    let mut state = State {
+    let mut entity = Entity {
         data: A::default(),
         cx: Context::new("test".into()),
         events: Vec::new(),
@@ -69,14 +78,20 @@ where
         keys: Keys::default(),
         answers: Vec::new(),
         broken: false,
+        coverage: Coverage::of(A::State::GRAPH),
+        stayed: None,
     };
     for event in list {
-        state.data.apply(stored_and_read::<A>(&event));
-        state.cx.move_to(state.cx.now(), state.cx.seq_nr().next(), state.cx.standing());
+        entity.data.apply(stored_and_read::<A>(&event));
+        entity.cx.move_to(entity.cx.now(), entity.cx.seq_nr().next(), entity.cx.standing());
+    }
+    // The first write of a machine begins the time in its initial state.
+    if entity.cx.seq_nr() > SeqNr::ZERO && machine::limit::<A>(A::State::INITIAL).is_some() {
+        entity.enter(A::State::INITIAL);
     }
     let services: Arc<dyn Any + Send + Sync> = Arc::new(());
     let services = services.downcast::<A::Services>().ok();
-    Bench { port: Arc::new(BenchPort(Mutex::new(state))), services }
+    Bench { port: Arc::new(BenchPort(Mutex::new(entity))), services }
 }
 
 /// Sends an event through the codec, as the journal does, and checks that it is the same afterwards.
@@ -105,9 +120,9 @@ pub struct Bench<A: Aggregate> {
     services: Option<Arc<A::Services>>,
 }
 
-struct BenchPort<A: Aggregate>(Mutex<State<A>>);
+struct BenchPort<A: Aggregate>(Mutex<Entity<A>>);
 
-struct State<A: Aggregate> {
+struct Entity<A: Aggregate> {
     data: A,
     cx: Context<A>,
     /// The events of the last command, as the handler made them.
@@ -119,10 +134,13 @@ struct State<A: Aggregate> {
     answers: Vec<(StoredKey, OutcomeKind, Vec<u8>)>,
     /// Whether the data is only half changed.
     broken: bool,
+    coverage: Coverage,
+    /// The command that was just answered without a change; it stayed, if it wasn't refused.
+    stayed: Option<&'static str>,
 }
 
 impl<A: Aggregate> BenchPort<A> {
-    fn lock(&self) -> MutexGuard<'_, State<A>> {
+    fn lock(&self) -> MutexGuard<'_, Entity<A>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,21 +152,26 @@ where
     /// Gives the entity this id instead of `test`.
     #[must_use]
     pub fn with_id(self, id: impl Into<EntityId>) -> Self {
-        let mut state = self.port.lock();
+        let mut entity = self.port.lock();
         let mut cx = Context::new(id.into());
-        cx.move_to(state.cx.now(), state.cx.seq_nr(), state.cx.standing());
-        state.cx = cx;
-        drop(state);
+        cx.move_to(entity.cx.now(), entity.cx.seq_nr(), entity.cx.standing());
+        entity.cx = cx;
+        drop(entity);
         self
     }
 
     /// Lets handlers see this time instead of 1970-01-01T00:00:00Z.
+    ///
+    /// No time passes by this: a deadline is as far away as before. To let time pass there is [`Bench::advance`].
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
-        let mut state = self.port.lock();
-        let (seq_nr, standing) = (state.cx.seq_nr(), state.cx.standing());
-        state.cx.move_to(now, seq_nr, standing);
-        drop(state);
+        let mut entity = self.port.lock();
+        let mut standing = entity.cx.standing();
+        let left = |due: Timestamp| Duration::try_from(due.duration_since(entity.cx.now())).unwrap_or_default();
+        standing.due = standing.due.map(|due| after(now, left(due)));
+        let seq_nr = entity.cx.seq_nr();
+        entity.cx.move_to(now, seq_nr, standing);
+        drop(entity);
         self
     }
 
@@ -189,12 +212,7 @@ where
     #[track_caller]
     pub fn when<R: Debug, E: Debug>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
         let then = self.attempt(send);
-        if let Err(error @ (CallError::Panicked { .. } | CallError::NotStored { .. })) = &then.result {
-            panic!("the step failed: {error:?}");
-        }
-        for event in &then.events {
-            stored_and_read::<A>(event);
-        }
+        then.check_done();
         then
     }
 
@@ -205,17 +223,24 @@ where
     /// If there are effects and no services for them.
     #[track_caller]
     pub fn attempt<R, E>(&self, send: impl FnOnce(&A::Ref) -> Call<R, E>) -> Then<A, R, E> {
-        let entity = self.entity();
-        let call = pin!(send(&entity.clone().into()));
-        self.port.lock().events.clear();
+        let call = pin!(send(&self.entity().into()));
+        self.port.lock().begin();
         let Poll::Ready(result) = call.poll(&mut TaskContext::from_waker(Waker::noop())) else {
             panic!("the closure must return a call to the ref that it is given");
         };
-        let mut state = self.port.lock();
-        let (events, effects) = (std::mem::take(&mut state.events), std::mem::take(&mut state.effects));
-        drop(state);
-        let spawned = self.run_effects(effects, entity);
-        Then { events, result, spawned }
+        self.port.lock().end(result.is_ok());
+        self.then(result)
+    }
+
+    /// Runs the effects of what was just run, and tells what came of it.
+    #[track_caller]
+    fn then<R, E>(&self, result: Result<R, CallError<E>>) -> Then<A, R, E> {
+        let mut entity = self.port.lock();
+        let (events, effects) = (std::mem::take(&mut entity.events), std::mem::take(&mut entity.effects));
+        let state = entity.cx.standing().state;
+        drop(entity);
+        let spawned = self.run_effects(effects);
+        Then { events, result, spawned, state }
     }
 
     /// Looks at the data.
@@ -229,7 +254,7 @@ where
     }
 
     #[track_caller]
-    fn run_effects(&self, effects: Vec<Effect<A>>, entity: EntityRef<A>) -> Vec<Spawned> {
+    fn run_effects(&self, effects: Vec<Effect<A>>) -> Vec<Spawned> {
         if effects.is_empty() {
             return Vec::new();
         }
@@ -238,7 +263,7 @@ where
             panic!("the step has effects, and no services were given: call `.with_services(..)` with a `{wanted}`");
         };
         let mut panics = String::new();
-        let spawned = Effects::new(services, entity, None).run(effects, |panic| {
+        let spawned = Effects::new(services, self.entity(), None).run(effects, |panic| {
             let _ = writeln!(panics, "an effect panicked: {panic}");
         });
         assert!(panics.is_empty(), "{panics}");
@@ -274,10 +299,23 @@ where
     }
 }
 
-impl<A> State<A>
+impl<A> Entity<A>
 where
     A: Aggregate<Event: Clone + Debug + PartialEq>,
 {
+    /// Forgets what came of the message before.
+    fn begin(&mut self) {
+        self.events.clear();
+        self.stayed = None;
+    }
+
+    /// Counts a command that changed nothing and was `answered`.
+    fn end(&mut self, answered: bool) {
+        if let Some(command) = self.stayed.take().filter(|_| answered) {
+            self.count_stay(command);
+        }
+    }
+
     fn run(&mut self, mut message: Box<dyn Message<A>>) {
         assert!(!self.broken, "the entity can't go on: a fold or a reply panicked in the step before");
         if let Some(key) = message.key()
@@ -290,8 +328,12 @@ where
         let events = &mut self.events;
         let note = |made: &EventList<A::Event>| events.extend_from_slice(made.as_slice());
         match execute(&mut *message, &mut self.data, &self.cx, &mut self.draft, note) {
-            Verdict::Answered => self.effects.extend(message.release()),
+            Verdict::Answered => {
+                self.stayed = Some(message.command());
+                self.effects.extend(message.release());
+            }
             Verdict::Changed(standing) => {
+                self.count_change();
                 let records = len_u64(self.draft.records::<A>().len());
                 self.cx.move_to(self.cx.now(), SeqNr(self.cx.seq_nr().0 + records), standing);
                 if let (Some(key), Some((kind, bytes))) = (self.draft.key(), self.draft.answer()) {
@@ -310,126 +352,5 @@ where
                 message.fail(failure);
             }
         }
-    }
-}
-
-/// What came of a command.
-#[must_use = "say what should have come of it; `.then_ok()` if anything but a refusal"]
-pub struct Then<A: Aggregate, R, E> {
-    events: Vec<A::Event>,
-    result: Result<R, CallError<E>>,
-    spawned: Vec<Spawned>,
-}
-
-impl<A, R, E> Then<A, R, E>
-where
-    A: Aggregate<Event: Clone + Debug + PartialEq>,
-    R: Debug,
-    E: Debug,
-{
-    /// Checks the events.
-    ///
-    /// # Panics
-    ///
-    /// If they differ.
-    #[track_caller]
-    pub fn then_events(&self, expected: impl EventsOf<A>) -> &Self {
-        let mut list = EventList::new();
-        expected.push_to(&mut list);
-        assert!(
-            self.events == list.as_slice(),
-            "other events than expected:\n  expected: {:?}\n   events: {:?}\n    result: {:?}",
-            list.as_slice(),
-            self.events,
-            self.result,
-        );
-        self
-    }
-
-    /// Checks that nothing changed.
-    ///
-    /// # Panics
-    ///
-    /// If there are events.
-    #[track_caller]
-    pub fn then_no_events(&self) -> &Self {
-        self.then_events(None)
-    }
-
-    /// Checks that there is a reply, whatever it is.
-    ///
-    /// # Panics
-    ///
-    /// If there is none.
-    #[track_caller]
-    pub fn then_ok(&self) -> &Self {
-        assert!(self.result.is_ok(), "no reply:\n     error: {:?}", self.result);
-        self
-    }
-
-    /// Checks the reply; `()` if the command replies nothing.
-    ///
-    /// # Panics
-    ///
-    /// If it is another, or if there is none.
-    #[track_caller]
-    pub fn then_reply<T: Debug>(&self, expected: T) -> &Self
-    where
-        R: PartialEq<T>,
-    {
-        match &self.result {
-            Ok(reply) => assert!(
-                *reply == expected,
-                "another reply than expected:\n  expected: {expected:?}\n     reply: {reply:?}"
-            ),
-            Err(error) => panic!("no reply:\n  expected: {expected:?}\n     error: {error:?}"),
-        }
-        self
-    }
-
-    /// Checks why the handler refused, and that nothing changed.
-    ///
-    /// # Panics
-    ///
-    /// If it refused for another reason, or didn't.
-    #[track_caller]
-    pub fn then_refusal<T: Debug>(&self, expected: T) -> &Self
-    where
-        E: PartialEq<T>,
-    {
-        match &self.result {
-            Err(CallError::Refused(refusal)) => {
-                assert!(
-                    *refusal == expected,
-                    "another refusal than expected:\n  expected: {expected:?}\n   refusal: {refusal:?}"
-                );
-            }
-            Ok(reply) => {
-                panic!("not refused:\n  expected: {expected:?}\n     reply: {reply:?}\n    events: {:?}", self.events)
-            }
-            Err(error) => panic!("not refused by the handler:\n  expected: {expected:?}\n     error: {error:?}"),
-        }
-        self
-    }
-
-    /// The events, as the handler made them.
-    pub fn events(&self) -> &[A::Event] {
-        &self.events
-    }
-
-    /// The answer that the caller got.
-    pub fn result(&self) -> &Result<R, CallError<E>> {
-        &self.result
-    }
-
-    /// Takes the futures that the effects spawned, to run them or not.
-    pub fn take_spawned(&mut self) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        std::mem::take(&mut self.spawned)
-    }
-}
-
-impl<A: Aggregate<Event: Debug>, R: Debug, E: Debug> Debug for Then<A, R, E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Then").field("events", &self.events).field("result", &self.result).finish_non_exhaustive()
     }
 }

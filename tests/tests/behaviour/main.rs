@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 #![expect(unreachable_pub, reason = "the aggregates are written as a library writes them")]
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
 #![expect(clippy::redundant_closure_for_method_calls, reason = "`when(|door| door.open())` reads as it is meant")]
 
 mod bench;
+mod bench_machines;
 mod calls;
+mod deadlines;
 mod directory;
 mod durable;
 mod effects;
@@ -14,11 +17,14 @@ mod failures;
 mod hostile;
 mod ids;
 mod keys;
+mod machines;
 mod passivation;
 mod quarantine;
 mod shutdown;
 mod smallest;
 mod traces;
+mod transitions;
+mod world;
 
 use annals::System;
 use annals::journal::MemoryJournal;

@@ -123,6 +123,8 @@ struct Shared {
     health: Mutex<Health>,
     /// Where readers of everything have stopped: the record behind the offset is in the group.
     cursors: Mutex<VecDeque<(Offset, u64)>>,
+    /// Held by whoever folds the deadlines.
+    folding: Mutex<()>,
     #[cfg(test)]
     faults: faults::Faults,
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::engine::{Engine, EngineError};
@@ -126,8 +127,8 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let parent = path.parent().unwrap_or(&path).to_owned();
     fs::create_dir_all(&parent).map_err(io_error("make the directory", &parent))?;
-    let temporary = make_temporary(&path, &parent)?;
-    let made = make_in(&temporary).and_then(|mut lock| match fs::rename(&temporary, &path) {
+    let (temporary, lock) = make_temporary(&path, &parent)?;
+    let made = make_in(&temporary, lock).and_then(|mut lock| match fs::rename(&temporary, &path) {
         Ok(()) => {
             lock.moved_to(path.join(LOCK));
             sync_dir(&parent).map_err(io_error("sync", &parent))?;
@@ -146,27 +147,37 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
     made
 }
 
-/// Makes the directory in which a journal is made. A name that is taken is left alone, whoever has left it.
-fn make_temporary(path: &Path, parent: &Path) -> Result<PathBuf, OpenError> {
+/// Makes the directory in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
+/// left it.
+fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
+    // A name that was used in this process isn't used again: somebody may still be removing what had it.
+    static NAMES_USED: AtomicU32 = AtomicU32::new(0);
     let mut attempt = 0;
     loop {
+        attempt += 1;
         let mut name = temporary_prefix(path);
-        name.push(format!("{}-{attempt}", std::process::id()));
+        name.push(format!("{}-{}", std::process::id(), NAMES_USED.fetch_add(1, Ordering::Relaxed)));
         let temporary = parent.join(name);
+        let may_try_again = attempt < TEMPORARY_NAMES_MAX;
         match fs::create_dir(&temporary) {
-            Ok(()) => return Ok(temporary),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < TEMPORARY_NAMES_MAX => attempt += 1,
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && may_try_again => continue,
             Err(error) => return Err(io_error("make the directory", &temporary)(error)),
+        }
+        let lock_path = temporary.join(LOCK);
+        match LockFile::take(&lock_path) {
+            Ok(lock) if lock.is_ours() => return Ok((temporary, lock)),
+            // Before it was locked, somebody took it for left over, and removes it.
+            Ok(_) | Err(LockError::Held { .. }) if may_try_again => {}
+            Err(LockError::Io(error)) if error.kind() == io::ErrorKind::NotFound && may_try_again => {}
+            Ok(_) => return Err(OpenError::Locked { path: temporary, pid: None }),
+            Err(LockError::Held { pid }) => return Err(OpenError::Locked { path: temporary, pid }),
+            Err(LockError::Io(error)) => return Err(io_error("lock", &lock_path)(error)),
         }
     }
 }
 
-fn make_in(path: &Path) -> Result<LockFile, OpenError> {
-    let lock_path = path.join(LOCK);
-    let lock = LockFile::take(&lock_path).map_err(|error| match error {
-        LockError::Held { pid } => OpenError::Locked { path: path.to_owned(), pid },
-        LockError::Io(error) => io_error("lock", &lock_path)(error),
-    })?;
+fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     let engine = path.join(ENGINE);
     Engine::create(&engine).map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
     let mut head = Head {
@@ -278,6 +289,7 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         cursors: Mutex::new(VecDeque::new()),
+        folding: Mutex::new(()),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     }

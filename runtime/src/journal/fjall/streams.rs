@@ -39,6 +39,11 @@ impl Streams {
         Self { by_number: HashMap::new(), by_id: HashMap::new(), next }
     }
 
+    /// How many numbers were given, at the most.
+    pub(super) fn given(&self) -> u64 {
+        self.next - 1
+    }
+
     /// Opens a stream once more that is open.
     pub(super) fn open_again(&mut self, id: &PersistenceId) -> Option<StreamHead> {
         let stream = *self.by_id.get(id)?;

@@ -8,6 +8,8 @@ use crate::journal::oneshot::block_on;
 use crate::journal::suite::{append, id, is_pending, open, read, read_all, run, store};
 use crate::journal::{Corrupt, Place, Why};
 
+mod deadlines;
+
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
 }
@@ -197,7 +199,7 @@ fn what_was_left_half_made_is_removed_unless_it_is_being_made() {
 
 #[test]
 fn two_who_make_a_journal_at_once_get_one() {
-    for _ in 0..5 {
+    for _ in 0..20 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let open = || {

@@ -5,6 +5,8 @@ use crate::codec::Codec;
 use crate::journal::{Durability, EventRecord};
 use proptest::prelude::*;
 
+mod machines;
+
 const STORE: u64 = 0x0123_4567_89ab_cdef;
 
 fn facts() -> Facts {

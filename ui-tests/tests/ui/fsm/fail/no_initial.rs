@@ -1,0 +1,21 @@
+use annals::prelude::*;
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Door {
+    knocks: u64,
+}
+
+#[fsm(states(Open, Closed))]
+impl Door {
+    #[on(Open => Closed)]
+    fn shut(&self) -> Step {
+        goto(Closed)
+    }
+
+    #[on(Closed => Open)]
+    fn open(&self) -> Step {
+        goto(Open)
+    }
+}
+
+fn main() {}
