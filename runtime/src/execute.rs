@@ -18,7 +18,7 @@ use crate::graph::StateKind;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
-    TransitionRecord, WRITE_BYTES_MAX, Why, Write,
+    TransitionRecord, WRITE_BYTES_MAX, Why, Write, as_stored,
 };
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind, Passage};
@@ -273,8 +273,7 @@ fn last_record<A: Aggregate>(
 
 /// The time after a duration, as it will be read from the journal.
 pub(crate) fn after(now: Timestamp, time: Duration) -> Timestamp {
-    let after = now.saturating_add(time).unwrap_or(Timestamp::MAX);
-    Timestamp::from_microsecond(after.as_microsecond()).unwrap_or(after)
+    as_stored(now.saturating_add(time).unwrap_or(Timestamp::MAX))
 }
 
 fn id<A: Aggregate>(message: &dyn Message<A>) -> PersistenceId {
