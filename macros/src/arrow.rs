@@ -23,6 +23,12 @@ pub(crate) fn on(ctxt: &Ctxt, attr: &Attribute) -> (Option<Arrow>, Option<Ident>
     let example = "`#[on(A => B)]`, or `#[on(A | B => C | stay)]`";
     let Some(tokens) = ctxt.ok(keys_of(attr)) else { return (None, None) };
     let (arrow, keys) = split_at_comma(tokens);
+    if let Some(TokenTree::Ident(word)) = keys.clone().into_iter().next()
+        && word.to_string().starts_with(char::is_uppercase)
+    {
+        ctxt.error(word, format!("states are separated by `|`: {example}"));
+        return (None, None);
+    }
     let arrow = ctxt.ok(whole(arrow, attr, example, |input| Arrow::parse(input, example)));
     let mut command = None;
     Keys::new(ctxt, ON_KEYS).read(keys, |_, input| {
@@ -49,6 +55,9 @@ impl Arrow {
     fn parse(input: ParseStream<'_>, example: &str) -> syn::Result<Self> {
         let from = states(input, example)?;
         let last = from.last().map_or_else(Span::call_site, Ident::span);
+        if input.peek(Token![,]) {
+            return Err(input.error(format!("states are separated by `|`: {example}")));
+        }
         if !input.peek(Token![=>]) {
             let found = if input.is_empty() { last } else { input.span() };
             return Err(Error::new(found, format!("expected `=>` and where it leads: {example}")));
@@ -104,7 +113,7 @@ fn whole<T>(
     }
     let parser = |input: ParseStream<'_>| {
         let read = parse(input)?;
-        if input.is_empty() { Ok(read) } else { Err(input.error(format!("unexpected here; expected {example}"))) }
+        if input.is_empty() { Ok(read) } else { Err(input.error(format!("unexpected here: write {example}"))) }
     };
     parser.parse2(tokens)
 }

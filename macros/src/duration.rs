@@ -1,14 +1,11 @@
 //! Durations as they are written in attributes: `30s`, `5min`, `60d`, or the path of a constant.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::ToTokens;
 use syn::parse::ParseStream;
 use syn::{Error, LitInt, Path};
 
-use crate::crate_path::CratePath;
-use crate::spell::spell;
 use crate::symbol::UNITS;
-use crate::types::name_self;
 
 pub(crate) enum Duration {
     Literal {
@@ -37,25 +34,11 @@ impl Duration {
         input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| Error::new(found, expected(&what)))
     }
 
-    /// `Duration::from_secs(30)`; `ty` is what a constant means by `Self`.
-    pub(crate) fn expand(&self, krate: &CratePath, ty: &Path) -> TokenStream {
-        match self {
-            Self::Constant(path) => name_self(path.to_token_stream(), ty),
-            Self::Literal { literal, length } => {
-                let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
-                match length {
-                    Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
-                    Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
-                }
-            }
-        }
-    }
-
-    /// As it is written.
+    /// As it is written, without the way to a constant.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Literal { literal, .. } => literal.to_string(),
-            Self::Constant(path) => spell(path),
+            Self::Constant(path) => path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the macros make of typical input, as snapshots to review like source.
 
+use std::time::Duration;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -193,7 +195,7 @@ fn a_machine_with_everything() {
 
             /// Buys.
             #[on(Shopping => Paying | Checking | stay)]
-            #[reject(Closed)]
+            #[reject(Closed | Sent)]
             fn buy(&self, cx: &Context<Self>, card: Card) -> Result<Step<u64>, Declined> {
                 if card.is_new() {
                     return Ok(goto(Checking).for_max(SHORT).replying(1));
@@ -206,14 +208,20 @@ fn a_machine_with_everything() {
                 Err(Declined)
             }
 
-            #[on(_ => Closed, command = buy)]
+            #[on(_ => stay)]
             #[cfg(feature = "late")]
-            fn buy_late(&self, card: Card) -> Outcome {
-                if self.items.is_empty() { goto(self.way_out()) } else { goto(Closed) }
+            fn look(&self) -> Outcome<order::on::Look> {
+                stay().replying(self.items.len())
+            }
+
+            #[cfg(feature = "late")]
+            #[on(Closed => stay, command = look)]
+            fn look_back(&self) -> Outcome<order::on::LookBack> {
+                stay().replying(0)
             }
 
             #[on(Sent | Paying => Closed)]
-            #[reject(Shopping | Checking | Closed)]
+            #[reject(_ | Closed)]
             fn close(&self) -> Step {
                 goto(Closed)
             }
@@ -257,6 +265,89 @@ fn an_aggregate_with_mistakes() {
         }
     };
     insta::assert_snapshot!(pretty(aggregate(TokenStream::new(), &block)));
+}
+
+#[test]
+fn a_machine_with_mistakes() {
+    let block = quote! {
+        impl Door {
+            #[on(Open => Closed)]
+            fn shut(&self) -> Step {
+                goto(Closd)
+            }
+
+            #[on(Closd => stay)]
+            fn knock(&self) -> Step {
+                stay()
+            }
+
+            #[enter(Closed)]
+            fn reopen(fx: &Effects<Self>) -> Step {
+                goto(Open)
+            }
+        }
+    };
+    insta::assert_snapshot!(pretty(fsm(quote!(states(initial Open, Closed, on)), &block)));
+}
+
+#[test]
+fn a_machine_whose_states_are_unknown() {
+    for keys in [quote!(), quote!(states()), quote!(states(initial)), quote!(sates(initial Open))] {
+        let block = quote! {
+            impl Door {
+                #[on(Open => Closed)]
+                fn shut(&self) -> Step {
+                    goto(Closed)
+                }
+            }
+        };
+        let expanded = pretty(fsm(keys, &block));
+        assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
+        assert!(expanded.contains("enum DoorState {\n    __None,\n}"), "{expanded}");
+    }
+}
+
+/// The docs of the states show what the graph itself draws.
+#[test]
+fn the_diagram_in_the_docs_is_that_of_the_graph() {
+    use annals::{By, Edge, Graph, StateInfo, StateKind};
+
+    const PARCEL: Graph = Graph {
+        machine: "Parcel",
+        states: &[
+            StateInfo { name: "Packed", kind: StateKind::Initial, deadline: None },
+            StateInfo { name: "Scanned", kind: StateKind::Transient, deadline: Some(Duration::from_secs(30)) },
+            StateInfo { name: "Über", kind: StateKind::Ordinary, deadline: None },
+            StateInfo { name: "End", kind: StateKind::Terminal, deadline: None },
+        ],
+        edges: &[
+            Edge { from: "Scanned", to: Some("Über"), by: By::Deadline(Duration::from_secs(30)) },
+            Edge { from: "Packed", to: Some("Scanned"), by: By::Command("scan") },
+            Edge { from: "Packed", to: Some("Packed"), by: By::Command("scan") },
+            Edge { from: "Packed", to: None, by: By::Command("scan") },
+            Edge { from: "Packed", to: Some("End"), by: By::Command("lose") },
+            Edge { from: "Scanned", to: Some("End"), by: By::Command("lose") },
+            Edge { from: "Über", to: Some("End"), by: By::Command("lose") },
+            Edge { from: "End", to: None, by: By::Command("lose") },
+        ],
+    };
+    let keys = quote!(states(initial Packed, transient Scanned, Über, terminal End));
+    let block = quote! {
+        impl Parcel {
+            #[after(30s, Scanned => Über)]
+            fn leave(&self) -> Step {}
+            #[on(Packed => Scanned | Packed | stay)]
+            fn scan(&self) -> Step {}
+            #[on(_ => End)]
+            #[ignore(End)]
+            fn lose(&self) -> Step {}
+        }
+    };
+    let expanded = pretty(fsm(keys, &block));
+    let docs = expanded.lines().filter_map(|line| line.strip_prefix("/// "));
+    let diagram: Vec<&str> =
+        docs.skip_while(|line| *line != "```mermaid").skip(1).take_while(|line| *line != "```").collect();
+    assert_eq!(diagram.join("\n") + "\n", PARCEL.to_mermaid());
 }
 
 #[test]

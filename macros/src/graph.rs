@@ -16,7 +16,7 @@ use crate::duration::Duration;
 use crate::model::is_conditional;
 use crate::near;
 use crate::options::Options;
-use crate::states::State;
+use crate::states::{State, States};
 use crate::symbol::{AFTER, ENTER, IGNORE, ON, REJECT, STAY};
 
 /// The states of a machine and what leads from one to another.
@@ -47,6 +47,8 @@ pub(crate) struct Way<'a> {
     pub(crate) rejected: Vec<Place>,
     /// Whether its arrow could be understood.
     pub(crate) clean: bool,
+    /// The names in its arrow that are no states.
+    pub(crate) unknown: Vec<Ident>,
 }
 
 /// What makes a machine go a way.
@@ -92,7 +94,10 @@ impl<'a> Graph<'a> {
             Ident::new(&name, machine.span())
         });
         let (states, clean) = match &options.states {
-            Some(states) => (states.list.clone(), states.clean && !states.list.is_empty()),
+            Some(States { list, clean, .. }) => {
+                let is_word = |state: &State| state.ident == STAY;
+                (list.clone(), *clean && !list.is_empty() && !list.iter().any(is_word))
+            }
             None => (Vec::new(), false),
         };
         let mut graph = Self { module, states, ways: Vec::new(), hooks: Vec::new(), clean };
@@ -130,6 +135,8 @@ impl<'a> Graph<'a> {
         };
         let clean = std::mem::replace(&mut self.clean, arrow.is_some());
         let Arrow { from, to } = arrow.unwrap_or_default();
+        let is_unknown = |name: &&Ident| self.index_of(name).is_none();
+        let unknown = from.iter().chain(&to).filter(is_unknown).cloned().collect();
         let from = self.places(ctxt, Some(from));
         let to = to.into_iter().filter_map(|target| self.target(ctxt, target)).collect();
         let arrow_is_clean = std::mem::replace(&mut self.clean, clean);
@@ -138,7 +145,7 @@ impl<'a> Graph<'a> {
         let rejected = self.places_of(ctxt, method, REJECT);
         let module = &self.module;
         let maker = parse_quote!(#module::on::#marker);
-        Some(Way { method, maker, marker, cause, from, to, ignored, rejected, clean: arrow_is_clean })
+        Some(Way { method, maker, marker, cause, from, to, ignored, rejected, clean: arrow_is_clean, unknown })
     }
 
     /// The states of the `#[ignore(..)]` or the `#[reject(..)]` of a handler.

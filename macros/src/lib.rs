@@ -1,4 +1,4 @@
-//! The macros of annals, which re-exports them: `#[aggregate]` and `#[derive(Event)]`.
+//! The macros of annals, which re-exports them: `#[aggregate]`, `#[fsm]` and `#[derive(Event)]`.
 
 mod aggregate;
 mod arrow;
@@ -8,6 +8,7 @@ mod case;
 mod check;
 mod crate_path;
 mod ctxt;
+mod diagram;
 mod duration;
 mod event;
 mod expand;
@@ -178,13 +179,175 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
     aggregate::aggregate(keys.into(), &block.into()).into()
 }
 
-/// Makes a persistent state machine of an impl block.
+/// Makes a persistent state machine of an impl block: an [`aggregate`](macro@aggregate) with a declared graph of states.
+///
+/// Each handler says in which states it is called, and where it may lead. The compiler holds it to that, so the diagram
+/// that is drawn from it is true.
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// /// A lock with a code.
+/// #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// pub struct Lock {
+///     entered: Vec<u8>,
+/// }
+///
+/// #[derive(Debug, PartialEq)]
+/// pub enum Greeting {
+///     Welcome,
+///     GoAway,
+/// }
+///
+/// #[fsm(states(initial Unlocked, Locked))]
+/// impl Lock {
+///     #[event]
+///     fn digit_entered(&mut self, digit: u8) {
+///         self.entered.push(digit);
+///     }
+///
+///     #[event]
+///     fn code_cleared(&mut self) {
+///         self.entered.clear();
+///     }
+///
+///     #[on(Unlocked => Locked)]
+///     fn lock(&self) -> Step {
+///         goto(Locked)
+///     }
+///
+///     #[on(Locked => stay)]
+///     fn enter_digit(&self, digit: u8) -> Step {
+///         stay().applying(LockEvent::DigitEntered { digit })
+///     }
+///
+///     /// Opens the lock if the digits are right.
+///     #[on(Locked => Unlocked | stay)]
+///     fn try_unlock(&self) -> Step<Greeting> {
+///         if self.entered == [1, 2, 3, 4] {
+///             goto(Unlocked).applying(LockEvent::CodeCleared).replying(Greeting::Welcome)
+///         } else {
+///             stay().applying(LockEvent::CodeCleared).replying(Greeting::GoAway)
+///         }
+///     }
+///
+///     /// Locks itself again when left open.
+///     #[after(30s, Unlocked => Locked)]
+///     fn relock(&self) -> Step {
+///         goto(Locked)
+///     }
+/// }
+///
+/// async fn open(lock: LockRef) -> bool {
+///     if lock.state().await == Ok(LockState::Unlocked) {
+///         return true;
+///     }
+///     // In a state that doesn't accept it, a command is `CallError::NotAccepted`, and nothing is stored.
+///     lock.try_unlock().await == Ok(Greeting::Welcome)
+/// }
+///
+/// assert_eq!(Lock::GRAPH.states[0].name, "Unlocked");
+/// # let _ = open;
+/// ```
+///
+/// What holds for an aggregate's data, events, queries and commands holds here, too. In place of `#[command]` there is
+/// `#[on(..)]`.
+///
+/// # States
+///
+/// `states(initial A, B, transient C, terminal D)` lists them, in the order of diagrams. Docs before a state are those of
+/// its variant. The names are stored.
+///
+/// | word | meaning |
+/// |---|---|
+/// | `initial` | where a machine begins; exactly one state is this |
+/// | `transient` | a moment between two others: an entity isn't recovered to it, but to the last state that is not |
+/// | `terminal` | the end: nothing leads out, there is no deadline; commands may still `stay` |
+///
+/// Something leads to each state, and out of each that isn't `terminal`.
+///
+/// # Methods
+///
+/// | marker | receiver | returns | what it is |
+/// |---|---|---|---|
+/// | `#[on(A \| B => C \| stay)]` | `&self` | `Step<R>` or `Result<Step<R>, E>` | decides on a command in A and in B |
+/// | `#[on(A => B, command = buy)]` | `&self` | the same | decides on the command `buy`, which others do elsewhere |
+/// | `#[after(60d, A => B \| stay)]` | `&self` | `Step` | decides what follows when A has lasted 60 days |
+/// | `#[enter(A)]`, `#[exit(A)]` | `&self` or none | nothing | has effects when A was entered or left |
+/// | `#[event]`, `#[query]` | as in an aggregate | | |
+///
+/// In place of states, `_` is every state that is not terminal.
+///
+/// ## Commands
+///
+/// A command is called like its method, or as `command = ..` says. Its handlers share out the states, and have the same
+/// parameters and the same reply, for who calls doesn't know the state. In a state that no handler names, the command is
+/// refused with `CallError::NotAccepted`. This can be said aloud, or changed, beside the `#[on]`:
+///
+/// - `#[reject(A | B)]`: it is refused there, as it would be anyway.
+/// - `#[ignore(A | B)]`: it is accepted there and does nothing. It must be a command without a reply.
+///
+/// In these two, `_` is every state that is not terminal and of which nothing else is said. With `#[fsm(exhaustive)]`
+/// each state says what to do with each command.
+///
+/// A handler begins its step with one of these, written alone or as `annals::goto(..)`:
+///
+/// - `goto(S)` enters S, and is a transition even if the machine is in S: hooks run, and a deadline begins anew.
+/// - `stay()` does neither; without events nothing is stored.
+/// - `applying(..)` is `stay().applying(..)`.
+///
+/// Where a handler doesn't declare the state that it goes to, or `stay`, the macro says so, or else the compiler.
+///
+/// ## Deadlines
+///
+/// A duration is a number with `ms`, `s`, `min`, `h` or `d`, or the path of a constant: `#[after(Self::PATIENCE, ..)]`.
+/// The time when it ends is stored with the transition, and survives restarts. `goto(S).for_max(duration)` gives this
+/// visit another. The handler takes `&self`, and `cx: &Context<Self>` if it likes: nobody calls it, so nobody gives it
+/// anything, gets a reply, or can be refused. If it stays, the state goes on without a deadline. The time of the initial
+/// state begins with the first that is stored of an entity.
+///
+/// ## Hooks
+///
+/// A hook takes `fx: &Effects<Self>`, and before it `&self` if it looks at the data as it is after the step; the data
+/// then has `Clone`. It runs when the transition is durable: those of `#[exit]`, then the effects of the step, then those
+/// of `#[enter]`, each in the order of the block; never on recovery.
+///
+/// ## Own methods
+///
+/// A method without a marker names the handler for which it makes a step, and the state by its marker:
+/// `fn retry(&self) -> Step<(), lock_fsm::on::TryUnlock> { goto(lock_fsm::Unlocked) }`.
+///
+/// # Keys
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `states(..)` | the states | needed |
+/// | `exhaustive` | each state must say what to do with each command | off |
+/// | `mod = order_machine` | what the module of markers is called | the type's name in snake case, and `_fsm` |
+///
+/// And those of [`aggregate`](macro@aggregate#keys).
+///
+/// # What is generated
+///
+/// Beside what an aggregate gets:
+///
+/// - `LockState`: a variant for each state; its docs have a table of the transitions and a diagram. It derives `Debug`,
+///   `Clone`, `Copy`, `PartialEq`, `Eq`, `Hash`, `PartialOrd` and `Ord`, and what `derive(..)` adds.
+/// - `Lock::GRAPH`: the states and the ways between them, as data.
+/// - `state()` and `accepts()` of `LockRef`: where the entity stands, and which commands it accepts there.
+/// - `lock_fsm`: a private module with a type for each state and, in `on`, for each handler.
+/// - The impls of `Machine`, `State`, `Handler`, `TargetOf`, `Stays` and `Limits`.
+///
+/// # Errors
+///
+/// As with [`aggregate`](macro@aggregate#errors), all mistakes are reported at once. Warnings tell of a state that a
+/// handler declares and never goes to.
 #[proc_macro_attribute]
 pub fn fsm(keys: TokenStream, block: TokenStream) -> TokenStream {
     aggregate::fsm(keys.into(), &block.into()).into()
 }
 
-/// Marks an event in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
+/// Marks an event in an [`aggregate`](macro@aggregate) or [`fsm`](macro@fsm) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn event(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::EVENT, &item.into()).into()
@@ -196,37 +359,42 @@ pub fn command(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::COMMAND, &item.into()).into()
 }
 
-/// Marks a query in an [`aggregate`](macro@aggregate) block. Elsewhere it is an error.
+/// Marks a query in an [`aggregate`](macro@aggregate) or [`fsm`](macro@fsm) block. Elsewhere it is an error.
 #[proc_macro_attribute]
 pub fn query(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::QUERY, &item.into()).into()
 }
 
-/// Marks a handler of a command in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+/// Marks a handler of a command in an [`fsm`](macro@fsm#commands) block: `#[on(A | B => C | stay)]`. Elsewhere it is an
+/// error.
 #[proc_macro_attribute]
 pub fn on(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::ON, &item.into()).into()
 }
 
-/// Marks a handler of a deadline in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+/// Marks a handler of a deadline in an [`fsm`](macro@fsm#deadlines) block: `#[after(30s, A => B)]`. Elsewhere it is an
+/// error.
 #[proc_macro_attribute]
 pub fn after(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::AFTER, &item.into()).into()
 }
 
-/// Marks what happens when a state is entered, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+/// Marks what is done when a state was entered, in an [`fsm`](macro@fsm#hooks) block: `#[enter(A | B)]`. Elsewhere it is
+/// an error.
 #[proc_macro_attribute]
 pub fn enter(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::ENTER, &item.into()).into()
 }
 
-/// Marks what happens when a state is left, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+/// Marks what is done when a state was left, in an [`fsm`](macro@fsm#hooks) block: `#[exit(A | B)]`. Elsewhere it is an
+/// error.
 #[proc_macro_attribute]
 pub fn exit(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::EXIT, &item.into()).into()
 }
 
-/// Says beside `#[on]` where a command is refused, in an [`fsm`](macro@fsm) block. Elsewhere it is an error.
+/// Says beside `#[on]` where a command is refused, in an [`fsm`](macro@fsm#commands) block: `#[reject(A | B)]`. Elsewhere
+/// it is an error.
 #[proc_macro_attribute]
 pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::REJECT, &item.into()).into()

@@ -1,15 +1,20 @@
-//! The markers by themselves. `#[aggregate]` takes them away, so one that is expanded is in the wrong place.
+//! The markers by themselves. `#[aggregate]` and `#[fsm]` take them away, so one that is expanded is in the wrong place.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::Error;
 
-use crate::symbol::EVENT;
+use crate::symbol::{COMMAND, EVENT, FSM_MARKERS};
 
 /// The item as it is, and the mistake.
 pub(crate) fn misplaced(word: &str, item: &TokenStream) -> TokenStream {
     let on_enums = if word == EVENT { ", or below `#[derive(Event)]`" } else { "" };
-    let message = format!("`#[{word}]` belongs on a method of an `#[aggregate]` impl{on_enums}");
+    let blocks = match word {
+        COMMAND => "`#[aggregate]`",
+        _ if FSM_MARKERS.contains(&word) => "`#[fsm]`",
+        _ => "`#[aggregate]` or `#[fsm]`",
+    };
+    let message = format!("`#[{word}]` belongs on a method of an {blocks} impl{on_enums}");
     let mistake = Error::new(name_of(item), message).into_compile_error();
     quote!(#mistake #item)
 }

@@ -31,6 +31,8 @@ fn spell_onto(text: &mut String, tokens: TokenStream) {
                 ('=' | '+' | '-', _) => text.extend([' ', punct.as_char()]),
                 // The second half of an arrow.
                 ('>', Spacing::Alone) if text.ends_with(" -") => text.push_str("> "),
+                // Of a parameter, and not the half of a `::`.
+                (':', Spacing::Alone) if !text.ends_with(':') => text.push_str(": "),
                 (other, _) => text.push(other),
             },
             word => {
@@ -59,6 +61,7 @@ mod tests {
             (quote!(impl Into<u64> + Send), "impl Into<u64> + Send"),
             (quote!(&mut dyn Fn(u8) -> u16), "&mut dyn Fn(u8) -> u16"),
             (quote!(impl Iterator<Item = u8>), "impl Iterator<Item = u8>"),
+            (quote!(at: u64, to: std::net::IpAddr), "at: u64, to: std::net::IpAddr"),
         ] {
             assert_eq!(spell(tokens), text);
         }

@@ -68,6 +68,9 @@ impl State {
         }
         let found = input.span();
         let ident: Ident = input.parse().map_err(|_| Error::new(found, expected))?;
+        if STATE_WORDS.iter().any(|word| ident == word) {
+            return Err(Error::new(ident.span(), format!("expected the name of a state after `{ident}`")));
+        }
         if !input.is_empty() && !input.peek(Token![,]) {
             return Err(input.error("expected `,` between states"));
         }

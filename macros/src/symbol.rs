@@ -97,3 +97,23 @@ pub(crate) const SERDE_KNOWS: &[&str] = &[
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "String", "u8", "u16", "u32", "u64",
     "u128", "usize",
 ];
+
+/// What Mermaid's lexer takes for its own, in any case, where a state may stand; and names of its own nodes.
+pub(crate) const MERMAID_WORDS: &[&str] = &[
+    "accdescr",
+    "acctitle",
+    "class",
+    "classdef",
+    "click",
+    "default",
+    "end",
+    "href",
+    "note",
+    "root",
+    "root_end",
+    "root_start",
+    "scale",
+    "state",
+    "statediagram",
+    "style",
+];

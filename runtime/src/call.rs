@@ -8,7 +8,6 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -16,17 +15,18 @@ use tokio::time::Sleep;
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
 use crate::journal::{Cause, Why};
-use crate::key::{Coder, Key};
+use crate::key::{Coder, Key, Repeatable};
 
 /// Why a call has no reply.
 ///
 /// `E` is the handler's own error type; where it is [`Never`], no arm is needed for [`CallError::Refused`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
-    /// The handler refused the command. Nothing was stored.
+    /// The handler refused the command. Nothing was stored, but for this answer if the command has a key.
     #[error(transparent)]
     Refused(E),
-    /// The state that the machine is in doesn't accept the command. Nothing was stored.
+    /// The state that the machine is in doesn't accept the command. Nothing was stored, but for this answer if the
+    /// command has a key.
     #[error("{id}: `{command}` is not accepted in state `{state}`; it is accepted in {}", states(accepted_in))]
     NotAccepted {
         /// The entity.
@@ -38,13 +38,15 @@ pub enum CallError<E> {
         /// The states that accept it.
         accepted_in: Vec<&'static str>,
     },
-    /// A command with this key, or with a higher number, was handled before, and what it was answered isn't known any
-    /// more. Nothing more was stored.
-    #[error("{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer is gone")]
+    /// A command with this key, or with a higher number, was handled before, and what it was answered can't be told:
+    /// the number was left out then, the answer has another type since, or it can't be read. Nothing more was stored.
+    #[error(
+        "{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be told"
+    )]
     AlreadyDone {
         /// The entity.
         id: PersistenceId,
-        /// The last record up to which it must be stored.
+        /// The record up to which the command is stored, or the one with the higher number.
         seq_nr: SeqNr,
     },
     /// There was no room for the call, and it was not to wait. Nothing was stored.
@@ -388,12 +390,51 @@ impl<R, E> Call<R, E> {
     /// was answered, and changes nothing. So a caller can repeat after [`CallError::Unknown`].
     ///
     /// The key and the answer are stored with what the command changes. A command with a key is stored in any case,
-    /// also when it is refused or changes nothing. If the first answer can't be told any more, the repeated one ends
-    /// with [`CallError::AlreadyDone`].
+    /// also when it is refused, when its state doesn't accept it, or when it changes nothing; and so is a query. Only
+    /// a command that fails, as with [`CallError::NotStored`] or [`CallError::Panicked`], leaves nothing, and runs when
+    /// it is repeated. An answer is told as it will be read again: what serde skips is missing from the first one too.
+    ///
+    /// An entity knows its keys across restarts, and each entity has its own; the command doesn't belong to the key.
+    /// A repeat ends with [`CallError::AlreadyDone`] if the first answer can't be told any more. What any other error
+    /// says of storing, it says of this call, and not of an earlier one with the same key.
+    ///
+    /// ```
+    /// # use annals::prelude::*;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Till { total: u64 }
+    /// # #[aggregate]
+    /// # impl Till {
+    /// #     #[event] fn paid(&mut self, amount: u64) { self.total += amount }
+    /// #     #[command] fn pay(&self, amount: u64) -> Step<u64> {
+    /// #         applying(TillEvent::Paid { amount }).replying(self.total + amount)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().start(annals::journal::MemoryJournal::new())?;
+    /// use std::time::Duration;
+    ///
+    /// let till = system.get::<Till>("shop");
+    /// let key = Key::unique("receipt 4711");
+    /// let total = loop {
+    ///     match till.pay(100).key(key).within(Duration::from_secs(2)).await {
+    ///         Ok(total) => break total,
+    ///         Err(CallError::Unknown { .. }) => {} // stored or not: with its key it can be sent again
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// };
+    /// assert_eq!(total, 100);
+    /// till.pay(1).await?;
+    /// assert_eq!(till.pay(100).key(key).await?, 100); // a repeat: the first answer, and nothing is paid
+    /// assert_eq!(till.pay(1).await?, 102);
+    /// # system.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(mut self, key: Key) -> Self
     where
-        R: Serialize + DeserializeOwned + 'static,
-        E: Serialize + DeserializeOwned + 'static,
+        R: Repeatable,
+        E: Repeatable,
     {
         if let Sending::Ready(parcel) = &mut self.outbox.state {
             parcel.set_key(key, Box::new(Coder::<R, E>::new()));

@@ -101,20 +101,20 @@ pub trait EventsOf<A: Handler> {
     fn push_to(self, events: &mut EventList<<A::Aggregate as Aggregate>::Event>);
 }
 
-impl<H: Handler, const N: usize> EventsOf<H> for [<H::Aggregate as Aggregate>::Event; N] {
-    fn push_to(self, events: &mut EventList<<H::Aggregate as Aggregate>::Event>) {
+impl<A: Aggregate, const N: usize> EventsOf<A> for [A::Event; N] {
+    fn push_to(self, events: &mut EventList<A::Event>) {
         self.into_iter().for_each(|event| events.push(event));
     }
 }
 
-impl<H: Handler> EventsOf<H> for Vec<<H::Aggregate as Aggregate>::Event> {
-    fn push_to(self, events: &mut EventList<<H::Aggregate as Aggregate>::Event>) {
+impl<A: Aggregate> EventsOf<A> for Vec<A::Event> {
+    fn push_to(self, events: &mut EventList<A::Event>) {
         self.into_iter().for_each(|event| events.push(event));
     }
 }
 
-impl<H: Handler> EventsOf<H> for Option<<H::Aggregate as Aggregate>::Event> {
-    fn push_to(self, events: &mut EventList<<H::Aggregate as Aggregate>::Event>) {
+impl<A: Aggregate> EventsOf<A> for Option<A::Event> {
+    fn push_to(self, events: &mut EventList<A::Event>) {
         self.into_iter().for_each(|event| events.push(event));
     }
 }

@@ -17,8 +17,8 @@ use crate::event::{Event, EventList};
 use crate::graph::StateKind;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
-    Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredOutcome,
-    StoredRun, TransitionRecord, WRITE_BYTES_MAX, Why, Write,
+    Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
+    TransitionRecord, WRITE_BYTES_MAX, Why, Write, as_stored,
 };
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind, Passage};
@@ -98,6 +98,12 @@ impl Draft {
         self.key
     }
 
+    /// What the caller is answered, if that is kept.
+    #[cfg(feature = "testing")]
+    pub(crate) fn answer(&self) -> Option<(OutcomeKind, &[u8])> {
+        Some((self.outcome?, &self.answer))
+    }
+
     /// Encodes the event, and reads it back.
     fn push<A: Aggregate>(&mut self, event: &A::Event) -> Result<A::Event, NotStored> {
         let start = self.payloads.len();
@@ -120,7 +126,7 @@ impl Draft {
     }
 
     /// Encodes what the caller is answered.
-    fn push_answer<A: Aggregate>(&mut self, message: &dyn Message<A>) -> Result<(), NotStored> {
+    fn push_answer<A: Aggregate>(&mut self, message: &mut dyn Message<A>) -> Result<(), NotStored> {
         self.codec = A::CODEC;
         self.outcome = Some(message.outcome(A::CODEC, &mut self.answer).map_err(NotStored::Answer)?);
         self.check_size()
@@ -129,11 +135,7 @@ impl Draft {
     /// The write as it is stored, but for its records.
     pub(crate) fn write(&self) -> Write<'_> {
         let (codec, payload) = (self.codec, &*self.answer);
-        let outcome = self.outcome.map(|kind| match kind {
-            OutcomeKind::Replied => StoredOutcome::Replied { codec, payload },
-            OutcomeKind::Refused => StoredOutcome::Refused { codec, payload },
-            OutcomeKind::NotAccepted { state } => StoredOutcome::NotAccepted { state },
-        });
+        let outcome = self.outcome.map(|kind| kind.stored(codec, payload));
         Write { time: self.time, key: self.key, outcome, cause: self.cause }
     }
 
@@ -271,8 +273,7 @@ fn last_record<A: Aggregate>(
 
 /// The time after a duration, as it will be read from the journal.
 pub(crate) fn after(now: Timestamp, time: Duration) -> Timestamp {
-    let after = now.saturating_add(time).unwrap_or(Timestamp::MAX);
-    Timestamp::from_microsecond(after.as_microsecond()).unwrap_or(after)
+    as_stored(now.saturating_add(time).unwrap_or(Timestamp::MAX))
 }
 
 fn id<A: Aggregate>(message: &dyn Message<A>) -> PersistenceId {

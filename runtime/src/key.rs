@@ -7,10 +7,12 @@ use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec::{Codec, DecodeError, EncodeError, Payload, encode_value};
+use crate::contain::contained;
 use crate::id::SeqNr;
 use crate::journal::StoredKey;
 
-/// Tells a repeated command from a new one; given with [`Call::key`](crate::Call::key).
+/// Tells a repeated command from a new one; given with [`Call::key`](crate::Call::key). An entity may have keys of both
+/// kinds, which know nothing of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub(crate) StoredKey);
 
@@ -18,7 +20,8 @@ impl Key {
     /// A key that nobody else uses for this entity, such as the bytes of a UUID.
     ///
     /// An entity remembers the last of them, as many as [`Builder::keys_max`](crate::Builder::keys_max) says. A
-    /// command whose key it has forgotten is handled like a new one.
+    /// command whose key it has forgotten is handled like a new one, and happens again. What is kept of a key is a
+    /// digest of 16 bytes, which doesn't withstand somebody who makes up keys to collide.
     pub fn unique(key: impl AsRef<[u8]>) -> Self {
         Self(StoredKey::Unique(xxh3_128(key.as_ref()).to_le_bytes()))
     }
@@ -27,11 +30,23 @@ impl Key {
     /// entity is higher than the one before, and numbers may be left out.
     ///
     /// The entity remembers the highest number, for ever. A command with this number or a lower one is a repeated
-    /// one.
+    /// one; with a number that was left out, it ends with [`CallError::AlreadyDone`](crate::CallError::AlreadyDone).
+    /// So an entity can have one such source only, and it must send in order.
     pub fn rising(number: u64) -> Self {
         Self(StoredKey::Rising(number))
     }
 }
+
+/// What a command with a key may be answered, as its reply or as its refusal: a type that is stored and read again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the answer to a command with a key",
+    label = "the answer `{Self}` can't be stored and read again",
+    note = "an answer is stored with its key: derive `Serialize` and `Deserialize` for `{Self}`"
+)]
+pub trait Repeatable: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Repeatable for T {}
 
 /// How the reply and the refusal of a command with a key are written and read.
 pub(crate) struct Coder<R, E> {
@@ -40,21 +55,33 @@ pub(crate) struct Coder<R, E> {
 }
 
 pub(crate) struct Format<T> {
-    pub(crate) encode: fn(Codec, &T, &mut Vec<u8>) -> Result<(), EncodeError>,
-    pub(crate) decode: fn(Payload<'_>) -> Result<T, DecodeError>,
+    encode: fn(Codec, &T, &mut Vec<u8>) -> Result<(), EncodeError>,
+    decode: fn(Payload<'_>) -> Result<T, DecodeError>,
 }
 
-impl<T: Serialize + DeserializeOwned> Format<T> {
+impl<T: Repeatable> Format<T> {
     fn new() -> Self {
         Self { encode: encode_value::<T>, decode: |payload| payload.decode() }
     }
 }
 
-impl<R, E> Coder<R, E>
-where
-    R: Serialize + DeserializeOwned,
-    E: Serialize + DeserializeOwned,
-{
+impl<T> Format<T> {
+    /// Writes an answer, and gives it as it will be read again, so that the first doesn't differ from its repeats.
+    pub(crate) fn write(&self, codec: Codec, answer: &T, out: &mut Vec<u8>) -> Result<T, EncodeError> {
+        (self.encode)(codec, answer, out)?;
+        Ok((self.decode)(Payload { codec, bytes: out })?)
+    }
+
+    /// Reads a stored answer, or says why that can't be done.
+    pub(crate) fn read(&self, codec: Codec, bytes: &[u8]) -> Result<T, String> {
+        match contained(|| (self.decode)(Payload { codec, bytes })) {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("reading it panicked: {panic}")),
+        }
+    }
+}
+
+impl<R: Repeatable, E: Repeatable> Coder<R, E> {
     pub(crate) fn new() -> Self {
         Self { reply: Format::new(), refusal: Format::new() }
     }
@@ -81,11 +108,18 @@ impl Keys {
         }
     }
 
-    /// Remembers a key, and forgets the oldest unique one beyond the window.
+    /// Remembers a key, and forgets the oldest unique one beyond the window. A key is told with each record of its
+    /// write, one after the other, or with the last alone.
     pub(crate) fn insert(&mut self, key: StoredKey, seq_nr: SeqNr, unique_max: usize) {
         match key {
             StoredKey::Rising(number) => self.rising = Some((number, seq_nr)),
             StoredKey::Unique(digest) => {
+                if let Some((newest, known)) = self.unique.back_mut()
+                    && *newest == digest
+                {
+                    *known = seq_nr;
+                    return;
+                }
                 while self.unique.len() >= unique_max.max(1) {
                     self.unique.pop_front();
                 }

@@ -85,7 +85,7 @@ pub use event::{Event, EventList, EventVariant, EventsOf};
 pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Trigger, Undeclared};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
-pub use key::Key;
+pub use key::{Key, Repeatable};
 pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
 pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]

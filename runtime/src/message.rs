@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{CallError, Failure, Parcel};
-use crate::codec::{Codec, EncodeError, Payload};
+use crate::codec::{Codec, EncodeError};
 use crate::contain::drop_contained;
 use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
@@ -35,8 +35,8 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A>;
     /// Computes the reply from the data after the events, and the hooks of the states on the way.
     fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>);
-    /// Writes what the caller is answered; for a message with a key, after `applied`.
-    fn outcome(&self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
+    /// Writes what the caller is answered, and answers what is read from it; for a message with a key, after `applied`.
+    fn outcome(&mut self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
         let _ = (codec, out);
         Ok(OutcomeKind::Replied)
     }
@@ -74,6 +74,17 @@ pub(crate) enum OutcomeKind {
     Replied,
     Refused,
     NotAccepted { state: &'static str },
+}
+
+impl OutcomeKind {
+    /// The answer as it is stored.
+    pub(crate) fn stored(self, codec: Codec, payload: &[u8]) -> StoredOutcome<'_> {
+        match self {
+            OutcomeKind::Replied => StoredOutcome::Replied { codec, payload },
+            OutcomeKind::Refused => StoredOutcome::Refused { codec, payload },
+            OutcomeKind::NotAccepted { state } => StoredOutcome::NotAccepted { state },
+        }
+    }
 }
 
 /// Has it handled that the time in the entity's state is over, if it is.
@@ -250,18 +261,15 @@ where
         };
     }
 
-    fn outcome(&self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
+    fn outcome(&mut self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
         let Some(Keyed { coder, .. }) = self.keyed.as_deref() else { return Ok(OutcomeKind::Replied) };
-        let read_again = |decoded: Result<(), _>| decoded.map_err(EncodeError::ReadAgain);
-        match &self.progress {
+        match &mut self.progress {
             Progress::Decided { reply: Reply::Value(reply), .. } => {
-                (coder.reply.encode)(codec, reply, out)?;
-                read_again((coder.reply.decode)(Payload { codec, bytes: out }).map(drop))?;
+                *reply = coder.reply.write(codec, reply, out)?;
                 Ok(OutcomeKind::Replied)
             }
             Progress::Refused(refusal) => {
-                (coder.refusal.encode)(codec, refusal, out)?;
-                read_again((coder.refusal.decode)(Payload { codec, bytes: out }).map(drop))?;
+                *refusal = coder.refusal.write(codec, refusal, out)?;
                 Ok(OutcomeKind::Refused)
             }
             Progress::NotAccepted { state } => Ok(OutcomeKind::NotAccepted { state }),
@@ -299,14 +307,13 @@ where
         };
         let result = match (&self.keyed, outcome) {
             (Some(keyed), Some(StoredOutcome::Replied { codec, payload })) => {
-                (keyed.coder.reply.decode)(Payload { codec, bytes: payload }).or_else(|error| unknown(&error))
+                keyed.coder.reply.read(codec, payload).or_else(|why| unknown(&why))
             }
-            (Some(keyed), Some(StoredOutcome::Refused { codec, payload })) => {
-                match (keyed.coder.refusal.decode)(Payload { codec, bytes: payload }) {
-                    Ok(refusal) => Err(CallError::Refused(refusal)),
-                    Err(error) => unknown(&error),
-                }
-            }
+            (Some(keyed), Some(StoredOutcome::Refused { codec, payload })) => keyed
+                .coder
+                .refusal
+                .read(codec, payload)
+                .map_or_else(|why| unknown(&why), |refusal| Err(CallError::Refused(refusal))),
             (Some(_), Some(StoredOutcome::NotAccepted { state })) => {
                 let known = A::State::GRAPH.states.iter().find(|known| known.name == state);
                 known.map_or_else(|| unknown(&"its state is gone"), |known| Err(self.not_accepted(known.name)))

@@ -84,7 +84,7 @@ pub(crate) enum Reply<R, A> {
 /// Begins a step that applies one event, or an array, a `Vec` or an `Option` of events, and stays in the state.
 ///
 /// Inside an `#[aggregate]` or `#[fsm]` block the macro fills in `H`; nothing has to be imported or named.
-pub fn applying<H: Handler + Stays>(events: impl EventsOf<H>) -> Step<(), H> {
+pub fn applying<H: Handler + Stays>(events: impl EventsOf<H::Aggregate>) -> Step<(), H> {
     stay().applying(events)
 }
 
@@ -118,7 +118,7 @@ impl<R, H: Handler> std::fmt::Debug for Step<R, H> {
 
 impl<R, H: Handler> Step<R, H> {
     /// Adds events after those that the step already has.
-    pub fn applying(mut self, events: impl EventsOf<H>) -> Self {
+    pub fn applying(mut self, events: impl EventsOf<H::Aggregate>) -> Self {
         events.push_to(&mut self.events);
         self
     }
@@ -219,7 +219,7 @@ pub struct Refused;
 
 /// What a command came to, before anything is done.
 #[derive(Debug)]
-pub enum Decision<R, E, A: Aggregate> {
+pub enum Decision<R, E, A: Handler> {
     /// The handler made a step.
     Step(Step<R, A>),
     /// The handler refused.

@@ -222,7 +222,7 @@ mod tests {
         given::<Lock>(entered(&SECRET))
             .with_services(porter().0)
             .in_state(LockState::Locked)
-            .when(|lock| lock.try_unlock())
+            .when(LockRef::try_unlock)
             .then_events(LockEvent::ComboCleared)
             .then_reply(Greeting::Welcome)
             .then_state(LockState::Unlocked);
@@ -234,7 +234,7 @@ mod tests {
         given::<Lock>(entered(&[1, 2]))
             .with_services(porter)
             .in_state(LockState::Locked)
-            .when(|lock| lock.try_unlock())
+            .when(LockRef::try_unlock)
             .then_events([LockEvent::ComboCleared, LockEvent::IntrusionDetected { attempt: vec![1, 2] }])
             .then_reply(Greeting::GoAway)
             .then_state(LockState::Locked);
@@ -251,7 +251,7 @@ mod tests {
     fn a_lock_that_is_left_open_locks_itself_and_says_so() {
         let (porter, mut heard) = porter();
         let lock = given::<Lock>(entered(&SECRET)).with_services(porter).in_state(LockState::Locked);
-        lock.when(|lock| lock.try_unlock()).then_state(LockState::Unlocked);
+        lock.when(LockRef::try_unlock).then_state(LockState::Unlocked);
         lock.advance(OPEN_FOR).then_no_events().then_state(LockState::Locked);
         assert_eq!(heard.try_recv(), Ok("the lock is secure"));
     }

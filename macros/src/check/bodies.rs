@@ -26,7 +26,8 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
 fn check_target(ctxt: &Ctxt, graph: &Graph<'_>, way: &Way<'_>, call: &Call) {
     let Some(token) = only_word(call.arguments.stream()) else { return };
     let Some(state) = graph.index_of(&token) else {
-        if is_camel(&token) {
+        // What the attribute names, too, is reported there.
+        if is_camel(&token) && !way.unknown.contains(&token) {
             graph.report_no_state(ctxt, &token);
         }
         return;

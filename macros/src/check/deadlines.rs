@@ -15,7 +15,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
         check_terminal_has_no_deadline(ctxt, graph, way);
     }
     for handler in &model.deadlines {
-        methods::check_called(ctxt, handler);
+        methods::check_called(ctxt, handler, "a deadline's handler");
         check_no_parameters(ctxt, handler);
         check_no_reply(ctxt, handler);
     }

@@ -2,11 +2,12 @@
 //! wait until all are.
 
 use crate::ctxt::Ctxt;
-use crate::graph::Graph;
+use crate::graph::{Graph, Way};
 use crate::model::Model;
+use crate::states::State;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
-    let has_initial = graph.states.iter().any(|state| state.is_initial());
+    let has_initial = graph.states.iter().any(State::is_initial);
     if !graph.clean || !has_initial {
         return;
     }
@@ -19,10 +20,10 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
 
 /// Something leads to each state.
 fn check_reachable(ctxt: &Ctxt, graph: &Graph<'_>) {
-    let mut reached: Vec<bool> = graph.states.iter().map(|state| state.is_initial()).collect();
+    let mut reached: Vec<bool> = graph.states.iter().map(State::is_initial).collect();
     let mut queue: Vec<usize> = (0..reached.len()).filter(|state| reached[*state]).collect();
     while let Some(state) = queue.pop() {
-        for target in graph.ways.iter().filter(|way| way.begins_in(state)).flat_map(|way| way.targets()) {
+        for target in graph.ways.iter().filter(|way| way.begins_in(state)).flat_map(Way::targets) {
             if !std::mem::replace(&mut reached[target.state], true) {
                 queue.push(target.state);
             }
@@ -34,7 +35,7 @@ fn check_reachable(ctxt: &Ctxt, graph: &Graph<'_>) {
             continue;
         }
         let name = state.name();
-        let is_target = graph.ways.iter().flat_map(|way| way.targets()).any(|target| target.state == index);
+        let is_target = graph.ways.iter().flat_map(Way::targets).any(|target| target.state == index);
         let message = if is_target {
             format!("`{name}` can't be reached: what leads to it begins in states that nothing leads to")
         } else {
@@ -77,19 +78,18 @@ fn check_exhaustive(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
                 missing.push(quoted);
             }
         }
-        if let Some(last) = missing.pop() {
-            let (list, it) = match missing.as_slice() {
-                [] => (last, "it"),
-                others => (format!("{} and {last}", others.join(", ")), "each"),
-            };
-            let name = state.name();
-            ctxt.error(
-                &state.ident,
-                format!(
-                    "state `{name}` does not say what to do with {list}: add it to an `#[on]`, `#[ignore]` or `#[reject]` \
-                     of {it}"
-                ),
-            );
-        }
+        let name = state.name();
+        let message = match missing.as_slice() {
+            [] => continue,
+            [command] => format!(
+                "state `{name}` does not say what to do with {command}: add it to an `#[on]`, `#[ignore]` or `#[reject]` \
+                 of the command"
+            ),
+            commands => format!(
+                "state `{name}` does not say what to do with {}: add it to an `#[on]`, `#[ignore]` or `#[reject]` of each",
+                commands.join(", ")
+            ),
+        };
+        ctxt.error(&state.ident, message);
     }
 }

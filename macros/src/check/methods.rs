@@ -20,7 +20,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         );
     }
     for handler in model.handlers() {
-        check_called(ctxt, handler);
+        check_called(ctxt, handler, "a command");
         check_answer(ctxt, handler);
     }
     for query in &model.queries {
@@ -40,8 +40,8 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
 }
 
 /// What the handlers of commands and of deadlines have in common.
-pub(crate) fn check_called(ctxt: &Ctxt, handler: &Handler<'_>) {
-    check_handler_receiver(ctxt, handler);
+pub(crate) fn check_called(ctxt: &Ctxt, handler: &Handler<'_>, who: &str) {
+    check_handler_receiver(ctxt, handler, who);
     check_handler_sync(ctxt, handler);
     check_context_shared(ctxt, handler);
     check_context_first(ctxt, handler);
@@ -118,13 +118,14 @@ fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
     }
 }
 
-/// A command decides on data that it can't change, so it has `&self`.
-fn check_handler_receiver(ctxt: &Ctxt, handler: &Handler<'_>) {
+/// A handler decides on data that it can't change, so it has `&self`.
+fn check_handler_receiver(ctxt: &Ctxt, handler: &Handler<'_>, who: &str) {
     let sig = &handler.member.method.sig;
     if has_mut_self(sig) {
-        ctxt.error(receiver_of(sig), "a command decides; only `#[event]` methods change data: take `&self`");
+        let message = format!("{who} decides; only `#[event]` methods change data: take `&self`");
+        ctxt.error(receiver_of(sig), message);
     } else if !has_receiver(sig, &Takes::Shared) {
-        ctxt.error(receiver_of(sig), "a command decides on the data: take `&self`");
+        ctxt.error(receiver_of(sig), format!("{who} decides on the data: take `&self`"));
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) use block::{header, markers};
 pub(crate) use bodies::is_camel;
 pub(crate) use event_enum::event_enum;
 pub(crate) use methods::has_mut_self;
+pub(crate) use states::own_graph;
 
 /// All rules for the finished model.
 pub(crate) fn aggregate(ctxt: &Ctxt, model: &Model<'_>) {

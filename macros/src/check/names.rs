@@ -52,7 +52,7 @@ fn check_variants_differ<'m>(ctxt: &Ctxt, variants: impl Iterator<Item = (&'m Id
             seen.iter().find(|(first, other, earlier)| *other == variant && *first != ident && always(earlier, member));
         match twin {
             Some((first, ..)) => {
-                let [first_name, name] = [first, ident].map(|ident| ident.unraw());
+                let [first_name, name] = [first, ident].map(IdentExt::unraw);
                 ctxt.collision(
                     ident,
                     format!("`{first_name}` and `{name}` both become the variant `{variant}`; rename one"),

@@ -134,7 +134,7 @@ fn check_markers_differ(ctxt: &Ctxt, graph: &Graph<'_>) {
         });
         if let Some(first) = twin {
             let (marker, first) = (&way.marker, &first.method.sig.ident);
-            let [first_name, name] = [first, ident].map(|ident| ident.unraw());
+            let [first_name, name] = [first, ident].map(IdentExt::unraw);
             ctxt.collision(
                 ident,
                 format!(
@@ -150,15 +150,19 @@ fn check_markers_differ(ctxt: &Ctxt, graph: &Graph<'_>) {
 
 /// `GRAPH` is generated beside the block.
 fn check_graph_is_free(ctxt: &Ctxt, model: &Model<'_>) {
-    for item in &model.block.items {
-        let Item::Other { tokens, .. } = item else { continue };
-        let mut tokens = tokens.clone().into_iter().skip_while(|token| !is_word(token, "const"));
-        if let (Some(_), Some(name)) = (tokens.next(), tokens.next())
-            && is_word(&name, "GRAPH")
-        {
-            ctxt.error(&name, "`GRAPH` is generated: it is the graph of the machine; rename this constant");
-        }
+    if let Some(name) = own_graph(model) {
+        ctxt.error(name, "`GRAPH` is generated: it is the graph of the machine; rename this constant");
     }
+}
+
+/// The name of a constant `GRAPH` in the block.
+pub(crate) fn own_graph(model: &Model<'_>) -> Option<TokenTree> {
+    model.block.items.iter().find_map(|item| {
+        let Item::Other { tokens, .. } = item else { return None };
+        let mut tokens = tokens.clone().into_iter().skip_while(|token| !is_word(token, "const"));
+        tokens.next()?;
+        tokens.next().filter(|name| is_word(name, "GRAPH"))
+    })
 }
 
 fn is_word(token: &TokenTree, word: &str) -> bool {

@@ -57,13 +57,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
     // What the type lacks is reported at these impls, and so at the type's name.
     let span = model.ident.span();
     let aggregate = at(quote!(#krate::Aggregate), span);
-    // In a machine each handler makes its own steps, of which the events are the same.
-    let (generics, maker) = match &model.graph {
-        Some(_) => (Some(quote!(<__H: #krate::Handler<Aggregate = #ty>>)), quote!(__H)),
-        None => (None, quote!(#ty)),
-    };
-    let generics = at(generics, span);
-    let events_of = at(quote!(#krate::EventsOf<#maker>), span);
+    let events_of = at(quote!(#krate::EventsOf<#ty>), span);
     quote_spanned! {span=>
         #[automatically_derived]
         #quiet
@@ -72,7 +66,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         }
 
         #[automatically_derived]
-        impl #generics #events_of for #event_type {
+        impl #events_of for #event_type {
             #push_to
         }
     }

@@ -1,12 +1,13 @@
 //! The types that stand for states and handlers, and what they may do.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 use crate::expand::quiet_item;
 use crate::graph::{Graph, Way};
 use crate::model::Model;
 use crate::states::State;
+use crate::words::at;
 
 /// ```text
 /// mod lock_fsm {
@@ -23,7 +24,7 @@ use crate::states::State;
 /// impl Stays for lock_fsm::on::TryUnlock {}
 /// ```
 ///
-/// The markers are seen no further than the block: what is seen further than the type may not name it in its impls.
+/// They can be seen where the block stands and no further, or a private machine would have public markers.
 pub(super) fn expand(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     let ways: Vec<&Way<'_>> = graph.ways.iter().collect();
     let module = module(graph, &graph.states.iter().collect::<Vec<_>>(), &ways);
@@ -50,10 +51,12 @@ pub(super) fn stub(model: &Model<'_>, graph: &Graph<'_>, states: &[&State], ways
 
 fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStream {
     let module = &graph.module;
-    let states = states.iter().map(|state| &state.ident);
+    // The compiler shows them where it speaks of a state or of a handler.
+    let states = states.iter().map(|State { ident, .. }| quote_spanned!(ident.span()=> pub(super) struct #ident;));
     let handlers = ways.iter().map(|way| {
         let (cfgs, marker) = (way.cfgs(), &way.marker);
-        quote!(#(#cfgs)* pub(in super::super) enum #marker {})
+        let marker = quote_spanned!(marker.span()=> pub(in super::super) enum #marker {});
+        quote!(#(#cfgs)* #marker)
     });
     let quiet = quiet_item();
     quote! {
@@ -61,7 +64,7 @@ fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStrea
         #quiet
         #[allow(missing_debug_implementations, non_camel_case_types)]
         mod #module {
-            #(pub(super) struct #states;)*
+            #(#states)*
             pub(super) mod on {
                 #(#handlers)*
             }
@@ -69,7 +72,7 @@ fn module(graph: &Graph<'_>, states: &[&State], ways: &[&Way<'_>]) -> TokenStrea
     }
 }
 
-/// What one handler may do.
+/// What one handler may do. The compiler shows these impls at the name of the handler.
 fn impls(
     model: &Model<'_>,
     graph: &Graph<'_>,
@@ -80,28 +83,24 @@ fn impls(
 ) -> TokenStream {
     let (krate, ty, state_enum) = (&model.options.crate_path, &model.ty, model.state_enum());
     let (module, maker) = (&graph.module, &way.maker);
-    let cfgs: Vec<_> = way.cfgs().collect();
-    let targets = targets.iter().map(|state| {
-        let state = &state.ident;
-        quote! {
+    let span = way.marker.span();
+    let implement = |what: TokenStream, of: TokenStream, body: TokenStream| {
+        let (what, cfgs) = (at(what, span), way.cfgs());
+        let of = at(of, span);
+        quote_spanned! {span=>
             #(#cfgs)*
             #[automatically_derived]
-            impl #krate::TargetOf<#maker> for #module::#state {
-                const STATE: #state_enum = #state_enum::#state;
-            }
+            impl #what for #of { #body }
         }
+    };
+    let handler = implement(quote!(#krate::Handler), quote!(#maker), quote!(type Aggregate = #ty;));
+    let targets = targets.iter().map(|state| {
+        let state = &state.ident;
+        let body = quote!(const STATE: #state_enum = #state_enum::#state;);
+        implement(quote!(#krate::TargetOf<#maker>), quote!(#module::#state), body)
     });
-    let stays = stays.then(|| quote!(#(#cfgs)* #[automatically_derived] impl #krate::Stays for #maker {}));
-    let limits = limits.then(|| quote!(#(#cfgs)* #[automatically_derived] impl #krate::Limits for #maker {}));
-    quote! {
-        #(#cfgs)*
-        #[automatically_derived]
-        impl #krate::Handler for #maker {
-            type Aggregate = #ty;
-        }
-
-        #(#targets)*
-        #stays
-        #limits
-    }
+    let may = |what: TokenStream| implement(what, quote!(#maker), TokenStream::new());
+    let stays = stays.then(|| may(quote!(#krate::Stays)));
+    let limits = limits.then(|| may(quote!(#krate::Limits)));
+    quote!(#handler #(#targets)* #stays #limits)
 }

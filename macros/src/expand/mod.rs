@@ -87,7 +87,9 @@ fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
     let completed = model.is_handler(method).then(|| model.words(method).complete_body(body));
     let body = completed.as_ref().unwrap_or(body);
     let quiet = quiet_method();
-    quote!(#(#attrs)* #quiet #vis #sig #body)
+    let is_of_machine = model.graph.is_some() && model.is_handler(method);
+    let quiet_too = is_of_machine.then(quiet_handler);
+    quote!(#(#attrs)* #quiet #quiet_too #vis #sig #body)
 }
 
 /// The signature without the attributes that went to fields, and with each `Step` of a handler complete.
@@ -116,6 +118,11 @@ fn quiet_method() -> TokenStream {
             clippy::use_self
         )]
     }
+}
+
+/// The same for the handler of a machine, whose step also names a marker that only the block sees.
+fn quiet_handler() -> TokenStream {
+    quote!(#[allow(private_interfaces)])
 }
 
 /// Lints that a generated item may raise in a crate that is strict with itself.

@@ -1,19 +1,17 @@
 //! The enum of a machine's states, with its graph for readers.
 
-use std::fmt::Write;
-
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Path;
-use syn::ext::IdentExt;
 
+use crate::diagram;
 use crate::expand::quiet_item;
-use crate::graph::{Cause, Graph, Target, Way};
+use crate::graph::Graph;
 use crate::model::Model;
 use crate::symbol::STATE_ENUM_DERIVES;
 
 /// ```text
-/// /// Where a `Lock` can stand.
+/// /// The states of `Lock`, and the ways between them.
 /// ///
 /// /// | from | by | to |
 /// /// ..
@@ -73,56 +71,6 @@ fn derives(derives: &[Path]) -> impl Iterator<Item = &Path> {
 
 /// A sentence, a table of the transitions, and a diagram.
 fn docs(model: &Model<'_>, graph: &Graph<'_>) -> String {
-    let mut table = String::new();
-    let mut diagram = String::new();
-    for edge in edges(graph) {
-        let to = edge.to.as_ref().map_or_else(|| "stay".to_owned(), |to| format!("`{to}`"));
-        let by = if edge.is_command { format!("`{}`", edge.by) } else { edge.by.clone() };
-        table.extend(["| `", &edge.from, "` | ", &by, " | ", &to, " |\n"]);
-        let (to, stays) = edge.to.as_ref().map_or((&edge.from, " (stay)"), |to| (to, ""));
-        diagram.extend(["    ", &edge.from, " --> ", to, ": ", &edge.by, stays, "\n"]);
-    }
-    let mut docs = format!("Where a `{}` can stand.\n\n", model.ident);
-    let _infallible = write!(docs, "| from | by | to |\n|---|---|---|\n{table}\n```mermaid\nstateDiagram-v2\n");
-    for state in graph.states.iter().filter(|state| state.is_initial()) {
-        docs.extend(["    [*] --> ", &state.name(), "\n"]);
-    }
-    docs.push_str(&diagram);
-    for state in graph.states.iter().filter(|state| state.is_terminal()) {
-        docs.extend(["    ", &state.name(), " --> [*]\n"]);
-    }
-    docs.push_str("```");
-    docs
-}
-
-/// One arrow of the diagram.
-struct Arrow {
-    from: String,
-    by: String,
-    is_command: bool,
-    to: Option<String>,
-}
-
-fn edges(graph: &Graph<'_>) -> Vec<Arrow> {
-    let name = |state: usize| graph.states[state].name();
-    let arrows = |way: &Way<'_>| {
-        let (by, is_command) = match &way.cause {
-            Cause::Command(command) => (command.unraw().to_string(), true),
-            Cause::Deadline(duration) => {
-                let duration = duration.as_ref().map(|duration| duration.text()).unwrap_or_default();
-                (format!("after {duration}"), false)
-            }
-        };
-        let arrow = |from: usize, to: Option<String>| Arrow { from: name(from), by: by.clone(), is_command, to };
-        let mut arrows = Vec::new();
-        for place in &way.from {
-            arrows.extend(way.to.iter().map(|target| match target {
-                Target::State(to) => arrow(place.state, Some(name(to.state))),
-                Target::Stay(_) => arrow(place.state, None),
-            }));
-        }
-        arrows.extend(way.ignored.iter().map(|place| arrow(place.state, None)));
-        arrows
-    };
-    graph.ways.iter().flat_map(arrows).collect()
+    let (table, diagram) = (diagram::table(graph), diagram::mermaid(graph));
+    format!("The states of `{}`, and the ways between them.\n\n{table}\n```mermaid\n{diagram}```", model.ident)
 }

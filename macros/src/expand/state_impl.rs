@@ -1,14 +1,18 @@
 //! The impls of `State` and of what goes with it.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
-use crate::expand::{handled, quiet_calls};
+use crate::check;
+use crate::duration::{Duration, Length};
+use crate::expand::{call_at, handled, quiet_calls};
 use crate::graph::{Cause, Graph, Hook, Target, Way};
-use crate::model::Model;
+use crate::model::{Model, parameters};
 use crate::states::State;
+use crate::types::name_self;
+use crate::words::at;
 
 /// ```text
 /// impl Lock { pub const GRAPH: Graph = <LockState as State<Lock>>::GRAPH; }
@@ -46,13 +50,19 @@ pub(super) fn with_bodies(
 ) -> TokenStream {
     let (krate, vis, ty, state_enum) = (&model.options.crate_path, &model.options.vis, &model.ty, model.state_enum());
     let quiet = quiet_calls();
-    quote! {
-        #[automatically_derived]
-        #[allow(dead_code)]
-        impl #ty {
-            /// The states, and the ways between them.
-            #vis const GRAPH: #krate::Graph = <#state_enum as #krate::State<#ty>>::GRAPH;
+    // One of the user's is a mistake that is reported.
+    let graph_of_type = check::own_graph(model).is_none().then(|| {
+        quote! {
+            #[automatically_derived]
+            #[allow(dead_code)]
+            impl #ty {
+                /// The states, and the ways between them.
+                #vis const GRAPH: #krate::Graph = <#state_enum as #krate::State<#ty>>::GRAPH;
+            }
         }
+    });
+    quote! {
+        #graph_of_type
 
         #[automatically_derived]
         #quiet
@@ -87,12 +97,48 @@ fn graph_of(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
         quote!(#krate::StateInfo { name: #name, kind: #krate::StateKind::#kind, deadline: #deadline })
     });
     let edges = graph.ways.iter().map(|way| edges(model, graph, way));
-    quote! {
+    let value = quote! {
         #krate::Graph {
             machine: #machine,
             states: &[#(#states),*],
             edges: &[#(#edges)*],
         }
+    };
+    let constants: Vec<TokenStream> = graph.ways.iter().filter_map(|way| constant(model, way)).collect();
+    if constants.is_empty() { value } else { quote!({ #(#constants)* #value }) }
+}
+
+/// A deadline that is a constant of the user's is named once, so that what is wrong with it is said once:
+///
+/// ```text
+/// const __REMIND: Duration = Order::PATIENCE;
+/// ```
+fn constant(model: &Model<'_>, way: &Way<'_>) -> Option<TokenStream> {
+    let Cause::Deadline(Some(Duration::Constant(path))) = &way.cause else { return None };
+    let (krate, span) = (&model.options.crate_path, path.span());
+    let (name, path) = (constant_name(way), name_self(path.to_token_stream(), &model.ty));
+    let ty = at(quote!(#krate::__rt::Duration), span);
+    let cfgs = way.cfgs();
+    Some(quote_spanned!(span=> #(#cfgs)* const #name: #ty = #path;))
+}
+
+fn constant_name(way: &Way<'_>) -> Ident {
+    format_ident!("__{}", way.method.sig.ident.unraw().to_string().to_uppercase())
+}
+
+/// `Duration::from_secs(30)`, or the name of the constant.
+fn duration(model: &Model<'_>, way: &Way<'_>) -> Option<TokenStream> {
+    let krate = &model.options.crate_path;
+    match &way.cause {
+        Cause::Deadline(Some(Duration::Constant(_))) => Some(constant_name(way).to_token_stream()),
+        Cause::Deadline(Some(Duration::Literal { literal, length })) => {
+            let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
+            Some(match length {
+                Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
+                Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
+            })
+        }
+        Cause::Deadline(None) | Cause::Command(_) => None,
     }
 }
 
@@ -114,8 +160,7 @@ fn deadline(model: &Model<'_>, graph: &Graph<'_>, state: usize) -> TokenStream {
     let none = quote!(#krate::__rt::None);
     let mut conditional = Vec::new();
     for way in graph.deadlines_of(state) {
-        let Cause::Deadline(Some(duration)) = &way.cause else { continue };
-        let duration = duration.expand(krate, &model.ty);
+        let Some(duration) = duration(model, way) else { continue };
         if !way.is_conditional() {
             return quote!(#krate::__rt::Some(#duration));
         }
@@ -136,8 +181,8 @@ fn edges(model: &Model<'_>, graph: &Graph<'_>, way: &Way<'_>) -> TokenStream {
             let command = command.unraw().to_string();
             quote!(Command(#command))
         }
-        Cause::Deadline(duration) => {
-            let duration = duration.as_ref().map(|duration| duration.expand(krate, &model.ty));
+        Cause::Deadline(_) => {
+            let duration = duration(model, way);
             quote!(Deadline(#duration))
         }
     };
@@ -208,7 +253,7 @@ fn elapsed(model: &Model<'_>, graph: &Graph<'_>) -> Option<TokenStream> {
 /// ```text
 /// fn entered(self, __data: &Lock, __hooks: &mut Hooks<Lock>) {
 ///     match self {
-///         Self::Locked => { __hooks.push(Lock::announce); }
+///         Self::Locked => { __hooks.push(|__fx| Lock::announce(__fx)); }
 ///         Self::Unlocked => {}
 ///     }
 /// }
@@ -239,7 +284,7 @@ fn hooks(model: &Model<'_>, graph: &Graph<'_>, on_enter: bool) -> Option<TokenSt
     })
 }
 
-/// `__hooks.push(Lock::announce);`, or for one that looks at the data:
+/// `__hooks.push(|__fx| Lock::announce(__fx));`, or for one that looks at the data:
 ///
 /// ```text
 /// {
@@ -250,14 +295,23 @@ fn hooks(model: &Model<'_>, graph: &Graph<'_>, on_enter: bool) -> Option<TokenSt
 fn push(model: &Model<'_>, hook: &Hook<'_>) -> TokenStream {
     let (ty, sig) = (&model.ty, &hook.method.sig);
     let method = &sig.ident;
+    // What can be wrong with the call is the type of the effects.
+    let span = parameters(hook.method).next().map_or(method.span(), |effects| effects.ty.span());
+    let effects = Ident::new("__fx", span);
     let cfgs = hook.cfgs();
     let push = match sig.receiver() {
         // What the data lacks is reported at the receiver.
         Some(receiver) => {
-            let clone = quote_spanned!(receiver.span()=> ::core::clone::Clone::clone(__data));
-            quote!({ let __data = #clone; __hooks.push(move |__fx| #ty::#method(&__data, __fx)); })
+            let at_receiver = receiver.self_token.span();
+            let data = Ident::new("__data", at_receiver);
+            let clone = call_at(at_receiver, quote!(::core::clone::Clone::clone), quote!(#data));
+            let call = call_at(span, quote!(#ty::#method), quote!(&__data, #effects));
+            quote!({ let __data = #clone; __hooks.push(move |#effects| #call); })
         }
-        None => quote!(__hooks.push(#ty::#method);),
+        None => {
+            let call = call_at(span, quote!(#ty::#method), quote!(#effects));
+            quote!(__hooks.push(|#effects| #call);)
+        }
     };
     quote!(#(#cfgs)* #push)
 }

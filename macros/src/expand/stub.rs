@@ -4,7 +4,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, Path, Type, TypeReference, parse_quote};
+use syn::{Lifetime, Path, ReturnType, Type, TypeReference, parse_quote};
 
 use crate::block;
 use crate::check;
@@ -58,7 +58,9 @@ fn machine(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     if idents.is_empty() {
         idents.push(&none);
     }
-    let state_enum = state_enum::with_variants(model, &TokenStream::new(), idents.iter().map(|ident| quote!(#ident)));
+    // A name may be wrong.
+    let quiet = quote!(#[allow(non_camel_case_types)]);
+    let state_enum = state_enum::with_variants(model, &quiet, idents.iter().map(|ident| quote!(#ident)));
     let initial = idents[0];
     let graph_of = quote!(#krate::Graph { machine: "", states: &[], edges: &[] });
     let bodies = [&graph_of, &quote!(&[]), &quote!(Self::#initial), &quote!(loop {})];
@@ -125,12 +127,28 @@ fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
         let twin = !found.markers.is_empty() && !conditional && !is_first(&mut seen, &found.sig.ident);
         if twin {
             TokenStream::new()
+        } else if is_hook(model, found) {
+            hook(found)
         } else if model.is_handler(found) && (events_changed || goes_nowhere(model, found)) {
             method_without_body(model, found)
         } else {
             method(model, found)
         }
     })
+}
+
+fn is_hook(model: &Model<'_>, found: &block::Method) -> bool {
+    model.graph.as_ref().is_some_and(|graph| graph.hooks.iter().any(|hook| std::ptr::eq(hook.method, found)))
+}
+
+/// A hook returns nothing.
+fn hook(found: &block::Method) -> TokenStream {
+    let mut sig = found.sig.clone();
+    let block::Method { attrs, vis, body, .. } = found;
+    match std::mem::replace(&mut sig.output, ReturnType::Default) {
+        ReturnType::Default => quote!(#(#attrs)* #vis #sig #body),
+        ReturnType::Type(..) => quote!(#(#attrs)* #[allow(unused_variables)] #vis #sig { loop {} }),
+    }
 }
 
 fn method_without_body(model: &Model<'_>, found: &block::Method) -> TokenStream {

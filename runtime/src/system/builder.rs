@@ -112,7 +112,10 @@ impl Builder {
         self
     }
 
-    /// How many unique keys each entity remembers; see [`Key::unique`](crate::Key::unique). Default: 128.
+    /// How many unique keys each entity remembers, the last ones: 24 bytes each, and each command with a key is
+    /// compared with all of them. Default: 128. See [`Key::unique`](crate::Key::unique).
+    ///
+    /// After a start with more, an entity knows older ones again; with fewer, it forgets them.
     pub fn keys_max(mut self, keys: usize) -> Self {
         self.settings.keys_max = keys;
         self

@@ -18,7 +18,7 @@ use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::graph::StateKind;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Due, Outcome, Run, Why};
+use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
 use crate::message::Message;
 use crate::state::{Standing, info};
@@ -247,7 +247,7 @@ impl<A: Aggregate> Entity<A> {
     fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
         let Phase::Live(data) = &mut self.phase else { return false };
         let started = Instant::now();
-        let now = whole_micros(desk.clock.now()).max(self.time);
+        let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
         let (mut handled, mut broken) = (0, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
@@ -440,6 +440,14 @@ impl<A: Aggregate> Entity<A> {
         let still_in_flight = work.in_flight.back().map_or(last, |(last, _)| *last);
         for held in mem::take(&mut work.held) {
             match held.answer {
+                // What a repeat is told depends on where its first is.
+                Answer::Repeats { key, seq_nr } if seq_nr <= self.durable => {
+                    desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                }
+                Answer::Repeats { seq_nr, .. } if seq_nr <= last => held.message.fail(failure.clone()),
+                Answer::Repeats { seq_nr, .. } if seq_nr <= still_in_flight => {
+                    work.held.push_back(Held { tag: seq_nr, ..held });
+                }
                 _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
                 Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => {
@@ -525,6 +533,7 @@ impl<A: Aggregate> Entity<A> {
             let id = self.persistence_id();
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => Failure::Stopped { id },
             });
         }
@@ -540,9 +549,4 @@ fn retry_pause(hash: u64, failures: u32) -> SignedDuration {
     let pause = RETRY_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
     let jitter = pause / 4 * u32::try_from(hash % 256).unwrap_or(0) / 256;
     SignedDuration::try_from(pause + jitter).unwrap_or(SignedDuration::from_secs(300))
-}
-
-/// The time as it will be read from the journal.
-fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

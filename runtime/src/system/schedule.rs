@@ -54,7 +54,7 @@ impl Schedule {
     /// Adds a deadline, and tells when it will be looked at: when it is due, or later if it has failed before and makes
     /// a pause.
     pub(crate) fn arm(&self, due: Timestamp, stream: StreamNo) -> Timestamp {
-        let mut times = self.lock();
+        let times = self.lock();
         let failed = times.failed.get(&stream).filter(|failed| failed.due == due);
         let at = failed.map_or(due, |failed| failed.again_at);
         self.insert(times, (at, stream));

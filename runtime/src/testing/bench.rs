@@ -23,8 +23,9 @@ use crate::event::{EventList, EventsOf};
 use crate::execute::{Draft, Verdict, after, execute};
 use crate::graph::Coverage;
 use crate::id::{EntityId, SeqNr};
-use crate::journal::len_u64;
-use crate::message::Message;
+use crate::journal::{StoredKey, len_u64};
+use crate::key::Keys;
+use crate::message::{Message, OutcomeKind};
 use crate::state::State;
 use crate::step::Effect;
 
@@ -74,6 +75,8 @@ where
         events: Vec::new(),
         effects: Vec::new(),
         draft: Draft::default(),
+        keys: Keys::default(),
+        answers: Vec::new(),
         broken: false,
         coverage: Coverage::of(A::State::GRAPH),
         stayed: None,
@@ -126,6 +129,9 @@ struct Entity<A: Aggregate> {
     events: Vec<A::Event>,
     effects: Vec<Effect<A>>,
     draft: Draft,
+    keys: Keys,
+    /// What the commands with keys were answered.
+    answers: Vec<(StoredKey, OutcomeKind, Vec<u8>)>,
     /// Whether the data is only half changed.
     broken: bool,
     coverage: Coverage,
@@ -177,7 +183,8 @@ where
     }
 
     /// Sends a command or query through the ref, runs it and its effects, and hands out what came of it. The bench
-    /// goes on from there.
+    /// goes on from there. It remembers every [`Key`](crate::Key): a repeated command is answered what the first was
+    /// answered, and nothing comes of it.
     ///
     /// ```
     /// # use annals::prelude::*;
@@ -311,6 +318,13 @@ where
 
     fn run(&mut self, mut message: Box<dyn Message<A>>) {
         assert!(!self.broken, "the entity can't go on: a fold or a reply panicked in the step before");
+        if let Some(key) = message.key()
+            && let Some(seq_nr) = self.keys.seen(key)
+        {
+            let first = self.answers.iter().find(|(known, ..)| *known == key);
+            message.repeat(first.map(|(_, kind, bytes)| kind.stored(A::CODEC, bytes)), seq_nr);
+            return;
+        }
         let events = &mut self.events;
         let note = |made: &EventList<A::Event>| events.extend_from_slice(made.as_slice());
         match execute(&mut *message, &mut self.data, &self.cx, &mut self.draft, note) {
@@ -322,6 +336,10 @@ where
                 self.count_change();
                 let records = len_u64(self.draft.records::<A>().len());
                 self.cx.move_to(self.cx.now(), SeqNr(self.cx.seq_nr().0 + records), standing);
+                if let (Some(key), Some((kind, bytes))) = (self.draft.key(), self.draft.answer()) {
+                    self.keys.insert(key, self.cx.seq_nr(), usize::MAX);
+                    self.answers.push((key, kind, bytes.to_vec()));
+                }
                 self.effects.extend(message.release());
             }
             Verdict::Failed(failure) => {

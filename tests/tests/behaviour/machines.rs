@@ -229,7 +229,11 @@ async fn a_failed_write_takes_the_state_back_and_all_that_was_said_of_it() {
     assert_eq!(lease.renew().await.unwrap(), 1);
     let diary = world.diary.lines();
     assert!(diary.contains(&"renewed".to_owned()));
-    assert_eq!(diary.iter().filter(|line| line.starts_with("left")).count(), 1, "hooks of what was lost ran: {diary:?}");
+    assert_eq!(
+        diary.iter().filter(|line| line.starts_with("left")).count(),
+        1,
+        "hooks of what was lost ran: {diary:?}"
+    );
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod encoding;
 mod failures;
 mod hostile;
 mod ids;
+mod keys;
 mod machines;
 mod passivation;
 mod quarantine;

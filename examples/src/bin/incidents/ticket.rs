@@ -211,3 +211,104 @@ impl Ticket {
         Ok(std::iter::once(updated).chain(reassigned).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use annals::testing::{Bench, given};
+    use annals::{Graph, StateKind};
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn at(day: i8) -> DateTime {
+        date(2016, 3, day).at(12, 0, 0, 0)
+    }
+
+    fn opening(seen_in: TicketState) -> Opening {
+        Opening { opened_at: at(1), seen_at: at(2), seen_in, group: None }
+    }
+
+    fn change(day: i8) -> Change {
+        Change { at: at(day), reassigned: None }
+    }
+
+    /// An open ticket in this state.
+    fn ticket(state: TicketState) -> Bench<Ticket> {
+        given::<Ticket>(TicketEvent::Opened { at: at(1), group: None }).in_state(state)
+    }
+
+    #[test]
+    fn a_ticket_is_opened_once_and_in_any_state_but_the_last() {
+        for state in [TicketState::New, TicketState::Active, TicketState::AwaitingEvidence, TicketState::Resolved] {
+            given::<Ticket>([]).when(|ticket| ticket.open(opening(state))).then_reply(()).then_state(state);
+        }
+        given::<Ticket>([])
+            .when(|ticket| ticket.open(opening(TicketState::Closed)))
+            .then_refusal(Refusal::BeginsClosed);
+        ticket(TicketState::New)
+            .when(|ticket| ticket.open(opening(TicketState::New)))
+            .then_refusal(Refusal::AlreadyOpen);
+    }
+
+    #[test]
+    fn nothing_happens_to_a_ticket_before_it_is_opened() {
+        let ticket = given::<Ticket>([]);
+        ticket.when(|ticket| ticket.activate(change(2))).then_no_events().then_refusal(Refusal::NotOpen);
+        ticket.when(|ticket| ticket.update(change(2))).then_refusal(Refusal::NotOpen);
+    }
+
+    #[test]
+    fn a_resolved_ticket_is_closed_or_reopened_and_only_such_a_one() {
+        let resolved = || ticket(TicketState::Resolved);
+        resolved().when(|ticket| ticket.close(change(3))).then_state(TicketState::Closed);
+        resolved()
+            .when(|ticket| ticket.reopen(TicketState::AwaitingVendor, change(3)))
+            .then_events([TicketEvent::Updated { at: at(3) }, TicketEvent::Reopened])
+            .then_state(TicketState::AwaitingVendor);
+        for state in [TicketState::New, TicketState::Resolved, TicketState::Closed] {
+            resolved().when(|ticket| ticket.reopen(state, change(3))).then_refusal(Refusal::NotAnOpenState);
+        }
+        ticket(TicketState::Active).when(|ticket| ticket.close(change(3))).then_not_accepted();
+        ticket(TicketState::Active).when(|ticket| ticket.reopen(TicketState::Active, change(3))).then_not_accepted();
+    }
+
+    #[test]
+    fn a_closed_ticket_accepts_nothing() {
+        assert_eq!(Ticket::GRAPH.accepts("Closed").count(), 0);
+        ticket(TicketState::Closed).when(|ticket| ticket.update(change(3))).then_not_accepted();
+    }
+
+    #[test]
+    fn open_states_lead_everywhere_but_back_to_new() {
+        let Graph { states, edges, .. } = Ticket::GRAPH;
+        let open = states.iter().filter(|it| it.kind != StateKind::Terminal && it.name != "Resolved");
+        for from in open.map(|state| state.name) {
+            for to in states.iter().map(|state| state.name) {
+                let is_declared = edges.iter().any(|edge| edge.from == from && edge.to == Some(to));
+                assert_eq!(is_declared, from != to && !["New", "Closed"].contains(&to), "{from} -> {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ticket_counts_its_changes_reopenings_and_reassignments() {
+        let ticket = given::<Ticket>([]);
+        let moved = Change { at: at(3), reassigned: Some(Reassigned { to: Some("B".to_owned()) }) };
+        ticket.when(|it| it.open(opening(TicketState::New))).then_ok();
+        ticket.when(|it| it.activate(moved.clone())).then_ok();
+        ticket.when(|it| it.reassign(Change { at: at(4), reassigned: Some(Reassigned { to: None }) })).then_ok();
+        ticket.when(|it| it.resolve(change(5))).then_ok();
+        ticket.inspect(|it| assert_eq!(it.resolved_at, Some(at(5))));
+        ticket.when(|it| it.reopen(TicketState::Active, moved)).then_ok();
+        let told = Ticket {
+            opened_at: Some(at(1)),
+            updated_at: Some(at(3)),
+            group: Some("B".to_owned()),
+            reopens: 1,
+            reassignments: 3,
+            updates: 4,
+            ..Ticket::default()
+        };
+        ticket.inspect(|it| assert_eq!(*it, told));
+    }
+}

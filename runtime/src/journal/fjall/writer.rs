@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Shared;
@@ -22,7 +23,7 @@ use crate::journal::lock;
 use crate::journal::oneshot::Sender;
 use crate::journal::order::{Mark, OrderBuilder, OrderedRun, group_key};
 use crate::journal::run::Run;
-use crate::journal::{Cause, CloseError, Due, Durability, Health, Outcome, Why};
+use crate::journal::{Cause, CloseError, Due, Durability, Health, Outcome, ReadError, Why};
 
 /// A group commit takes groups up to so many bytes, and one group at least.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -32,6 +33,8 @@ const RUN_OVERHEAD_BYTES: usize = 128;
 pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Between two places that may become the checkpoint.
 const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
+/// After so many bytes of order rows the deadlines are written down. Following them takes less than a second.
+const FOLD_EVERY_BYTES: usize = 32 * 1024 * 1024;
 /// So many places at most wait to become the checkpoint.
 const CHECKPOINTS_MAX: usize = 64;
 
@@ -176,10 +179,12 @@ pub(super) struct Writer {
     /// Places that become the checkpoint when the engine has put everything up to this number into tables.
     checkpoints: VecDeque<(u64, Mark)>,
     bytes_since_checkpoint: usize,
-    /// The length of the order rows that were written.
-    order_bytes: usize,
     /// Whether a deadline was armed or cleared.
     has_deadlines: bool,
+    /// The length of the order rows that were written since the deadlines were last written down.
+    order_bytes: usize,
+    /// Writes them down.
+    folder: Option<JoinHandle<()>>,
 }
 
 /// Buffers that are used again for each group commit.
@@ -210,8 +215,9 @@ impl Writer {
             parts,
             checkpoints,
             bytes_since_checkpoint: 0,
-            order_bytes: 0,
             has_deadlines: false,
+            order_bytes: 0,
+            folder: None,
         }
     }
 
@@ -253,6 +259,7 @@ impl Writer {
                 }
                 let durable = lock(&self.shared.durable).offset;
                 self.shared.waiters.tell(durable, false).wake();
+                self.fold_deadlines();
                 return;
             }
             Ok(Err(halt)) => halt,
@@ -431,6 +438,28 @@ impl Writer {
         }
     }
 
+    /// Has the deadlines written down behind the commits, once enough has been written since the last time: so what is to
+    /// be followed after the next opening is bounded, however this one ends.
+    fn fold_deadlines(&mut self) {
+        let is_folding = self.folder.as_ref().is_some_and(|folder| !folder.is_finished());
+        let is_much = self.order_bytes >= FOLD_EVERY_BYTES;
+        #[cfg(test)]
+        let is_much = is_much || self.shared.faults.fold_now();
+        if is_folding || !is_much {
+            return;
+        }
+        self.order_bytes = 0;
+        let shared = Arc::clone(&self.shared);
+        let fold = move || match shared.write_deadlines() {
+            Ok(()) | Err(ReadError::Closed) => {}
+            Err(error) => tracing::warn!(path = %shared.path.display(), %error, "the deadlines can't be folded"),
+        };
+        match std::thread::Builder::new().name("annals-deadlines".into()).spawn(fold) {
+            Ok(folder) => self.folder = Some(folder),
+            Err(error) => tracing::warn!(%error, "the thread that folds the deadlines can't be started"),
+        }
+    }
+
     /// Writes down which deadlines are armed, so that the next opening doesn't have to follow what was written since the
     /// last time: where there are any, and following them would take long.
     fn write_deadlines(&self) {
@@ -448,12 +477,16 @@ impl Writer {
     /// Closes the journal; in order, if it is healthy.
     fn finish(self) -> Result<(), CloseError> {
         self.write_deadlines();
-        let Self { shared, lock: lock_file, mut head_file, mut head, syncer, .. } = self;
+        let Self { shared, lock: lock_file, mut head_file, mut head, syncer, folder, .. } = self;
         let failed = match &*lock(&shared.health) {
             Health::Failed(cause) => Some(Arc::clone(cause)),
             Health::Good | Health::Closed => None,
         };
         let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(folder) = folder {
+            // It ends, since the engine is gone from it. If it has panicked, only a file is missing.
+            let _result = folder.join();
+        }
         let result = match (failed, &engine) {
             (Some(cause), _) => Err(cause),
             (None, None) => Ok(()),

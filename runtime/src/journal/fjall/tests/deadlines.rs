@@ -222,6 +222,31 @@ fn closing_writes_down_what_takes_long_to_follow() {
 }
 
 #[test]
+fn what_is_to_be_followed_is_bounded_while_the_journal_is_open() {
+    let (dir, path, journal) = new();
+    arm(&journal, 2);
+    journal.shared.faults.fold_behind_next_commit();
+    let before = *lock(&journal.shared.durable);
+    arm(&journal, 1);
+    // Written behind the commits, by a thread of its own.
+    while !file_in(&path).exists() {
+        std::thread::yield_now();
+    }
+    arm(&journal, 3);
+    let (mark, _) = decode(&fs::read(file_in(&path)).unwrap(), journal.facts().store).unwrap();
+    assert!(mark.group > before.group);
+    let image = dir.path().join("image");
+    copy(&path, &image);
+    assert_eq!(armed(&journal_in(&image).unwrap()), armed(&journal));
+    // A journal that is closed meanwhile waits for nothing but the thread's end.
+    journal.shared.faults.fold_behind_next_commit();
+    arm(&journal, 1);
+    let expected = armed(&journal);
+    drop(journal);
+    assert_eq!(armed(&journal_in(&path).unwrap()), expected);
+}
+
+#[test]
 fn a_journal_that_failed_or_was_shut_out_writes_no_file() {
     for is_shut_out in [false, true] {
         let (_dir, path, journal) = new();

@@ -27,6 +27,16 @@ impl Door {
         goto(Closed)
     }
 
+    #[on(Open => Open, Closed)]
+    fn comma_behind(&self) -> Step {
+        goto(Closed)
+    }
+
+    #[after(2s, Open, Closed => Open)]
+    fn comma_after(&self) -> Step {
+        goto(Closed)
+    }
+
     #[on(Open => )]
     fn empty(&self) -> Step {
         goto(Closed)
@@ -53,7 +63,7 @@ impl Door {
     }
 
     #[enter]
-    fn enter(fx: &Effects<Self>) {}
+    fn enter(_fx: &Effects<Self>) {}
 }
 
 #[derive(Default, Serialize, Deserialize)]

@@ -20,7 +20,6 @@ impl Door {
     }
 
     #[on(Open => stay, command = open)]
-    #[ignore(Open)]
     fn open_wider(&self) -> Step {
         stay()
     }

@@ -26,7 +26,7 @@ impl Door {
     async fn squeak(&mut self) {}
 
     #[enter(Open)]
-    fn tell(fx: Effects<Self>, loudly: bool) {}
+    fn tell(_fx: Effects<Self>, _loudly: bool) {}
 }
 
 fn main() {}

@@ -26,7 +26,7 @@ impl Gate {
     }
 
     #[exit(Closed)]
-    fn tell(fx: &Effects<Door>) {}
+    fn tell(_fx: &Effects<Door>) {}
 }
 
 #[aggregate]
