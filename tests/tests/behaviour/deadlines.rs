@@ -448,6 +448,27 @@ async fn a_deadline_that_failed_once_does_not_hold_up_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_nobody_could_read_does_not_hold_up_the_next_one() {
+    let world = World::new();
+    let lease = world.lease("car");
+    lease.take_for(SECOND).await.unwrap();
+    let broken = annals::journal::ReadError::Engine { what: "a row".to_owned(), error: Arc::from("the disk is gone") };
+    world.journal.faults().fail_reads(broken);
+    // The entity is in memory, and the journal can't tell whose deadline it is, for so long that the pauses are long.
+    for _ in 0..20 {
+        world.clock.advance(300 * SECOND);
+        for _ in 0..5 {
+            yield_often().await;
+        }
+    }
+    world.journal.faults().heal_reads();
+    lease.give_back(0).await.unwrap();
+    lease.take_for(2 * SECOND).await.unwrap();
+    world.clock.advance(2 * SECOND);
+    until_in(&lease, LeaseState::Warned).await;
+}
+
+#[tokio::test]
 async fn a_quarantined_entity_is_tried_again_when_the_quarantine_is_over() {
     let world = World::new();
     world.lease("car").take_for(SECOND).await.unwrap();
