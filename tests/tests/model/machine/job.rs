@@ -138,8 +138,8 @@ impl Job {
     #[after(1s, Idle => Running | stay)]
     fn waited(&self) -> Step {
         match self.entries.len() % 3 {
-            0 => goto(Running).applying(JobEvent::Ticked),
-            1 => stay().applying(JobEvent::Ticked),
+            0 | 1 => goto(Running).applying(JobEvent::Ticked),
+            _ if self.entries.len().is_multiple_of(2) => stay().applying(JobEvent::Ticked),
             _ => stay(),
         }
     }
@@ -160,9 +160,9 @@ impl Job {
         goto(Running).applying(JobEvent::Ticked)
     }
 
-    #[after(2s, Paused => stay)]
+    #[after(2s, Paused => Idle | stay)]
     fn lingered(&self) -> Step {
-        stay()
+        if self.entries.len().is_multiple_of(5) { stay() } else { goto(Idle) }
     }
 
     #[enter(Running)]
