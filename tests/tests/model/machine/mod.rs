@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use annals::journal::{Health, Journal as _, MemoryJournal};
+use annals::journal::{Health, Journal as _, MemoryJournal, Why};
 use annals::testing::ManualClock;
 use annals::{Call, CallError, Key, NotStored, Repeatable, System, Timestamp, Unknown};
 use tokio::task::yield_now;
@@ -328,6 +328,22 @@ struct World {
     notes: Arc<Notes>,
     numbers: Numbers,
     echo: Arc<Echo>,
+    /// The number of the next operation that no caller makes.
+    next_op: AtomicU64,
+}
+
+impl World {
+    /// Sends a command whose write is refused, and nothing behind it.
+    async fn try_in_vain(&self, jobs: &[JobRef], journal: &MemoryJournal, random: &mut Random) {
+        let entity = random.below(self.entities);
+        let op = self.next_op.fetch_add(1, Ordering::Relaxed);
+        let action = random.pick(&[Action::Start { millis: None }, Action::Pause, Action::Resume, Action::Check]);
+        let operation = Operation { entity, op, action, key: None };
+        let before = durable(journal, entity).await;
+        journal.faults().refuse_next(Why::QueueFull { bytes: 1, limit: 1 });
+        let ending = operation.call(&jobs[usize::try_from(entity).unwrap()], Manner::PATIENT).await;
+        self.notes.judge(operation, ending, before, journal).await;
+    }
 }
 
 /// One life of a system; gives the journal back as it is open then.
@@ -355,24 +371,41 @@ async fn round(number: u64, journal: MemoryJournal, world: &World, random: &mut 
     tokio::join!(disturb(&faults, random), move_clock(&world.clock, &mut other));
     let (system, journal) = end(system, journal, random).await;
     finish(callers, &faults).await;
-    drop(system);
     faults.release();
+    if let Some(system) = system {
+        // In the same life, too, nothing that has failed leaves a deadline behind.
+        world.clock.advance(random.millis(&[700, 3_000]));
+        let _ = until_nothing_is_due(&system, &journal, &world.clock).await;
+    }
     journal
 }
 
 /// Lets every deadline end that can, and repeats every key; `None` if a fault that was left over has met it.
 async fn come_to_rest(journal: &MemoryJournal, world: &World, random: &mut Random) -> Option<()> {
     let builder = settings(random).clock(world.clock.clone()).provide(world.echo.clone()).shutdown_within(PATIENCE);
+    let mut before = Vec::new();
+    for entity in 0..world.entities {
+        before.push(truth(journal, entity).await);
+    }
     let system = builder.keys_max(1_000_000).register::<Job>().start(journal.clone()).unwrap();
+    let jobs: Vec<_> = (0..world.entities).map(|entity| system.get::<Job>(format!("{entity}"))).collect();
+    for ((entity, job), before) in (0..).zip(&jobs).zip(before) {
+        let state = format!("{:?}", job.state().await.ok()?);
+        let since = truth(journal, entity).await.points.split_off(before.points.len());
+        let fits = before.last().durable.state == state || since.iter().any(|point| point.is_in(&state));
+        assert!(fits, "{entity} is recovered to {state} after {:?}", before.last());
+    }
     for _ in 0..6 {
+        if random.one_in(2) {
+            world.try_in_vain(&jobs, journal, random).await;
+        }
         world.clock.advance(random.millis(&[300, 700, 2_500, 3_600_000]));
         until_nothing_is_due(&system, journal, &world.clock).await?;
     }
-    let jobs: Vec<_> = (0..world.entities).map(|entity| system.get::<Job>(format!("{entity}"))).collect();
     for (entity, job) in (0..).zip(&jobs) {
         let state = job.state().await.ok()?;
         let truth = truth(journal, entity).await;
-        assert_eq!(format!("{state:?}"), truth.points.last().unwrap().durable.state, "{entity} stands elsewhere");
+        assert_eq!(format!("{state:?}"), truth.last().durable.state, "{entity} stands elsewhere");
         assert_eq!(job.entries().await.ok()?, truth.entries, "{entity} has other data than its journal");
     }
     for operation in world.notes.with_answers() {
@@ -385,17 +418,17 @@ async fn come_to_rest(journal: &MemoryJournal, world: &World, random: &mut Rando
     Some(())
 }
 
-/// Waits until no deadline is overdue; `None` if the journal has failed.
+/// Waits until no deadline is overdue; `None` if the journal has failed or is closed.
 async fn until_nothing_is_due(system: &System, journal: &MemoryJournal, clock: &ManualClock) -> Option<()> {
     let started = Instant::now();
     for turn in 1_u64.. {
+        if system.health() != Health::Good {
+            return None;
+        }
         let now = clock.now_shown();
         let overdue: Vec<_> = journal.armed().await.unwrap().into_iter().filter(|armed| armed.due <= now).collect();
         if overdue.is_empty() {
             break;
-        }
-        if system.health() != Health::Good {
-            return None;
         }
         assert!(started.elapsed() < PATIENCE, "at {now}, a deadline is overdue for ever: {overdue:?}");
         if turn.is_multiple_of(2_000) {
@@ -416,6 +449,7 @@ async fn play(seed: u64) -> Tally {
         notes: Arc::new(Notes::default()),
         numbers: Arc::new((0..entities).map(|_| AtomicU64::new(0)).collect()),
         echo: Arc::new(Echo::default()),
+        next_op: AtomicU64::new(1_000_000_000),
     };
     let mut journal = MemoryJournal::new();
     for number in 0..ROUNDS {

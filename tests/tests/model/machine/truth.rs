@@ -110,6 +110,11 @@ impl Truth {
         }
     }
 
+    /// After all records.
+    pub fn last(&self) -> &Point {
+        self.points.last().unwrap()
+    }
+
     pub fn count(&self, tally: &mut Tally) {
         *tally.entry("deadline stayed").or_default() += self.stayed;
         *tally.entry("deadline went").or_default() += self.went;
@@ -121,7 +126,7 @@ impl Truth {
         assert!(write.time >= self.time, "{seq_nr}: time runs backwards");
         assert_eq!(write.key.is_some(), write.outcome.is_some(), "{seq_nr}: keys and answers belong together");
         self.time = write.time;
-        let mut point = self.points.last().unwrap().clone();
+        let mut point = self.last().clone();
         point.went_by = None;
         assert!(seq_nr <= 2 || point.durable.visit > SeqNr::ZERO, "{seq_nr}: the first visit has not begun");
         let cause = write.cause.expect("every write of a machine has a cause");
