@@ -1,7 +1,7 @@
 //! The program `incidents` as a whole: on its sample, on logs that aren't as they should be, and on the published log.
 
-use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -67,15 +67,36 @@ fn a_log_that_grew_is_gone_on_with() {
     let directory = TempDir::new().unwrap();
     let (data, log) = (kept(&directory), directory.path().join("log.csv"));
     let sample = fs::read_to_string(SAMPLE).unwrap();
-    let half = sample.lines().take(150).fold(String::new(), |mut text, line| {
-        writeln!(text, "{line}").unwrap();
-        text
-    });
-    fs::write(&log, half).unwrap();
+    fs::write(&log, sample.lines().take(150).collect::<Vec<_>>().join("\n")).unwrap();
     assert!(told(&incidents([&log, "--data".as_ref(), &data])).last.contains(" rows=149 "));
     let grown = told(&incidents([SAMPLE.as_ref(), "--data".as_ref(), &data]));
     let at_once = told(&incidents([]));
     assert_eq!(grown.summary, at_once.summary);
+}
+
+#[test]
+fn how_the_rows_of_different_tickets_are_mixed_does_not_matter() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log.csv");
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    let mut lines = sample.lines().collect::<Vec<_>>();
+    assert!(!lines[1..].is_sorted_by_key(|line| &line[..8]), "the sample has the tickets mixed");
+    lines[1..].sort_by_key(|line| &line[..8]);
+    fs::write(&log, lines.join("\n")).unwrap();
+    assert_eq!(told(&incidents([log.as_path()])).last, told(&incidents([])).last);
+}
+
+#[test]
+fn a_directory_of_another_log_is_noticed() {
+    let directory = TempDir::new().unwrap();
+    let (data, log) = (kept(&directory), directory.path().join("log.csv"));
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    fs::write(&log, sample.lines().take(150).collect::<Vec<_>>().join("\n")).unwrap();
+    told(&incidents(["--data".as_ref(), &data]));
+    let output = incidents([&log, "--data".as_ref(), &data]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("was another log kept in this directory"), "{text}");
 }
 
 #[test]
@@ -125,11 +146,11 @@ fn help_and_the_diagram_are_printed() {
 
 /// It takes a while without optimisations.
 #[test]
-#[expect(clippy::print_stdout, reason = "it says when it tests nothing")]
 fn the_published_log_comes_out_as_it_is_described() {
     let log = Path::new(PUBLISHED);
     if !log.exists() {
-        println!("not tested: {} isn't there", log.display());
+        // Not with `println!`, which tests swallow.
+        writeln!(io::stderr(), "not tested: the published log isn't there, at {}", log.display()).unwrap();
         return;
     }
     let directory = TempDir::new().unwrap();

@@ -40,7 +40,7 @@ pub trait Aggregate: Default + Serialize + for<'de> Deserialize<'de> + Send + 's
 }
 
 /// A request as data: one variant for each `#[command]`.
-pub trait Command<A: Aggregate>: Send + 'static {
+pub trait Command<A: Handler>: Send + 'static {
     /// The command's name, as its method is called.
     fn name(&self) -> &'static str;
 
@@ -84,11 +84,11 @@ impl<A: Aggregate> Handler for A {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Context<A: Aggregate> {
+pub struct Context<A: Handler> {
     id: EntityId,
     now: Timestamp,
     seq_nr: SeqNr,
-    standing: Standing<A::State>,
+    standing: Standing<<A::Aggregate as Aggregate>::State>,
 }
 
 impl<A: Aggregate> Context<A> {

@@ -18,7 +18,7 @@ use crate::graph::StateKind;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
-    TransitionRecord, WRITE_BYTES_MAX, Why, Write,
+    TransitionRecord, WRITE_BYTES_MAX, Why, Write, as_stored,
 };
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind, Passage};
@@ -259,7 +259,7 @@ fn last_record<A: Aggregate>(
     }
     let stores = !draft.events.is_empty() || draft.key.is_some();
     if stores
-        && cx.seq_nr() == SeqNr::ZERO
+        && standing.visit == SeqNr::ZERO
         && let Some(time) = declared(standing.state)
     {
         let due = after(cx.now(), time);
@@ -273,8 +273,7 @@ fn last_record<A: Aggregate>(
 
 /// The time after a duration, as it will be read from the journal.
 pub(crate) fn after(now: Timestamp, time: Duration) -> Timestamp {
-    let after = now.saturating_add(time).unwrap_or(Timestamp::MAX);
-    Timestamp::from_microsecond(after.as_microsecond()).unwrap_or(after)
+    as_stored(now.saturating_add(time).unwrap_or(Timestamp::MAX))
 }
 
 fn id<A: Aggregate>(message: &dyn Message<A>) -> PersistenceId {

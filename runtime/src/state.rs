@@ -14,7 +14,7 @@ use crate::step::{Effect, Step, Unnamed};
 ///
 /// `#[fsm]` implements it for the enum that it generates, such as `LockState`.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not the state of `{A}`")]
-pub trait State<A: Aggregate>: Copy + PartialEq + Debug + Send + Sync + 'static {
+pub trait State<A: Handler>: Copy + PartialEq + Debug + Send + Sync + 'static {
     /// The states, and the ways between them.
     const GRAPH: Graph;
     /// All states, in the order of the graph.
@@ -117,7 +117,7 @@ impl<R> Stays for Unnamed<R> {}
 pub trait Limits {}
 
 /// Collects what is to be done once a transition is durable.
-pub struct Hooks<A: Aggregate>(pub(crate) Vec<Effect<A>>);
+pub struct Hooks<A: Handler>(pub(crate) Vec<Effect<A::Aggregate>>);
 
 impl<A: Aggregate> Hooks<A> {
     /// Adds something after what is there.
@@ -126,7 +126,7 @@ impl<A: Aggregate> Hooks<A> {
     }
 }
 
-impl<A: Aggregate> Debug for Hooks<A> {
+impl<A: Handler> Debug for Hooks<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Hooks({})", self.0.len())
     }

@@ -219,7 +219,7 @@ pub struct Refused;
 
 /// What a command came to, before anything is done.
 #[derive(Debug)]
-pub enum Decision<R, E, A: Aggregate> {
+pub enum Decision<R, E, A: Handler> {
     /// The handler made a step.
     Step(Step<R, A>),
     /// The handler refused.

@@ -192,7 +192,7 @@ impl std::fmt::Debug for MemoryFaults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Offset, SeqNr};
+    use crate::id::{Offset, SeqNr, StreamNo};
     use crate::journal::oneshot::block_on;
     use crate::journal::suite::{append, id, is_pending, open, read, run, store};
     use crate::journal::{CloseError, Fut, Health, Journal, Outcome};
@@ -283,12 +283,38 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_hears_of_what_is_released_of_a_failure_and_of_being_shut_out() {
+        let journal = MemoryJournal::new();
+        journal.faults().hold();
+        let (_held, mut waiting) = (next(&journal, 1), journal.changed(Offset(0)));
+        assert!(is_pending(&mut waiting));
+        journal.faults().release();
+        assert_eq!(block_on(waiting), Offset(1));
+
+        let mut waiting = journal.changed(Offset(1));
+        assert!(is_pending(&mut waiting));
+        journal.faults().fail_next(UnknownRun::Lost);
+        let _unknown = next(&journal, 2);
+        assert_eq!(block_on(waiting), Offset(1));
+        assert_eq!(block_on(journal.changed(Offset(1))), Offset(1));
+
+        let old = journal.reopen();
+        let mut waiting = old.changed(Offset(1));
+        assert!(is_pending(&mut waiting));
+        let new = old.reopen();
+        assert_eq!(block_on(waiting), Offset(1));
+        assert!(is_pending(&mut new.changed(Offset(1))));
+    }
+
+    #[test]
     fn reads_fail_until_they_are_healed() {
         let journal = MemoryJournal::new();
         store(&journal, &id("alice"), &[b"x"]);
         journal.faults().fail_reads(ReadError::Closed);
         assert_eq!(read(&journal, &id("alice")), Err(ReadError::Closed));
         assert_eq!(block_on(journal.read_all(Offset(0), 1)), Err(ReadError::Closed));
+        assert_eq!(block_on(journal.armed()), Err(ReadError::Closed));
+        assert_eq!(block_on(journal.stream_id(StreamNo(1))), Err(ReadError::Closed));
         journal.faults().heal_reads();
         assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
     }

@@ -30,8 +30,8 @@ mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
-pub(crate) use bytes::len_u64;
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
+pub(crate) use bytes::{as_stored, len_u64};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};
 pub use memory::MemoryJournal;

@@ -18,7 +18,7 @@ use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
 use crate::graph::StateKind;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Due, Outcome, Run, Why};
+use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
 use crate::message::Message;
 use crate::state::{Standing, info};
@@ -247,7 +247,7 @@ impl<A: Aggregate> Entity<A> {
     fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
         let Phase::Live(data) = &mut self.phase else { return false };
         let started = Instant::now();
-        let now = whole_micros(desk.clock.now()).max(self.time);
+        let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
         let (mut handled, mut broken) = (0, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
@@ -308,6 +308,7 @@ impl<A: Aggregate> Entity<A> {
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
+                        around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }
                     let effects = held.message.release();
@@ -331,10 +332,7 @@ impl<A: Aggregate> Entity<A> {
                 if let Some(armed) = armed {
                     desk.schedule.disarm(armed, self.stream);
                 }
-                if let Some(due) = due {
-                    desk.schedule.arm(due, self.stream);
-                }
-                self.armed = due;
+                self.armed = due.map(|due| desk.schedule.arm(due, self.stream));
             }
         }
     }
@@ -551,9 +549,4 @@ fn retry_pause(hash: u64, failures: u32) -> SignedDuration {
     let pause = RETRY_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
     let jitter = pause / 4 * u32::try_from(hash % 256).unwrap_or(0) / 256;
     SignedDuration::try_from(pause + jitter).unwrap_or(SignedDuration::from_secs(300))
-}
-
-/// The time as it will be read from the journal.
-fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

@@ -175,6 +175,7 @@ impl System {
             registry: registry.clone(),
             stages,
             alarms_max: builder.deadlines_in_flight_max,
+            sending: JoinSet::new(),
         };
         tasks.spawn(timekeeper.run());
         let stage = Arc::new(stage);

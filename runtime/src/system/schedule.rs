@@ -6,13 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::id::StreamNo;
 
 /// A stream, and when to look at it.
 pub(crate) type Wake = (Timestamp, StreamNo);
+
+/// The pause before an alarm that failed is rung again: as long as it has failed already, between these two.
+const AGAIN_AFTER_MIN: SignedDuration = SignedDuration::from_secs(1);
+const AGAIN_AFTER_MAX: SignedDuration = SignedDuration::from_secs(300);
 
 /// The wake-up times of a system; shards add to it, one task takes from it.
 #[derive(Debug, Default)]
@@ -25,8 +29,21 @@ pub(crate) struct Schedule {
 #[derive(Debug, Default)]
 struct Times {
     wakes: BTreeSet<Wake>,
+    /// Those that failed, until one of the same stream doesn't.
+    failed: BTreeMap<StreamNo, Failed>,
     /// Times of aggregates that nobody has made known, by their names.
     parked: BTreeMap<Arc<str>, Vec<Wake>>,
+}
+
+/// An alarm that has to be rung again.
+#[derive(Debug)]
+struct Failed {
+    /// When it was to ring first.
+    since: Timestamp,
+    /// For which of its entity's deadlines it rang last.
+    due: Timestamp,
+    /// When it rings again.
+    again_at: Timestamp,
 }
 
 impl Schedule {
@@ -34,14 +51,46 @@ impl Schedule {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn arm(&self, at: Timestamp, stream: StreamNo) {
-        let mut times = self.lock();
-        let sooner = times.wakes.first().is_none_or(|(first, _)| at < *first);
-        times.wakes.insert((at, stream));
+    /// Adds a deadline, and tells when it will be looked at: when it is due, or later if it has failed before and makes
+    /// a pause.
+    pub(crate) fn arm(&self, due: Timestamp, stream: StreamNo) -> Timestamp {
+        let times = self.lock();
+        let failed = times.failed.get(&stream).filter(|failed| failed.due == due);
+        let at = failed.map_or(due, |failed| failed.again_at);
+        self.insert(times, (at, stream));
+        at
+    }
+
+    fn insert(&self, mut times: MutexGuard<'_, Times>, wake: Wake) {
+        let sooner = times.wakes.first().is_none_or(|(first, _)| wake.0 < *first);
+        times.wakes.insert(wake);
         drop(times);
         if sooner {
             self.sooner.notify_one();
         }
+    }
+
+    /// Adds an alarm that failed, for after a pause and not before `not_before`; tells the pause. There is one such
+    /// time for each stream.
+    pub(crate) fn again(&self, (at, stream): Wake, now: Timestamp, not_before: Timestamp) -> SignedDuration {
+        let mut times = self.lock();
+        let Times { wakes, failed, .. } = &mut *times;
+        let failed = failed.entry(stream).or_insert(Failed { since: at, due: at, again_at: at });
+        wakes.remove(&(failed.again_at, stream));
+        if at != failed.again_at {
+            failed.due = at;
+        }
+        let pause = now.duration_since(failed.since).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
+        let pause = pause.max(not_before.duration_since(now));
+        failed.again_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let again = (failed.again_at, stream);
+        self.insert(times, again);
+        pause
+    }
+
+    /// An alarm of this stream was handled: its deadlines make no pause any more.
+    pub(crate) fn handled(&self, stream: StreamNo) {
+        self.lock().failed.remove(&stream);
     }
 
     pub(crate) fn disarm(&self, at: Timestamp, stream: StreamNo) {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
@@ -16,9 +16,6 @@ use crate::system::registry::Registry;
 use crate::system::schedule::{Schedule, Wake};
 use crate::system::shard::Stage;
 
-/// The pause before an alarm that failed is rung again: as long as it is overdue already, between these two.
-const AGAIN_AFTER_MIN: SignedDuration = SignedDuration::from_secs(1);
-const AGAIN_AFTER_MAX: SignedDuration = SignedDuration::from_secs(300);
 /// The pause after the journal couldn't tell something.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,12 +27,15 @@ pub(crate) struct Timekeeper {
     pub(crate) stages: watch::Receiver<Stage>,
     /// How many alarms may be on their way.
     pub(crate) alarms_max: usize,
+    /// Alarms that wait for room in a mailbox, part of those on their way: one that is full holds up no other.
+    pub(crate) sending: JoinSet<()>,
 }
 
 /// What the timekeeper woke up for.
 enum Woken {
     Down,
-    Rung(Rung),
+    /// So many reports have come.
+    Rung(usize),
     Look,
 }
 
@@ -53,13 +53,13 @@ impl Timekeeper {
     async fn keep_time(&mut self) {
         self.load().await;
         let (report, mut reports) = mpsc::channel(self.alarms_max);
-        let mut on_their_way = 0;
+        let (mut on_their_way, mut heard) = (0, Vec::new());
         loop {
-            match self.wait(&mut reports, on_their_way).await {
+            match self.wait(&mut reports, &mut heard, on_their_way).await {
                 Woken::Down => return,
-                Woken::Rung(rung) => {
-                    on_their_way -= 1;
-                    self.hear(rung);
+                Woken::Rung(reports) => {
+                    on_their_way -= reports;
+                    heard.drain(..).for_each(|rung| self.hear(rung));
                 }
                 Woken::Look => {}
             }
@@ -69,7 +69,7 @@ impl Timekeeper {
             }
             for (wake, found) in self.names(due).await {
                 match found {
-                    Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report).await),
+                    Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report)),
                     Ok(None) => tracing::error!(stream = %wake.1, "a deadline's stream is not there"),
                     Err(error) => {
                         tracing::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
@@ -99,7 +99,7 @@ impl Timekeeper {
         }
     }
 
-    async fn wait(&self, reports: &mut mpsc::Receiver<Rung>, on_their_way: usize) -> Woken {
+    async fn wait(&mut self, reports: &mut mpsc::Receiver<Rung>, heard: &mut Vec<Rung>, on_their_way: usize) -> Woken {
         let first = self.schedule.first();
         let room = on_their_way < self.alarms_max;
         let time_comes = async {
@@ -110,7 +110,8 @@ impl Timekeeper {
         };
         tokio::select! {
             biased;
-            rung = reports.recv() => rung.map_or(Woken::Down, Woken::Rung),
+            count = reports.recv_many(heard, self.alarms_max) => if count > 0 { Woken::Rung(count) } else { Woken::Down },
+            Some(_) = self.sending.join_next(), if !self.sending.is_empty() => Woken::Look,
             () = self.schedule.sooner(), if room => Woken::Look,
             () = time_comes, if room => Woken::Look,
         }
@@ -118,16 +119,13 @@ impl Timekeeper {
 
     /// Puts an alarm back that has to be rung again.
     fn hear(&self, rung: Rung) {
-        let Rung::Again { wake: (due, stream), why } = rung else { return };
+        let Rung::Again { wake, why } = rung else { return };
         let now = self.clock.now();
-        let mut pause = now.duration_since(due).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
-        if let Some(Failure::Quarantined { retry_at, .. }) = &why {
-            pause = pause.max(retry_at.duration_since(now));
-        }
+        let not_before = if let Some(Failure::Quarantined { retry_at, .. }) = &why { *retry_at } else { now };
+        let pause = self.schedule.again(wake, now, not_before);
         if let Some(why) = why.map(CallError::<Never>::from) {
             tracing::warn!(%why, pause_s = pause.as_secs(), "a deadline was not handled and is tried again");
         }
-        self.schedule.arm(now.saturating_add(pause).unwrap_or(Timestamp::MAX), stream);
     }
 
     /// Finds out whose streams they are.
@@ -143,7 +141,7 @@ impl Timekeeper {
     }
 
     /// Sends an alarm; tells whether it is on its way.
-    async fn ring(&self, id: &PersistenceId, wake: Wake, report: &mpsc::Sender<Rung>) -> bool {
+    fn ring(&mut self, id: &PersistenceId, wake: Wake, report: &mpsc::Sender<Rung>) -> bool {
         let Some(bell) = self.registry.bell(id) else {
             if self.schedule.park(&id.aggregate, wake) {
                 tracing::warn!(
@@ -163,7 +161,9 @@ impl Timekeeper {
             // Dropped unsent, it reports itself.
             Err(Unsent::Stopped) => true,
             Err(Unsent::Full { parcel, .. }) => {
-                let _ = bell.port.clone().send(bell.hash, parcel).await;
+                // Whoever stops to wait drops the parcel, and it reports itself.
+                let sent = bell.port.send(bell.hash, parcel);
+                self.sending.spawn(async move { drop(sent.await) });
                 true
             }
         }

@@ -14,7 +14,7 @@ use crate::until;
 use crate::world::{World, builder, until_in, yield_often};
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
 async fn a_deadline_fires_when_its_time_has_come_and_not_before() {

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-pub(crate) const HELP: &str = "\
-Feeds the audit log of incident tickets to a state machine, and says how well the machine describes what happened.
-
+pub(crate) const USAGE: &str = "\
 usage: incidents [<log.csv[.gz]>] [--data <dir>]
        incidents --diagram
+       incidents --help
+";
+
+pub(crate) const HELP: &str = "\
+Feeds the audit log of incident tickets to a state machine, and says how well the machine describes what happened.
 
   <log>          the log, gzipped or not; without it, a small sample is read
   --data <dir>   where the tickets are kept; without it, in a new directory that is removed at the end.

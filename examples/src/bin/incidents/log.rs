@@ -12,7 +12,7 @@ use jiff::civil::DateTime;
 use crate::records::{Record, Records, Torn};
 use crate::ticket::TicketState;
 
-/// A log to try the program with.
+/// A log to try the program with. All of it is invented.
 const SAMPLE: &[u8] = include_bytes!("../../../data/incidents.csv");
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -68,6 +68,8 @@ pub(crate) enum BadRow {
 pub(crate) enum LogError {
     #[error("can't open {}: {source}", path.display())]
     Open { path: PathBuf, source: io::Error },
+    #[error("can't read {name}: {source}")]
+    Begin { name: String, source: io::Error },
     #[error("can't read {name} after line {line}: {source}")]
     Read { name: String, line: u64, source: io::Error },
     #[error("{name} is empty: a log begins with a header")]
@@ -100,7 +102,7 @@ impl Log {
     }
 
     fn read(name: String, input: Box<dyn Read + Send>) -> Result<Self, LogError> {
-        let failed = |source| LogError::Read { name: name.clone(), line: 0, source };
+        let failed = |source| LogError::Begin { name: name.clone(), source };
         let mut input = BufReader::with_capacity(1 << 16, input);
         let gzipped = input.fill_buf().map_err(failed)?.starts_with(&GZIP_MAGIC);
         let input: Box<dyn BufRead + Send> = if gzipped {

@@ -1,4 +1,4 @@
-//! The audit log of a company's incident tickets, fed to a state machine that says what it can't be true.
+//! The audit log of a company's incident tickets, fed to a state machine that refuses what should not happen.
 //!
 //! `cargo run --release -p annals-examples --bin incidents [-- <log.csv[.gz]> [--data <dir>] [--diagram]]`
 //!
@@ -29,7 +29,7 @@ use std::time::Instant;
 use annals::prelude::*;
 use tempfile::TempDir;
 
-use crate::args::{Args, HELP};
+use crate::args::{Args, HELP, USAGE};
 use crate::log::Log;
 use crate::progress::Progress;
 use crate::summary::{LastLine, Measured, Summary};
@@ -43,12 +43,12 @@ async fn main() -> ExitCode {
     let args = match Args::parse(lexopt::Parser::from_env()) {
         Ok(args) => args,
         Err(error) => {
-            complain(&format!("{error}\n\n{HELP}"));
+            complain(&format!("{error}\n{USAGE}"));
             return ExitCode::from(WRONG_USAGE);
         }
     };
     let done = match args {
-        Args::Help => print(HELP),
+        Args::Help => print(&format!("{USAGE}\n{HELP}")),
         Args::Diagram => print(&Ticket::GRAPH.to_mermaid()),
         Args::Run { log, data } => run(log.as_deref(), data).await,
     };
@@ -76,6 +76,7 @@ async fn run(log: Option<&Path>, data: Option<PathBuf>) -> Result<(), Box<dyn Er
     print(&format!("reading {}; the tickets are in {directory}\n", log.name()))?;
 
     let system = System::open(directory.path()).await?;
+    progress.show();
     let replayed = replay::replay(&system, log).await;
     let time = started.elapsed();
     let records_stored = system.stats().events_stored;

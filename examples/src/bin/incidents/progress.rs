@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const STYLE: &str = "{wide_bar} {percent:>3} %, {elapsed}";
 
@@ -14,8 +14,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Counts, and shows nothing yet.
     pub(crate) fn new() -> Self {
-        let bar = if io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        let bar = ProgressBar::hidden();
         if let Ok(style) = ProgressStyle::with_template(STYLE) {
             bar.set_style(style);
         }
@@ -24,11 +25,18 @@ impl Progress {
 
     /// Counts what is read of `file`.
     pub(crate) fn watch(&self, file: File) -> Box<dyn Read + Send> {
-        // A pipe has no length: the bar only shows the time then.
+        // A pipe has no length: only the time is shown then.
         if let Ok(length) = file.metadata().map(|it| it.len()) {
             self.bar.set_length(length);
         }
         Box::new(self.bar.wrap_read(file))
+    }
+
+    /// Shows the bar, on a terminal.
+    pub(crate) fn show(&self) {
+        if io::stderr().is_terminal() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// Takes the bar off the screen.

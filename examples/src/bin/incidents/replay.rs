@@ -30,7 +30,7 @@ pub(crate) enum ReplayError {
     #[error("{0}")]
     Query(#[from] CallError<Never>),
     #[error(
-        "ticket {ticket} is {}, and its rows lead to {}: is another log kept in the same directory?",
+        "ticket {ticket} is {}, though the log leads it to {}: was another log kept in this directory, or more of it?",
         name(*found),
         name(*expected)
     )]

@@ -64,6 +64,15 @@ impl LockFile {
     }
 }
 
+impl Drop for LockFile {
+    /// Gives the lock back by name: a process that is being started has a copy of the file for a moment, and the lock
+    /// would stay with it.
+    fn drop(&mut self) {
+        // If this fails, closing the file gives it back.
+        let _result = self.file.unlock();
+    }
+}
+
 fn holder(file: &mut File) -> Option<u32> {
     let mut pid = String::new();
     file.take(32).read_to_string(&mut pid).ok()?;
