@@ -1,30 +1,18 @@
 //! Callers against a journal that holds, refuses, fails and is opened again: each answer is compared with the journal
 //! at that moment, and with what is stored in the end.
-//!
-//! `ANNALS_SEEDS` sets how many seeds are tried; `ANNALS_SEED` repeats one. A seed decides every choice, but not how
-//! the threads meet.
-
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
 
 use std::collections::{BTreeMap, HashSet};
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use annals::journal::{Journal as _, MemoryJournal, Why};
+use annals::journal::{Journal as _, MemoryJournal};
 use annals::prelude::*;
-use annals::testing::{MemoryFaults, UnknownRun};
-use annals::{Builder, Call, NotStored, PersistenceId, SeqNr, Unknown};
-use tokio::runtime::Runtime;
-use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{sleep, timeout};
+use annals::{Call, NotStored, PersistenceId, Unknown};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
-/// How often the system is started on one journal.
-const ROUNDS: u64 = 3;
-/// Nothing here takes so long, unless somebody waits for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How the message of each intended panic begins.
-const INTENDED: &str = "intended: ";
+use crate::disturbance::{disturb, end, finish, settings};
+use crate::random::{Random, count};
+use crate::{INTENDED, Manner, ROUNDS, Tally, Waits, try_seeds};
 
 /// Remembers the operations that were done to it, in order.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -100,47 +88,6 @@ struct Echo {
     echoed: Mutex<Vec<u64>>,
 }
 
-/// xorshift: enough to make choices, and the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        for _ in 0..10 {
-            random.below(2);
-        }
-        random
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(count(choices.len()))).unwrap()]
-    }
-
-    fn millis(&mut self, choices: &[u64]) -> Duration {
-        Duration::from_millis(self.pick(choices))
-    }
-
-    /// Another one, for a task of its own.
-    fn fork(&mut self) -> Self {
-        Self::new(self.below(u64::MAX))
-    }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap()
-}
-
 /// What a caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -181,37 +128,6 @@ impl Action {
     /// Whether it can end with a panic, and can't end with a reply.
     fn panics(self) -> bool {
         matches!(self, Action::Curse | Action::Crash | Action::CrashInReply)
-    }
-}
-
-/// How a call is made.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
-    within: Option<Duration>,
-    or_overloaded: bool,
-    waits: Waits,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Waits {
-    ForTheAnswer,
-    /// It is told, and nobody waits for the reply.
-    UntilSent,
-    /// It is dropped after this time.
-    NoLongerThan(Duration),
-}
-
-impl Manner {
-    fn choose(random: &mut Random) -> Self {
-        let option = random.below(12);
-        let within = Duration::from_millis(random.below(3));
-        let patience = Duration::from_micros(random.below(300));
-        let waits = match random.below(75) {
-            0..=4 => Waits::UntilSent,
-            5..=7 => Waits::NoLongerThan(patience),
-            _ => Waits::ForTheAnswer,
-        };
-        Self { within: (option == 0).then_some(within), or_overloaded: option == 1, waits }
     }
 }
 
@@ -396,100 +312,6 @@ impl Caller {
     }
 }
 
-/// A system with small bounds, so that all of them are met.
-fn settings(random: &mut Random) -> Builder {
-    System::builder()
-        .shards(random.pick(&[1, 2]))
-        .run_ahead_max(random.pick(&[1, 2, 3, 7, 4096]))
-        .run_ahead_bytes_max(random.pick(&[1, 400, 1 << 20]))
-        .residents_max(random.pick(&[1, 3, 1000]))
-        .mailbox_max(random.pick(&[8, 16, 4096]))
-        .idle_after(random.millis(&[0, 10, 1000]))
-        .shutdown_within(random.millis(&[1, 30, 2000]))
-}
-
-/// Makes the journal hold, refuse and fail for a while.
-async fn disturb(faults: &MemoryFaults, random: &mut Random) {
-    for _ in 0..random.below(60) {
-        match random.below(14) {
-            0..=2 => faults.hold(),
-            3..=7 => drop(faults.release_next()),
-            8 | 9 => faults.release(),
-            10 => faults.refuse_next(Why::QueueFull { bytes: 1, limit: 1 }),
-            11 => faults.refuse_next(Why::Conflict { expected: SeqNr(1), last: SeqNr(2) }),
-            // Nothing is stored after it.
-            12 if random.one_in(12) => {
-                faults.fail_nth(1 + random.below(3), random.pick(&[UnknownRun::Stored, UnknownRun::Lost]));
-            }
-            _ => sleep(Duration::from_micros(random.below(1500))).await,
-        }
-        for _ in 0..random.below(20) {
-            yield_now().await;
-        }
-    }
-}
-
-/// How the system of a round ends, while its callers go on.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Dropped,
-    ShutDown,
-    ShutDownWhileHeld,
-    /// The journal is opened by somebody else.
-    ShutOut,
-    /// Only when all callers have their answers.
-    Late,
-}
-
-/// Ends the system; gives it back if it lives on, and the journal as it is open now.
-async fn end(system: System, journal: MemoryJournal, random: &mut Random) -> (Option<System>, MemoryJournal) {
-    let faults = journal.faults();
-    let pause = Duration::from_millis(random.below(60));
-    match random.pick(&[End::Dropped, End::ShutDown, End::ShutDownWhileHeld, End::ShutOut, End::Late]) {
-        End::Dropped => return (None, journal),
-        End::ShutDown => {
-            faults.release();
-            // It may fail: the journal may have failed, and the time may be over.
-            let _ = timeout(PATIENCE, system.shutdown()).await.expect("the shutdown ends");
-        }
-        End::ShutDownWhileHeld => {
-            faults.hold();
-            let stopping = system.clone();
-            let shutdown = tokio::spawn(async move { stopping.shutdown().await });
-            sleep(pause).await;
-            faults.release();
-            let _ = timeout(PATIENCE, shutdown).await.expect("the shutdown ends").unwrap();
-        }
-        End::ShutOut => {
-            faults.release();
-            return (Some(system), journal.reopen());
-        }
-        End::Late => {}
-    }
-    (Some(system), journal)
-}
-
-/// Waits for all callers, while the journal holds nothing for long; a panic of theirs goes on here.
-async fn finish(callers: Vec<JoinHandle<()>>, faults: &MemoryFaults) {
-    let releasing = async {
-        loop {
-            faults.release();
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let finishing = async {
-        for caller in callers {
-            if let Err(error) = timeout(PATIENCE, caller).await.expect("every caller gets an answer") {
-                resume_unwind(error.into_panic());
-            }
-        }
-    };
-    tokio::select! {
-        () = finishing => {}
-        () = releasing => {}
-    }
-}
-
 /// One life of a system; gives the journal back as it is open then.
 async fn round(
     number: u64,
@@ -557,11 +379,9 @@ fn compare(stored: &[Vec<u64>], notes: &Notes, echo: &Echo) {
     assert_eq!(once.len(), entered.len(), "an effect ran twice");
 }
 
-/// How often each kind of answer was given.
-type Tally = BTreeMap<&'static str, u64>;
-
-async fn play(seed: u64, tally: &mut Tally) {
+async fn play(seed: u64) -> Tally {
     let mut random = Random::new(seed);
+    let mut tally = Tally::new();
     let (notes, echo) = (Arc::new(Notes::default()), Arc::new(Echo::default()));
     let entities = 1 + random.below(5);
     let mut journal = MemoryJournal::new();
@@ -573,57 +393,11 @@ async fn play(seed: u64, tally: &mut Tally) {
     for told in notes.told.lock().unwrap().values() {
         *tally.entry(told.ending).or_default() += 1;
     }
-}
-
-/// Says which seed it was, if it fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("repeat it with ANNALS_SEED={}", self.0);
-        }
-    }
-}
-
-/// Keeps the panics that are meant to happen out of the output.
-fn hush_intended_panics() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload().downcast_ref::<String>();
-        if !text.is_some_and(|text| text.starts_with(INTENDED)) {
-            report(panic);
-        }
-    }));
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap())
-}
-
-/// On one thread or on several, by turns.
-fn runtime(seed: u64) -> Runtime {
-    let mut builder = if seed.is_multiple_of(2) {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-    };
-    builder.worker_threads(2).enable_all().build().unwrap()
+    tally
 }
 
 #[test]
 fn every_answer_agrees_with_the_journal_then_and_in_the_end() {
-    hush_intended_panics();
-    let now = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
-    let (first, seeds) = match setting("ANNALS_SEED") {
-        Some(seed) => (seed, 1),
-        None => (now, setting("ANNALS_SEEDS").unwrap_or(200)),
-    };
-    let mut tally = Tally::new();
-    for seed in first..first + seeds {
-        let _told = Seed(seed);
-        runtime(seed).block_on(play(seed, &mut tally));
-    }
-    println!("seeds {first} to {}: {tally:?}", first + seeds - 1);
+    let tally = try_seeds(200, play);
     assert!(tally.contains_key("reply"), "nothing has happened: {tally:?}");
 }

@@ -1,0 +1,44 @@
+//! Choices that a seed decides.
+
+use std::time::Duration;
+
+/// xorshift: enough to make choices, and the same for the same seed.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        for _ in 0..10 {
+            random.below(2);
+        }
+        random
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    pub fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.below(count(choices.len()))).unwrap()]
+    }
+
+    pub fn millis(&mut self, choices: &[u64]) -> Duration {
+        Duration::from_millis(self.pick(choices))
+    }
+
+    /// Another one, for a task of its own.
+    pub fn fork(&mut self) -> Self {
+        Self::new(self.below(u64::MAX))
+    }
+}
+
+pub fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap()
+}
