@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let leases: u64 = arguments.next().ok_or("how many leases?")?.parse()?;
     let day: u64 = arguments.next().ok_or("on which day?")?.parse()?;
     let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
-    clock.advance(Duration::from_hours(24 * day));
+    clock.advance(Duration::from_secs(24 * 3600 * day));
     let builder = System::builder().clock(clock).provide(Arc::new(Diary::default())).register::<Lease>();
     let system = builder.open(directory).await?;
     if day == 0 {

@@ -152,7 +152,7 @@ async fn what_is_ignored_is_accepted_and_does_nothing() {
     lease.take().await.unwrap();
     lease.poke().await.unwrap();
     assert_eq!(lease.notes().await.unwrap(), ["poked"]);
-    world.clock.advance(Duration::from_hours(60 * 24));
+    world.clock.advance(Duration::from_secs(60 * 24 * 3600));
     world.quiet().await;
     let error = lease.poke().await.unwrap_err();
     let CallError::NotAccepted { state: "Warned", accepted_in, .. } = error else { panic!("{error:?}") };

@@ -66,7 +66,7 @@ async fn a_deadline_that_stays_is_no_transition() {
     let other = world.lease("other");
     other.take().await.unwrap();
     other.feel(Mood::Lenient).await.unwrap();
-    world.clock.advance(Duration::from_hours(60 * 24));
+    world.clock.advance(Duration::from_secs(60 * 24 * 3600));
     until("both are over", || world.journal.faults().appended().runs == 5).await;
     other.give_back(0).await.unwrap();
     let mut lines = told(&mut transitions, 4).await;
