@@ -1,14 +1,12 @@
 //! Deadlines are absolute, durable with their transition, and fire once.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::journal::{Durability, FjallJournal, FjallOptions, Journal, MemoryJournal, Record, RunError, RunView, Why};
-use annals::testing::{ManualClock, UnknownRun};
-use annals::{CallError, Offset, System};
-use annals_tests::{Account, Diary, Lease, LeaseState, LockState, Mood, furies};
+use annals::journal::{MemoryJournal, Why};
+use annals::testing::UnknownRun;
+use annals::{CallError, System};
+use annals_tests::{Account, Diary, Lease, LeaseState, LockState, Mood};
 
 use crate::until;
 use crate::world::{World, builder, until_in, yield_often};
@@ -293,23 +291,6 @@ async fn a_lost_write_takes_its_deadline_back_and_the_one_before_still_fires() {
 }
 
 #[tokio::test]
-async fn a_deadline_whose_own_write_is_lost_is_tried_again() {
-    let world = World::new();
-    let lease = world.lease("car");
-    lease.take_for(SECOND).await.unwrap();
-    world.journal.faults().refuse_next(Why::Failed("for once".into()));
-    world.clock.advance(SECOND);
-    until("it was refused", || world.journal.faults().appended().runs == 2).await;
-    // A call that meets the refusal is refused with it.
-    while lease.state().await.is_err() {}
-    assert_eq!(lease.state().await.unwrap(), LeaseState::Held);
-    assert!(!world.diary.lines().contains(&"car ran out".to_owned()), "an effect of it ran");
-    world.clock.advance(SECOND);
-    until_in(&lease, LeaseState::Warned).await;
-    assert_eq!(world.stored("car").await.len(), 2);
-}
-
-#[tokio::test]
 async fn a_deadline_that_may_be_stored_holds_after_the_restart() {
     for (unknown, state) in [(UnknownRun::Stored, LeaseState::Warned), (UnknownRun::Lost, LeaseState::Free)] {
         let world = World::new();
@@ -376,124 +357,6 @@ async fn overdue_deadlines_fire_oldest_first_and_one_by_one_if_so_set() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_tried_again_later_and_harms_nothing_else() {
-    for mood in [Mood::Furious, Mood::Cursed] {
-        let world = World::new();
-        let (lease, other) = (world.lease("car"), world.lease("other"));
-        lease.take_for(SECOND).await.unwrap();
-        lease.feel(mood).await.unwrap();
-        other.take_for(SECOND).await.unwrap();
-        world.clock.advance(SECOND);
-        until_in(&other, LeaseState::Warned).await;
-        let tried = world.system.stats().commands;
-        world.quiet().await;
-        let others = world.system.stats().commands - tried;
-        assert!(others < 1000, "it was tried over and over: {others}");
-        assert_eq!(lease.look().await.unwrap().0, LeaseState::Held, "it still takes calls");
-        lease.feel(Mood::Strict).await.unwrap();
-        world.clock.advance(2 * SECOND);
-        until_in(&lease, LeaseState::Warned).await;
-    }
-}
-
-#[tokio::test]
-async fn the_pauses_of_a_handler_that_panics_become_longer() {
-    let world = World::new();
-    let lease = world.lease("car");
-    lease.take_for(SECOND).await.unwrap();
-    lease.feel(Mood::Furious).await.unwrap();
-    world.clock.advance(SECOND);
-    world.quiet().await;
-    let mut tries = Vec::new();
-    // An hour, in steps of 5 s.
-    for second in (5..=3600).step_by(5) {
-        let before = furies();
-        world.clock.advance(5 * SECOND);
-        world.quiet().await;
-        if furies() > before {
-            tries.push(second);
-        }
-    }
-    let pauses: Vec<i32> = tries.windows(2).map(|tries| tries[1] - tries[0]).collect();
-    assert!(pauses.is_sorted() && *pauses.last().unwrap() == 300, "it was tried after so many seconds: {tries:?}");
-    // What was changed meanwhile begins without a pause.
-    lease.feel(Mood::Strict).await.unwrap();
-    lease.give_back(0).await.unwrap();
-    lease.take_for(SECOND).await.unwrap();
-    world.clock.advance(SECOND);
-    until_in(&lease, LeaseState::Warned).await;
-}
-
-#[tokio::test]
-async fn a_deadline_that_failed_once_does_not_hold_up_the_next_one() {
-    let world = World::new();
-    let lease = world.lease("car");
-    lease.take_for(SECOND).await.unwrap();
-    lease.feel(Mood::Furious).await.unwrap();
-    // It has failed for so long that the next try is minutes away.
-    world.clock.advance(SECOND);
-    world.quiet().await;
-    for _ in 0..20 {
-        world.clock.advance(300 * SECOND);
-        world.quiet().await;
-    }
-    // The entity leaves memory, so that it forgets when it will be woken.
-    world.journal.faults().refuse_next(Why::Failed("for once".into()));
-    lease.note("lost".to_owned()).await.unwrap_err();
-    assert_eq!(lease.give_back(0).await.unwrap(), 0);
-    lease.take_for(2 * SECOND).await.unwrap();
-    lease.feel(Mood::Strict).await.unwrap();
-    world.clock.advance(2 * SECOND);
-    until_in(&lease, LeaseState::Warned).await;
-}
-
-#[tokio::test]
-async fn a_deadline_that_nobody_could_read_does_not_hold_up_the_next_one() {
-    let world = World::new();
-    let lease = world.lease("car");
-    lease.take_for(SECOND).await.unwrap();
-    let broken = annals::journal::ReadError::Engine { what: "a row".to_owned(), error: Arc::from("the disk is gone") };
-    world.journal.faults().fail_reads(broken);
-    // The entity is in memory, and the journal can't tell whose deadline it is, for so long that the pauses are long.
-    for _ in 0..20 {
-        world.clock.advance(300 * SECOND);
-        for _ in 0..5 {
-            yield_often().await;
-        }
-    }
-    world.journal.faults().heal_reads();
-    lease.give_back(0).await.unwrap();
-    lease.take_for(2 * SECOND).await.unwrap();
-    world.clock.advance(2 * SECOND);
-    until_in(&lease, LeaseState::Warned).await;
-}
-
-#[tokio::test]
-async fn a_quarantined_entity_is_tried_again_when_the_quarantine_is_over() {
-    let world = World::new();
-    world.lease("car").take_for(SECOND).await.unwrap();
-    let world = world.restarted().await;
-    // The deadlines are taken in.
-    world.quiet().await;
-    let broken = annals::journal::ReadError::Engine { what: "a row".to_owned(), error: Arc::from("the disk is gone") };
-    world.journal.faults().fail_reads(broken);
-    let error = world.lease("car").state().await.unwrap_err();
-    let CallError::Quarantined { retry_at, .. } = error else { panic!("{error:?}") };
-    world.clock.advance(SECOND);
-    yield_often().await;
-    world.journal.faults().heal_reads();
-    assert!(world.now() < retry_at);
-    world.quiet().await;
-    assert_eq!(world.stored("car").await.len(), 1);
-    // The journal couldn't tell whose it is, or the entity couldn't be loaded: both are tried again.
-    for _ in 0..5 {
-        world.clock.advance(2 * SECOND);
-        yield_often().await;
-    }
-    until("it fired", || world.diary.lines().contains(&"car ran out".to_owned())).await;
-}
-
-#[tokio::test]
 async fn a_machine_that_nobody_named_is_woken_once_somebody_does() {
     let world = World::new();
     world.lease("car").take_for(SECOND).await.unwrap();
@@ -555,32 +418,6 @@ async fn what_comes_back_from_a_transient_state_has_its_deadline_again() {
 }
 
 #[tokio::test]
-async fn one_entity_that_takes_no_calls_holds_up_no_other_deadline() {
-    let (clock, diary) = (ManualClock::at(annals::Timestamp::UNIX_EPOCH), Arc::default());
-    let journal = MemoryJournal::new();
-    // One place in each lane, and one command before the disk.
-    let system = builder(&clock, &diary).shards(1).mailbox_max(8).run_ahead_max(1).deadlines_in_flight_max(8);
-    let system = system.start(journal.clone()).unwrap();
-    let stuck = system.get::<Lease>("stuck");
-    stuck.take_for(SECOND).await.unwrap();
-    for number in 0..20 {
-        system.get::<Lease>(format!("{number}")).take_for(2 * SECOND).await.unwrap();
-    }
-    journal.faults().hold();
-    let note = tokio::spawn(stuck.note("held".to_owned()));
-    until("it is with the journal", || journal.faults().held() == 1).await;
-    let waiting = tokio::spawn(stuck.look());
-    yield_often().await;
-    stuck.look().or_overloaded().await.unwrap_err();
-    clock.advance(2 * SECOND);
-    until("others go on", || journal.faults().held() > 1).await;
-    journal.faults().release();
-    note.await.unwrap().unwrap();
-    waiting.await.unwrap().unwrap();
-    until_in(&stuck, LeaseState::Warned).await;
-}
-
-#[tokio::test]
 async fn a_shutdown_with_deadlines_on_their_way_loses_none() {
     for held in [false, true] {
         let world = World::new();
@@ -635,101 +472,4 @@ impl annals::Clock for FollowsTokio {
     fn now(&self) -> annals::Timestamp {
         annals::Timestamp::UNIX_EPOCH.saturating_add(self.0.elapsed()).unwrap()
     }
-}
-
-/// How often each lease of a store has run out.
-async fn count_fired(directory: &Path) -> BTreeMap<String, u64> {
-    let journal = FjallJournal::open(directory, FjallOptions::new()).unwrap();
-    let (mut fired, mut after) = (BTreeMap::new(), Offset(0));
-    while after < journal.durable() {
-        let page = journal.read_all(after, 8 << 20).await.unwrap();
-        for run in &page.runs {
-            let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
-            after = Offset(run.offset.0 + view.records() - 1);
-            view.for_each(|_, _, record| {
-                if let Record::Transition(way) = record {
-                    let count = fired.entry(view.id().entity.as_str().to_owned()).or_default();
-                    *count += u64::from(way.to == "Warned");
-                }
-                Ok::<(), RunError>(())
-            })
-            .unwrap();
-        }
-    }
-    fired
-}
-
-/// One life of a system: its runtime is dropped in the middle of whatever it does, and the journal with it.
-fn life(directory: &Path, clock: &ManualClock, live: impl AsyncFnOnce(&System, &Diary)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let system = runtime.block_on(async {
-        let journal = FjallJournal::open(directory, FjallOptions::new().durability(Durability::Os)).unwrap();
-        let diary = Arc::new(Diary::default());
-        let builder = System::builder().clock(clock.clone()).provide(diary.clone());
-        let system = builder.register::<Lease>().start(journal).unwrap();
-        live(&system, &diary).await;
-        system
-    });
-    // ORDER: before the system, which would finish what it has.
-    drop(runtime);
-    drop(system);
-}
-
-/// Waits until what is overdue has been rung: until a later deadline was. Two records and three lines come of it.
-async fn sentinel(system: &System, diary: &Diary, id: &str) {
-    system.get::<Lease>(id).take_for(Duration::ZERO).await.unwrap();
-    diary.full(3).await;
-}
-
-/// Lets so many leases of 60 days be killed after 59 of them, and looks what fires on the 60th, and after another kill.
-/// Tells how long the firing took.
-fn sixty_days(leases: u64) -> Duration {
-    let directory = tempfile::tempdir().unwrap();
-    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
-    life(directory.path(), &clock, async |system, _| {
-        // A few thousand at a time, so that they share writes.
-        for first in (0..leases).step_by(5000) {
-            let takes = (first..leases.min(first + 5000)).map(|number| {
-                let lease = system.get::<Lease>(format!("{number}"));
-                tokio::spawn(async move { lease.take().await })
-            });
-            for take in takes.collect::<Vec<_>>() {
-                take.await.unwrap().unwrap();
-            }
-        }
-    });
-    clock.advance(59 * DAY);
-    let mut took = Duration::ZERO;
-    life(directory.path(), &clock, async |system, diary| {
-        sentinel(system, diary, "first sentinel").await;
-        assert_eq!(system.stats().events_stored, 2, "a deadline fired a day early");
-        let started = std::time::Instant::now();
-        clock.advance(DAY);
-        // Each leaves a state, and says that it ran out.
-        diary.full(3 + 2 * usize::try_from(leases).unwrap()).await;
-        took = started.elapsed();
-        assert_eq!(system.stats().events_stored, leases + 2);
-    });
-    life(directory.path(), &clock, async |system, diary| {
-        sentinel(system, diary, "second sentinel").await;
-        assert_eq!(system.stats().events_stored, 2, "a deadline fired again");
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let fired = runtime.block_on(count_fired(directory.path()));
-    assert_eq!(u64::try_from(fired.len()).unwrap(), leases + 2);
-    assert!(fired.values().all(|count| *count == 1), "each of {leases} fires once: {fired:?}");
-    took
-}
-
-#[test]
-fn sixty_days_pass_over_a_kill() {
-    sixty_days(1);
-}
-
-/// Measures that it is exact for many, and tells how long they take to fire; the disk isn't waited for.
-#[test]
-fn a_hundred_thousand_times_sixty_days_pass_over_a_kill() {
-    let (started, leases) = (std::time::Instant::now(), 100_000);
-    let took = sixty_days(leases);
-    println!("{leases} deadlines fired in {took:?}, and all in all it took {:?}", started.elapsed());
 }
