@@ -1,5 +1,6 @@
 //! A machine with some of everything: deadlines, a transient and a terminal state, hooks, and ways to go wrong.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub enum Mood {
     Furious,
     /// It makes an event whose fold panics.
     Cursed,
+}
+
+thread_local! {
+    static FURIES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How often a lease has panicked in this thread because its time was over.
+pub fn furies() -> usize {
+    FURIES.get()
 }
 
 /// There is a condition that isn't met.
@@ -150,7 +160,10 @@ impl Lease {
             Mood::Strict => goto(Warned).and_then(|fx| fx.services().write(format!("{} ran out", fx.this().id()))),
             Mood::Lenient => stay(),
             Mood::Noting => stay().applying(LeaseEvent::Noted { text: "ran out".to_owned() }),
-            Mood::Furious => panic!("furious"),
+            Mood::Furious => {
+                FURIES.set(FURIES.get() + 1);
+                panic!("furious")
+            }
             Mood::Cursed => stay().applying(LeaseEvent::Cursed),
         }
     }

@@ -5,7 +5,7 @@ mod lease;
 mod lock;
 
 pub use diary::Diary;
-pub use lease::{Lease, LeaseCommand, LeaseEvent, LeaseRef, LeaseState, Mood, NotRenewed};
+pub use lease::{Lease, LeaseCommand, LeaseEvent, LeaseRef, LeaseState, Mood, NotRenewed, furies};
 pub use lock::{Digit, Greeting, Lock, LockCommand, LockEvent, LockRef, LockState, SECRET};
 
 use annals::prelude::*;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use annals::Offset;
 use annals::System;
-use annals::journal::{FjallJournal, FjallOptions, Journal, RunView};
+use annals::journal::{FjallJournal, FjallOptions, Journal, Record, RunError, RunView};
 use annals_tests::Account;
 
 const ENTITIES: u64 = 20;
@@ -99,6 +99,71 @@ async fn a_store_whose_making_was_cut_short_opens() {
         }
         check(&store, &mut known, seed, kill).await;
     }
+}
+
+/// Lets a lessor live on a day, until it says `ready` and so much longer, and kills it.
+fn lessor(store: &Path, leases: u64, day: u64, longer: Duration) {
+    let mut lessor = Command::new(env!("CARGO_BIN_EXE_lessor"))
+        .arg(store)
+        .args([leases, day].map(|number| number.to_string()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(lessor.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n", "the lessor failed: {}", read(lessor.stderr.take().unwrap()));
+    std::thread::sleep(longer);
+    lessor.kill().unwrap();
+    lessor.wait().unwrap();
+}
+
+#[tokio::test]
+async fn deadlines_survive_kills_and_fire_once() {
+    const LEASES: u64 = 2000;
+    let mut random = Random(seed());
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    lessor(&store, LEASES, 0, Duration::ZERO);
+    lessor(&store, LEASES, 59, Duration::from_millis(100));
+    let early = ran_out(&store).await;
+    assert!(early.values().all(|count| *count == 0), "some ran out a day early: {early:?}");
+    let mut kills = 0;
+    loop {
+        // In the middle of it, mostly.
+        lessor(&store, LEASES, 60, Duration::from_micros(random.below(40_000)));
+        kills += 1;
+        let left = ran_out(&store).await.values().filter(|count| **count == 0).count();
+        println!("{left} of {LEASES} leases are left after {kills} kills on day 60");
+        if left == 0 {
+            break;
+        }
+        assert!(kills < 1000, "the lessor gets nowhere");
+    }
+    lessor(&store, LEASES, 61, Duration::from_millis(100));
+    let fired = ran_out(&store).await;
+    assert_eq!(u64::try_from(fired.len()).unwrap(), LEASES);
+    assert!(fired.values().all(|count| *count == 1), "each of them runs out once: {fired:?}");
+}
+
+/// How often each lease of a store has run out.
+async fn ran_out(store: &Path) -> BTreeMap<String, u64> {
+    let journal = FjallJournal::open(store, FjallOptions::default()).unwrap();
+    let (mut fired, mut after) = (BTreeMap::new(), Offset(0));
+    while after < journal.durable() {
+        for run in journal.read_all(after, 1 << 20).await.unwrap().runs {
+            let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
+            after = Offset(run.offset.0 + view.records() - 1);
+            view.for_each(|_, _, record| {
+                let count = fired.entry(view.id().entity.as_str().to_owned()).or_default();
+                *count += u64::from(matches!(record, Record::Transition(way) if way.to == "Warned"));
+                Ok::<(), RunError>(())
+            })
+            .unwrap();
+        }
+    }
+    journal.close().await.unwrap();
+    fired
 }
 
 /// When a victim is killed.

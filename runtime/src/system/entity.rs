@@ -327,7 +327,9 @@ impl<A: Aggregate> Entity<A> {
         let due = if self.is_transient() { self.standing.due } else { self.due };
         match (self.armed, due) {
             (None, None) => {}
-            (Some(armed), Some(due)) if armed <= due => {}
+            (Some(armed), Some(due)) if armed == due => {}
+            // One that is over may have failed, and be rung again after a pause that is too long for this one.
+            (Some(armed), Some(due)) if armed < due && desk.clock.now() < armed => {}
             (armed, due) => {
                 if let Some(armed) = armed {
                     desk.schedule.disarm(armed, self.stream);

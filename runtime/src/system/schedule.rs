@@ -70,22 +70,23 @@ impl Schedule {
         }
     }
 
-    /// Adds an alarm that failed, for after a pause and not before `not_before`; tells the pause. There is one such
-    /// time for each stream.
-    pub(crate) fn again(&self, (at, stream): Wake, now: Timestamp, not_before: Timestamp) -> SignedDuration {
+    /// Adds an alarm that failed, for after a pause and not before `not_before`; tells when it rings again. There is one
+    /// such time for each stream.
+    pub(crate) fn again(&self, (at, stream): Wake, now: Timestamp, not_before: Timestamp) -> Timestamp {
         let mut times = self.lock();
         let Times { wakes, failed, .. } = &mut *times;
         let failed = failed.entry(stream).or_insert(Failed { since: at, due: at, again_at: at });
-        wakes.remove(&(failed.again_at, stream));
         if at != failed.again_at {
             failed.due = at;
         }
-        let pause = now.duration_since(failed.since).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
-        let pause = pause.max(not_before.duration_since(now));
-        failed.again_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        let again = (failed.again_at, stream);
-        self.insert(times, again);
-        pause
+        // ORDER: one that waits already isn't moved, since its entity may rely on it.
+        if !wakes.contains(&(failed.again_at, stream)) {
+            let pause = now.duration_since(failed.since).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
+            failed.again_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX).max(not_before);
+        }
+        let again_at = failed.again_at;
+        self.insert(times, (again_at, stream));
+        again_at
     }
 
     /// An alarm of this stream was handled: its deadlines make no pause any more.

@@ -122,9 +122,9 @@ impl Timekeeper {
         let Rung::Again { wake, why } = rung else { return };
         let now = self.clock.now();
         let not_before = if let Some(Failure::Quarantined { retry_at, .. }) = &why { *retry_at } else { now };
-        let pause = self.schedule.again(wake, now, not_before);
+        let again_at = self.schedule.again(wake, now, not_before);
         if let Some(why) = why.map(CallError::<Never>::from) {
-            tracing::warn!(%why, pause_s = pause.as_secs(), "a deadline was not handled and is tried again");
+            tracing::warn!(%why, %again_at, "a deadline was not handled and is tried again");
         }
     }
 

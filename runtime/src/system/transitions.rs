@@ -185,18 +185,17 @@ impl<A: Machine> Transitions<A> {
     /// Takes in what was read.
     fn take_in(&mut self, runs: &[StoredRun]) {
         let store = self.journal.facts().store;
-        for run in runs {
-            let after = self.after;
-            let records = RunView::parse(&run.bytes, store).and_then(|view| {
-                self.take_in_run(run.offset, &view, after)?;
-                Ok(view.records())
+        for (index, run) in runs.iter().enumerate() {
+            let (offset, after) = (run.offset, self.after);
+            let taken = RunView::parse(&run.bytes, store).and_then(|view| {
+                self.after = Offset(offset.0 + view.records().saturating_sub(1));
+                self.take_in_run(offset, &view, after)
             });
-            match records {
-                Ok(records) => self.after = Offset(run.offset.0 + records.saturating_sub(1)),
-                Err(error) => {
-                    self.after = run.offset;
-                    self.found.push_back(Err(TransitionError::Run { offset: run.offset, error }));
-                }
+            if let Err(error) = taken {
+                self.found.push_back(Err(TransitionError::Run { offset, error }));
+                // Where it ends is told by the next one, if not by itself.
+                let end = runs.get(index + 1).map_or(offset, |next| Offset(next.offset.0.saturating_sub(1)));
+                self.after = self.after.max(end);
             }
         }
     }

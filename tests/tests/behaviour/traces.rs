@@ -1,21 +1,21 @@
 //! What an operator reads: where entities come from and go to, and never what is in them.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::System;
-use annals_tests::Account;
+use annals_tests::{Account, Mood};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::until;
+use crate::world::World;
 
-/// Everything that was traced by this process.
-static TRACES: OnceLock<Mutex<String>> = OnceLock::new();
-
-struct Recorder;
+/// Keeps a line for everything that is traced where it is the subscriber.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<String>>);
 
 struct Line<'l>(&'l mut String);
 
@@ -26,11 +26,14 @@ impl Visit for Line<'_> {
 }
 
 impl Recorder {
-    fn line(metadata: &Metadata<'_>, record: impl FnOnce(&mut Line<'_>)) {
+    fn line(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut Line<'_>)) {
         let mut line = format!("{} {} {}", metadata.level(), metadata.target(), metadata.name());
         record(&mut Line(&mut line));
-        let traces = TRACES.get_or_init(Mutex::default);
-        writeln!(traces.lock().unwrap(), "{line}").unwrap();
+        writeln!(self.0.lock().unwrap(), "{line}").unwrap();
+    }
+
+    fn with(&self, text: &str) -> Vec<String> {
+        self.0.lock().unwrap().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 }
 
@@ -40,12 +43,12 @@ impl Subscriber for Recorder {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        Self::line(span.metadata(), |line| span.record(line));
+        self.line(span.metadata(), |line| span.record(line));
         Id::from_u64(1)
     }
 
     fn event(&self, event: &Event<'_>) {
-        Self::line(event.metadata(), |line| event.record(line));
+        self.line(event.metadata(), |line| event.record(line));
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -54,14 +57,10 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &Id) {}
 }
 
-fn traces_with(text: &str) -> Vec<String> {
-    let traces = TRACES.get_or_init(Mutex::default).lock().unwrap();
-    traces.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-}
-
 #[tokio::test]
 async fn an_operator_sees_where_entities_are_and_not_what_is_in_them() {
-    tracing::subscriber::set_global_default(Recorder).unwrap();
+    let traces = Recorder::default();
+    tracing::subscriber::set_global_default(traces.clone()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let idle = Duration::from_millis(100);
     let system = System::builder().idle_after(idle).open(directory.path()).await.unwrap();
@@ -71,11 +70,59 @@ async fn an_operator_sees_where_entities_are_and_not_what_is_in_them() {
     assert!(traced.crash().await.is_err());
     system.shutdown().await.unwrap();
 
-    let of_entity = traces_with(r#"Account "traced\nentity""#);
+    let of_entity = traces.with(r#"Account "traced\nentity""#);
     for what in ["recovery", "passivated"] {
         assert!(of_entity.iter().any(|line| line.contains(what)), "nothing is told of its {what}: {of_entity:?}");
     }
-    assert!(!traces_with("stored a group").is_empty(), "nothing is told of commits");
-    assert!(!traces_with("closed the journal").is_empty(), "nothing is told of the journal");
-    assert_eq!(traces_with("the secret"), Vec::<String>::new());
+    assert!(!traces.with("stored a group").is_empty(), "nothing is told of commits");
+    assert!(!traces.with("closed the journal").is_empty(), "nothing is told of the journal");
+    assert_eq!(traces.with("the secret"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_operator_sees_whose_hook_panicked_and_it_harms_nothing_else() {
+    let traces = Recorder::default();
+    let _recording = tracing::subscriber::set_default(traces.clone());
+    let world = World::new();
+    let creaky = world.lease("creaky");
+    creaky.take().await.unwrap();
+    world.diary.full(2).await;
+    assert_eq!(world.diary.lines(), ["took creaky", "entered Held, renewed 0 times"]);
+    creaky.renew().await.unwrap();
+    world.system.shutdown().await.unwrap();
+    let told = traces.with(r#"Lease "creaky""#);
+    let panics: Vec<_> = told.iter().filter(|line| line.contains("the hinge broke")).collect();
+    assert_eq!(panics.len(), 1, "{told:?}");
+    assert!(panics[0].starts_with("ERROR"), "{panics:?}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_which_deadline_fails_and_why() {
+    let traces = Recorder::default();
+    let _recording = tracing::subscriber::set_default(traces.clone());
+    let world = World::new();
+    let lease = world.lease("furious");
+    lease.take_for(Duration::from_secs(1)).await.unwrap();
+    lease.feel(Mood::Furious).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    world.quiet().await;
+    let told = traces.with(r#"Lease "furious""#);
+    assert!(told.iter().any(|line| line.starts_with("WARN") && line.contains("panicked: furious")), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_once_that_deadlines_wait_for_their_machine() {
+    let traces = Recorder::default();
+    let _recording = tracing::subscriber::set_default(traces.clone());
+    let world = World::new();
+    for number in 0..5 {
+        world.lease(format!("waits {number}")).take_for(Duration::from_secs(1)).await.unwrap();
+    }
+    world.system.shutdown().await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    let system = crate::world::builder(&world.clock, &world.diary).start(world.journal.reopen()).unwrap();
+    until("it is told", || !traces.with("waits until its machine is known").is_empty()).await;
+    system.get::<annals_tests::Lease>("waits 0");
+    until("they fire", || world.diary.lines().iter().filter(|line| line.ends_with("ran out")).count() == 5).await;
+    assert_eq!(traces.with("waits until its machine is known").len(), 1);
 }
