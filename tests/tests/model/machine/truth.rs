@@ -85,7 +85,7 @@ pub async fn truth(journal: &MemoryJournal, entity: u64) -> Truth {
             continue;
         }
         view.for_each(|seq_nr, write, record| {
-            truth.follow(seq_nr.0, &write, &record);
+            truth.follow(seq_nr.0, write, &record);
             Ok::<(), RunError>(())
         })
         .unwrap();
@@ -143,7 +143,7 @@ impl Truth {
                 assert_eq!(op == 0, matches!(cause, StoredCause::Deadline { .. }), "{seq_nr}: {}", event.name);
                 self.entries.push(op);
                 point.entries += 1;
-                self.choose(seq_nr, &mut point, |stand| {
+                choose(seq_nr, &mut point, |stand| {
                     Job::GRAPH.edges.iter().any(|edge| edge.from == stand.state && is_by(edge.by, cause))
                 });
                 if let StoredCause::Deadline { visit } = cause {
@@ -172,7 +172,7 @@ impl Truth {
                             StoredCause::Deadline { visit } => Some(visit),
                             StoredCause::Command(_) => None,
                         };
-                        self.choose(seq_nr, &mut point, |stand| {
+                        choose(seq_nr, &mut point, |stand| {
                             stand.state == from
                                 && visit.is_none_or(|visit| visit == stand.visit)
                                 && is_way(from, Some(to.name), cause)
@@ -193,7 +193,7 @@ impl Truth {
             }
             Record::DeadlineConsumed { visit } => {
                 assert_eq!(cause, StoredCause::Deadline { visit });
-                self.choose(seq_nr, &mut point, |stand| stand.visit == visit && is_way(stand.state, None, cause));
+                choose(seq_nr, &mut point, |stand| stand.visit == visit && is_way(stand.state, None, cause));
                 for stand in [&mut point.live, &mut point.durable] {
                     if stand.visit == visit {
                         stand.due = None;
@@ -221,21 +221,10 @@ impl Truth {
             return;
         }
         assert_eq!(self.open, None, "{seq_nr}: the deadline before has events and no end");
-        self.choose(seq_nr, point, |stand| stand.visit == visit);
+        choose(seq_nr, point, |stand| stand.visit == visit);
         let due = point.live.due;
         assert!(due.is_some(), "{seq_nr}: the deadline of visit {visit} fires twice");
         assert!(due <= Some(self.time), "{seq_nr}: fires at {} and is due at {due:?}", self.time);
-    }
-
-    /// Of a transient state and the one to which it is recovered, takes the one that fits. Where only the latter does,
-    /// the entity was loaded again.
-    fn choose(&self, seq_nr: u64, point: &mut Point, fits: impl Fn(&Stand) -> bool) {
-        if fits(&point.live) {
-            return;
-        }
-        let is_transient = info(point.live.state).kind == StateKind::Transient;
-        assert!(is_transient && fits(&point.durable), "record {seq_nr} can't follow {point:?}");
-        point.live = point.durable;
     }
 
     /// A key is stored with one write.
@@ -249,4 +238,15 @@ impl Truth {
             assert!(last + 1 == seq_nr && !ended, "{seq_nr}: a second write has the key of the one up to {last}");
         }
     }
+}
+
+/// Of a transient state and the one to which it is recovered, takes the one that fits. Where only the latter does,
+/// the entity was loaded again.
+fn choose(seq_nr: u64, point: &mut Point, fits: impl Fn(&Stand) -> bool) {
+    if fits(&point.live) {
+        return;
+    }
+    let is_transient = info(point.live.state).kind == StateKind::Transient;
+    assert!(is_transient && fits(&point.durable), "record {seq_nr} can't follow {point:?}");
+    point.live = point.durable;
 }
