@@ -27,7 +27,7 @@ impl Counters {
 pub struct Stats {
     /// Entities in memory now.
     pub residents: u64,
-    /// Commands and queries handled, refused ones included.
+    /// Commands, queries and deadlines handled, refused ones included.
     pub commands: u64,
     /// Records that became durable.
     pub events_stored: u64,

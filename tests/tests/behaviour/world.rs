@@ -87,7 +87,7 @@ pub(crate) async fn until_in(lease: &LeaseRef, state: LeaseState) {
         if now == state {
             return;
         }
-        assert!(started.elapsed().as_secs() < 20, "{} is {now:?} and waited in vain to be {state:?}", lease.id());
+        assert!(started.elapsed().as_secs() < 120, "{} is {now:?} and waited in vain to be {state:?}", lease.id());
         tokio::task::yield_now().await;
     }
 }
