@@ -5,8 +5,9 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
+use syn::parse::{ParseStream, Parser};
 use syn::visit_mut::{self, VisitMut};
-use syn::{GenericArgument, Path, PathArguments, Type, parse_quote, parse_quote_spanned};
+use syn::{GenericArgument, Path, PathArguments, Token, Type, parse_quote, parse_quote_spanned};
 
 use crate::crate_path::CratePath;
 use crate::graph::Graph;
@@ -89,8 +90,10 @@ impl Words<'_> {
                 (TokenTree::Ident(word), Some(TokenTree::Group(arguments)))
                     if self.is_call(word, &tokens[..index], Some(&tokens[index + 1])) =>
                 {
-                    let is_limited = methods_after(&tokens[index + 2..]).any(|method| method == FOR_MAX);
-                    calls.push(Call { word: word.clone(), arguments: arguments.clone(), is_limited });
+                    let after = &tokens[index + 2..];
+                    let is_limited = methods_after(after).any(|(method, _)| method == FOR_MAX);
+                    let goes_after = goes_after(after);
+                    calls.push(Call { word: word.clone(), arguments: arguments.clone(), is_limited, goes_after });
                 }
                 (TokenTree::Group(group), _) => self.find_calls(group.stream(), calls),
                 _ => {}
@@ -145,17 +148,41 @@ pub(crate) struct Call {
     pub(crate) arguments: Group,
     /// Whether `for_max` is among the methods that are called on it.
     pub(crate) is_limited: bool,
+    pub(crate) goes_after: Option<GoesAfter>,
 }
 
-/// The methods that are called on what stands before: `.replying(..)?.for_max(..)`.
-fn methods_after(tokens: &[TokenTree]) -> impl Iterator<Item = &Ident> {
+/// A `.goto(Open)` among the methods that are called on the beginning of a step, where it can't go any more.
+pub(crate) struct GoesAfter {
+    pub(crate) goto: Ident,
+    pub(crate) state: Group,
+    /// The methods that are called before.
+    pub(crate) methods: Vec<Ident>,
+}
+
+fn goes_after(tokens: &[TokenTree]) -> Option<GoesAfter> {
+    let mut methods = Vec::new();
+    for (method, given) in methods_after(tokens) {
+        if let (true, Some(state)) = (method == GOTO, given) {
+            return Some(GoesAfter { goto: method.clone(), state: state.clone(), methods });
+        }
+        methods.push(method.clone());
+    }
+    None
+}
+
+/// The methods that are called on what stands before, and what they are given: `.replying(..)?.for_max(..)`.
+fn methods_after(tokens: &[TokenTree]) -> impl Iterator<Item = (&Ident, Option<&Group>)> {
     let mut rest = tokens;
     std::iter::from_fn(move || {
         loop {
             rest = match rest {
                 [TokenTree::Punct(dot), TokenTree::Ident(method), after @ ..] if is_dot(dot) => {
                     rest = after;
-                    return Some(method);
+                    let given = match after {
+                        [TokenTree::Group(given), ..] if given.delimiter() == Delimiter::Parenthesis => Some(given),
+                        _ => None,
+                    };
+                    return Some((method, given));
                 }
                 [TokenTree::Punct(punct), after @ ..] if punct.as_char() == '?' => after,
                 [TokenTree::Group(arguments), after @ ..] if arguments.delimiter() == Delimiter::Parenthesis => after,
@@ -174,6 +201,16 @@ pub(crate) fn only_word(tokens: TokenStream) -> Option<Ident> {
         (Some(TokenTree::Punct(comma)), None) if comma.as_char() == ',' => Some(word),
         _ => None,
     }
+}
+
+/// The words with `::` between that these tokens are, perhaps with a comma.
+pub(crate) fn only_path(tokens: TokenStream) -> Option<Path> {
+    let parser = |input: ParseStream<'_>| {
+        let path = input.call(Path::parse_mod_style)?;
+        input.parse::<Option<Token![,]>>()?;
+        Ok(path)
+    };
+    parser.parse2(tokens).ok()
 }
 
 /// The words of the path that ends before a `::`.

@@ -86,7 +86,8 @@ pub trait Machine: Aggregate {}
 #[diagnostic::on_unimplemented(
     message = "`{H}` does not declare a transition to `{Self}`",
     label = "not a declared target",
-    note = "declare it behind the `=>` of the handler's attribute"
+    note = "declare it behind the `=>` of the handler's attribute",
+    note = "the bare name of a declared state belongs into the call: `goto(Closed)`"
 )]
 pub trait TargetOf<H: Handler> {
     /// The state.

@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::stored::{self, Stored};
 
 pub(crate) use block::{header, markers};
-pub(crate) use bodies::is_camel;
+pub(crate) use bodies::{is_camel, misuse};
 pub(crate) use event_enum::event_enum;
 pub(crate) use methods::has_mut_self;
 pub(crate) use states::own_graph;

@@ -81,11 +81,15 @@ fn sound_states<'g>(graph: &'g Graph<'_>) -> Vec<&'g State> {
     states.filter(is_sound).map(|(_, state)| state).collect()
 }
 
-/// Whether a body goes to something that is reported to be no state, which rustc would say again.
+/// Whether a body has a call that is reported, or goes to what is reported to be no state: rustc would say it again.
 fn goes_nowhere(model: &Model<'_>, found: &block::Method) -> bool {
     let Some(graph) = &model.graph else { return false };
     let states = sound_states(graph);
-    let targets = model.words(found).calls(&found.body).into_iter().filter(|call| call.word == GOTO);
+    let calls = model.words(found).calls(&found.body);
+    if calls.iter().any(|call| check::misuse(model, graph, call).is_some()) {
+        return true;
+    }
+    let targets = calls.into_iter().filter(|call| call.word == GOTO);
     let mut targets = targets.filter_map(|call| only_word(call.arguments.stream()));
     targets.any(|target| check::is_camel(&target) && states.iter().all(|state| state.ident != target))
 }
