@@ -39,7 +39,7 @@ fn declared(keys: TokenStream, item: &TokenStream, kind: Kind) -> TokenStream {
     };
     check::header(&ctxt, &block);
     let Some(ty) = plain_type(&block) else {
-        return with_mistakes(&block.rewritten(expand::unmarked), ctxt);
+        return with_mistakes(&expand::block_alone(&block, &options.crate_path), ctxt);
     };
     let marked = marked(&ctxt, &block);
     let graph =

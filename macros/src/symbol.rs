@@ -72,6 +72,7 @@ pub(crate) const STAY: &str = "stay";
 pub(crate) const STEP_WORDS: &[&str] = &[APPLYING, GOTO, STAY];
 pub(crate) const FOR_MAX: &str = "for_max";
 pub(crate) const CONTEXT: &str = "Context";
+pub(crate) const EFFECTS: &str = "Effects";
 pub(crate) const RESULT: &str = "Result";
 pub(crate) const STEP: &str = "Step";
 

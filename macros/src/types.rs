@@ -4,7 +4,7 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, Path, PathArguments, Type};
 
-use crate::symbol::{CONTEXT, RESULT};
+use crate::symbol::{CONTEXT, EFFECTS, RESULT};
 use crate::words::at;
 
 /// Whether a type can't be an alias of a step: a primitive, a tuple, or a `Result` of one.
@@ -39,6 +39,24 @@ pub(crate) fn is_context(ty: &Type) -> bool {
 /// Whether a type is a `Context<..>`.
 pub(crate) fn is_owned_context(ty: &Type) -> bool {
     arguments_of(ty, CONTEXT).is_some_and(|arguments| arguments.len() == 1)
+}
+
+/// Whether a type is meant as a context, be it right or not.
+pub(crate) fn mentions_context(ty: &Type) -> bool {
+    is_context(ty) || is_owned_context(ty)
+}
+
+/// Whether a type is an `Effects<..>`, or a reference to it.
+pub(crate) fn mentions_effects(ty: &Type) -> bool {
+    match ty {
+        Type::Reference(reference) => is_owned_effects(&reference.elem),
+        _ => is_owned_effects(ty),
+    }
+}
+
+/// Whether a type is an `Effects<..>` without a `&`.
+pub(crate) fn is_owned_effects(ty: &Type) -> bool {
+    arguments_of(ty, EFFECTS).is_some_and(|arguments| arguments.len() == 1)
 }
 
 /// The type arguments of a path that ends in `word`.

@@ -6,12 +6,14 @@
 use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::parse::{ParseStream, Parser};
+use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{GenericArgument, Path, PathArguments, Token, Type, parse_quote, parse_quote_spanned};
 
 use crate::crate_path::CratePath;
 use crate::graph::Graph;
 use crate::symbol::{FOR_MAX, GOTO, STEP, STEP_WORDS};
+use crate::types::arguments;
 
 pub(crate) struct Words<'a> {
     /// The `H` of a step: the aggregate, or the handler's own type.
@@ -213,6 +215,15 @@ pub(crate) fn only_path(tokens: TokenStream) -> Option<Path> {
     parser.parse2(tokens).ok()
 }
 
+/// Whether a word is among these tokens.
+pub(crate) fn mentions(tokens: TokenStream, word: &Ident) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == *word,
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
 /// The words of the path that ends before a `::`.
 fn way_before(tokens: &[TokenTree]) -> Vec<&Ident> {
     let mut way = Vec::new();
@@ -240,6 +251,28 @@ fn is_dot(punct: &Punct) -> bool {
 /// Whether a path names the type `Step`.
 pub(crate) fn is_step(path: &Path, crate_path: &CratePath) -> bool {
     crate_path.leads_to(path) && path.segments.last().is_some_and(|last| last.ident == STEP)
+}
+
+/// The first `Step` in a type that doesn't say who makes it: `Step`, `Step<u64>`.
+pub(crate) fn bare_step<'t>(ty: &'t Type, crate_path: &CratePath) -> Option<&'t Path> {
+    let mut find = FindBareStep { crate_path, found: None };
+    find.visit_type(ty);
+    find.found
+}
+
+struct FindBareStep<'a, 't> {
+    crate_path: &'a CratePath,
+    found: Option<&'t Path>,
+}
+
+impl<'t> Visit<'t> for FindBareStep<'_, 't> {
+    fn visit_path(&mut self, path: &'t Path) {
+        let is_bare = arguments(path).is_some_and(|arguments| arguments.len() < 2);
+        if self.found.is_none() && is_step(path, self.crate_path) && is_bare {
+            self.found = Some(path);
+        }
+        visit::visit_path(self, path);
+    }
 }
 
 /// The same tokens, blamed on `span`.

@@ -51,8 +51,8 @@ pub trait Command<A: Handler>: Send + 'static {
 /// Who makes a step: an aggregate, or one handler of a state machine.
 #[diagnostic::on_unimplemented(
     message = "this step doesn't say which aggregate makes it",
-    label = "write `Step<u64, Self>`, or `Step<(), Self>` without a reply",
-    note = "only methods that are marked with `#[command]` or `#[on(..)]` need not say it"
+    label = "write `Step<(), Self>`, or in a machine the handler: `Step<(), door_fsm::on::Close>`",
+    note = "only methods that are marked with `#[command]`, `#[on(..)]` or `#[after(..)]` need not say it"
 )]
 pub trait Handler: 'static {
     /// The aggregate whose events the step may apply.

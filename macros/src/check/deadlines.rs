@@ -7,7 +7,7 @@ use crate::ctxt::Ctxt;
 use crate::graph::{Graph, Way};
 use crate::model::{Answer, Handler, Model, parameters};
 use crate::spell::spell;
-use crate::types::is_unit;
+use crate::types::{is_unit, mentions_context, mentions_effects};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
     check_one_deadline(ctxt, graph);
@@ -57,7 +57,8 @@ fn check_terminal_has_no_deadline(ctxt: &Ctxt, graph: &Graph<'_>, way: &Way<'_>)
 /// Nobody calls a deadline, so nobody gives it anything.
 fn check_no_parameters(ctxt: &Ctxt, handler: &Handler<'_>) {
     let given = parameters(handler.member.method);
-    for parameter in given.filter(|parameter| !methods::mentions_context(&parameter.ty)) {
+    // What else is wrong with those is said elsewhere.
+    for parameter in given.filter(|parameter| !mentions_context(&parameter.ty) && !mentions_effects(&parameter.ty)) {
         ctxt.error(
             parameter,
             "nobody calls a deadline, so nobody can give it this; it takes `&self`, and `cx: &Context<Self>` if it likes",

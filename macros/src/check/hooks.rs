@@ -6,7 +6,7 @@ use crate::check::methods::{check_plain_fn, has_mut_self, has_shared_self};
 use crate::ctxt::Ctxt;
 use crate::graph::{Graph, Hook};
 use crate::model::parameters;
-use crate::types::arguments_of;
+use crate::types::{is_owned_effects, mentions_context};
 
 pub(crate) fn check(ctxt: &Ctxt, graph: &Graph<'_>) {
     for hook in &graph.hooks {
@@ -53,21 +53,22 @@ fn check_sync(ctxt: &Ctxt, sig: &Signature) {
 /// The runtime calls a hook with its effects.
 fn check_parameters(ctxt: &Ctxt, hook: &Hook<'_>) {
     let expected = "a hook takes `fx: &Effects<Self>`, and `&self` before it if it likes";
-    let mut given = parameters(hook.method);
+    let (contexts, mut given): (Vec<_>, Vec<_>) =
+        parameters(hook.method).partition(|parameter| mentions_context(&parameter.ty));
+    for context in &contexts {
+        ctxt.error(context, "a hook has no context; an event can keep what is needed of it in the data: remove this");
+    }
+    let mut given = given.drain(..);
     match given.next() {
+        None if !contexts.is_empty() => {}
         None => ctxt.error(&hook.method.sig.ident, expected),
         // What else it is, may be an alias.
-        Some(first) if is_effects(&first.ty) => ctxt.error(first, expected),
+        Some(first) if is_owned_effects(&first.ty) => ctxt.error(first, expected),
         Some(_) => {}
     }
     for parameter in given {
         ctxt.error(parameter, format!("nobody gives this: {expected}"));
     }
-}
-
-/// Whether a type is an `Effects<..>` without a `&`.
-fn is_effects(ty: &Type) -> bool {
-    arguments_of(ty, "Effects").is_some()
 }
 
 /// The runtime calls a hook with effects of one type.

@@ -6,7 +6,9 @@ use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 use crate::ctxt::Ctxt;
 use crate::model::{Answer, Event, Handler, Member, Model, Query, parameters};
 use crate::spell::spell;
-use crate::types::{is_context, is_owned_context};
+use crate::symbol::{COMMAND, ON};
+use crate::types::{is_context, is_owned_context, mentions_context, mentions_effects};
+use crate::words::bare_step;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
@@ -18,6 +20,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
             &event.member,
             "an event knows its parameters only: let the command put in what is needed",
         );
+        check_no_effects(ctxt, &event.member, "an event changes data without them");
     }
     for handler in model.handlers() {
         check_called(ctxt, handler, "a command");
@@ -26,12 +29,13 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for query in &model.queries {
         check_query_receiver(ctxt, query);
         check_query_sync(ctxt, query);
-        check_query_replies(ctxt, query);
+        check_query_replies(ctxt, model, query);
         check_no_context(
             ctxt,
             &query.member,
             "a query reads the data only: let a command reply with what needs the context",
         );
+        check_no_effects(ctxt, &query.member, "a query reads the data without them");
     }
     for member in model.members() {
         check_plain_fn(ctxt, &member.method.sig);
@@ -45,6 +49,7 @@ pub(crate) fn check_called(ctxt: &Ctxt, handler: &Handler<'_>, who: &str) {
     check_handler_sync(ctxt, handler);
     check_context_shared(ctxt, handler);
     check_context_first(ctxt, handler);
+    check_no_effects(ctxt, &handler.member, "a handler decides without them");
 }
 
 /// How a method takes `self`.
@@ -87,11 +92,6 @@ pub(crate) fn has_mut_self(sig: &Signature) -> bool {
 /// Whether a method takes `&self`.
 pub(crate) fn has_shared_self(sig: &Signature) -> bool {
     has_receiver(sig, &Takes::Shared)
-}
-
-/// Whether a parameter is meant as a context, be it right or not.
-pub(crate) fn mentions_context(ty: &Type) -> bool {
-    is_context(ty) || is_owned_context(ty)
 }
 
 /// An event changes data, so it has `&mut self`.
@@ -189,11 +189,24 @@ fn check_query_sync(ctxt: &Ctxt, query: &Query<'_>) {
     }
 }
 
-/// A query without a reply would tell nothing.
-fn check_query_replies(ctxt: &Ctxt, query: &Query<'_>) {
+/// A query without a reply would tell nothing. One that makes a step is meant to be a command.
+fn check_query_replies(ctxt: &Ctxt, model: &Model<'_>, query: &Query<'_>) {
     let sig = &query.member.method.sig;
-    if matches!(sig.output, ReturnType::Default) {
-        ctxt.error(&sig.ident, "a query replies with what it read: give it a return type");
+    match &sig.output {
+        ReturnType::Default => ctxt.error(&sig.ident, "a query replies with what it read: give it a return type"),
+        ReturnType::Type(_, ty) => {
+            if bare_step(ty, &model.options.crate_path).is_some() {
+                let marker = if model.graph.is_some() { format!("#[{ON}(..)]") } else { format!("#[{COMMAND}]") };
+                ctxt.error(ty, format!("a query returns a value; use `{marker}` for what makes a step"));
+            }
+        }
+    }
+}
+
+/// Effects follow a step that is durable.
+fn check_no_effects(ctxt: &Ctxt, member: &Member<'_>, why: &str) {
+    for parameter in parameters(member.method).filter(|parameter| mentions_effects(&parameter.ty)) {
+        ctxt.error(parameter, format!("effects go into `.and_then(|fx| ..)` of a step; {why}: remove this"));
     }
 }
 

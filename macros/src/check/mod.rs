@@ -5,6 +5,7 @@ mod bodies;
 mod deadlines;
 mod event_enum;
 mod graph;
+mod helpers;
 mod hooks;
 mod methods;
 mod names;
@@ -26,6 +27,7 @@ pub(crate) use states::own_graph;
 /// All rules for the finished model.
 pub(crate) fn aggregate(ctxt: &Ctxt, model: &Model<'_>) {
     names::check(ctxt, model);
+    helpers::check(ctxt, model);
     methods::check(ctxt, model);
     types::check(ctxt, model);
     let stored: Vec<&Stored> = model.events.iter().map(|event| &event.stored).collect();

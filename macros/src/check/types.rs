@@ -9,7 +9,7 @@ use syn::{
 use crate::ctxt::Ctxt;
 use crate::model::{Field, Model};
 use crate::spell::spell;
-use crate::types::is_context;
+use crate::types::{is_context, mentions_effects};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
@@ -60,8 +60,8 @@ impl<'a> Visit<'a> for ReportImplTraits<'_> {
 
 /// What is stored, or travels to an entity, outlives whom it came from.
 fn check_owned(ctxt: &Ctxt, field: &Field<'_>, why: &str, with_static: Static) {
-    // Where a context may be, another rule says so.
-    if !is_context(field.given) {
+    // Where a context or effects may be, another rule says so.
+    if !is_context(field.given) && !mentions_effects(field.given) {
         report_borrowed(ctxt, field.given, why, with_static);
     }
 }

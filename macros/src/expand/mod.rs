@@ -22,7 +22,7 @@ use crate::model::{Command, Handler, Member, Model, leaves_for_field};
 use crate::words::at;
 
 pub(crate) use event_impl::{event_enum, event_enum_stub};
-pub(crate) use stub::stub;
+pub(crate) use stub::{block_alone, stub};
 
 /// All that `#[aggregate]` emits: the block, and what it makes beside it.
 pub(crate) fn aggregate(model: &Model<'_>) -> TokenStream {
@@ -77,7 +77,7 @@ fn method(model: &Model<'_>, method: &Method) -> TokenStream {
 }
 
 /// A method as it is, but for markers.
-pub(crate) fn unmarked(Method { attrs, vis, sig, body, .. }: &Method) -> TokenStream {
+fn unmarked(Method { attrs, vis, sig, body, .. }: &Method) -> TokenStream {
     quote!(#(#attrs)* #vis #sig #body)
 }
 

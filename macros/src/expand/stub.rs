@@ -4,20 +4,21 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, Path, ReturnType, Type, TypeReference, parse_quote};
+use syn::{FnArg, Lifetime, Path, ReturnType, Signature, Type, TypeReference, parse_quote};
 
 use crate::block;
 use crate::check;
+use crate::crate_path::CratePath;
 use crate::expand::entity_ref::Method;
 use crate::expand::{
-    aggregate_impl, command_impl, entity_ref, markers, method, quiet_item, signature, state_enum, state_impl,
+    aggregate_impl, command_impl, entity_ref, markers, method, quiet_item, signature, state_enum, state_impl, unmarked,
 };
 use crate::graph::{Graph, Way};
 use crate::model::{Answer, Member, Model, is_conditional};
 use crate::states::State;
 use crate::symbol::{ENUM_DERIVES, GOTO, ON};
-use crate::types::{is_context, is_owned_context};
-use crate::words::only_word;
+use crate::types::{mentions_context, mentions_effects, unit};
+use crate::words::{Words, bare_step, only_word};
 
 /// The block and the stubs, without mistakes of their own.
 pub(crate) fn stub(mut model: Model<'_>) -> TokenStream {
@@ -110,14 +111,14 @@ fn is_first(seen: &mut Vec<Ident>, ident: &Ident) -> bool {
     first
 }
 
-/// Leaves contexts out of the fields: where they are no mistake, they aren't there.
+/// Leaves contexts and effects out of the fields: where they are no mistake, they aren't there.
 fn leave_contexts_out(model: &mut Model<'_>) {
     let events = model.events.iter_mut().map(|event| &mut event.member);
     let handlers = model.commands.iter_mut().flat_map(|command| &mut command.handlers);
     let commands = handlers.map(|handler| &mut handler.member);
     let queries = model.queries.iter_mut().map(|query| &mut query.member);
     for member in events.chain(commands).chain(queries) {
-        member.fields.retain(|field| !is_context(field.given) && !is_owned_context(field.given));
+        member.fields.retain(|field| !mentions_context(field.given) && !mentions_effects(field.given));
     }
 }
 
@@ -135,10 +136,50 @@ fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
             hook(found)
         } else if model.is_handler(found) && (events_changed || goes_nowhere(model, found)) {
             method_without_body(model, found)
+        } else if !model.is_handler(found) && makes_bare_step(found, &model.options.crate_path) {
+            step_of_anybody(found, found.sig.clone(), &model.options.crate_path)
         } else {
             method(model, found)
         }
     })
+}
+
+/// The block where nothing can be made of its type. What speaks of steps, contexts and effects in it speaks of things
+/// that aren't there.
+pub(crate) fn block_alone(block: &block::Block, crate_path: &CratePath) -> TokenStream {
+    let is_runtime = |input: &FnArg| match input {
+        FnArg::Typed(parameter) => mentions_context(&parameter.ty) || mentions_effects(&parameter.ty),
+        FnArg::Receiver(_) => false,
+    };
+    // A trait has its own say in what its methods are.
+    let is_own = block.header.trait_.is_none();
+    block.rewritten(|found| {
+        if !is_own || !(makes_bare_step(found, crate_path) || found.sig.inputs.iter().any(is_runtime)) {
+            return unmarked(found);
+        }
+        let mut sig = found.sig.clone();
+        sig.inputs = sig.inputs.into_iter().filter(|input| !is_runtime(input)).collect();
+        step_of_anybody(found, sig, crate_path)
+    })
+}
+
+fn makes_bare_step(found: &block::Method, crate_path: &CratePath) -> bool {
+    matches!(&found.sig.output, ReturnType::Type(_, ty) if bare_step(ty, crate_path).is_some())
+}
+
+/// A method that isn't known to be a handler, and makes a step: for whoever it is that calls it.
+///
+/// ```text
+/// fn shut<__H: Handler>(&self) -> Step<(), __H> { loop {} }
+/// ```
+fn step_of_anybody(found: &block::Method, mut sig: Signature, crate_path: &CratePath) -> TokenStream {
+    let block::Method { attrs, vis, .. } = found;
+    let anybody: Path = parse_quote!(__H);
+    if let ReturnType::Type(_, ty) = &mut sig.output {
+        sig.generics.params.push(parse_quote!(#anybody: #crate_path::Handler));
+        Words { handler: &anybody, crate_path, graph: None }.complete_type(ty);
+    }
+    quote!(#(#attrs)* #[allow(dead_code, unused_variables)] #vis #sig { loop {} })
 }
 
 fn is_hook(model: &Model<'_>, found: &block::Method) -> bool {
@@ -157,8 +198,8 @@ fn hook(found: &block::Method) -> TokenStream {
 
 fn method_without_body(model: &Model<'_>, found: &block::Method) -> TokenStream {
     let sig = signature(model, found);
-    let vis = &found.vis;
-    quote!(#[allow(unused_variables)] #vis #sig { loop {} })
+    let block::Method { attrs, vis, .. } = found;
+    quote!(#(#attrs)* #[allow(unused_variables)] #vis #sig { loop {} })
 }
 
 /// ```text
@@ -285,8 +326,12 @@ fn own_all_types(model: &mut Model<'_>) -> bool {
             Answer::Named(_) | Answer::Missing => {}
         }
     }
+    let crate_path = &model.options.crate_path;
     for query in &mut model.queries {
         own.fields(&mut query.member);
+        if bare_step(&query.reply, crate_path).is_some() {
+            query.reply = unit();
+        }
         own.visit_type_mut(&mut query.reply);
     }
     events_changed

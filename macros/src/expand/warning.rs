@@ -1,13 +1,13 @@
 //! What is worth a word and no error. A macro can't warn on stable Rust; a deprecated constant can.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use crate::block::Kind;
 use crate::graph::{Graph, Target, Way};
 use crate::model::Model;
 use crate::symbol::{COMMAND, EVENT, GOTO, ON, STAY};
-use crate::words::{Call, only_word};
+use crate::words::{Call, mentions, only_word};
 
 /// All that is worth a word.
 pub(super) fn expand(model: &Model<'_>) -> TokenStream {
@@ -78,14 +78,6 @@ fn never_gone(model: &Model<'_>, graph: &Graph<'_>, way: &Way<'_>) -> TokenStrea
 fn is_named_elsewhere(model: &Model<'_>, way: &Way<'_>) -> bool {
     let others = model.block.methods().filter(|method| !std::ptr::eq(*method, way.method));
     others.into_iter().any(|method| mentions(method.sig.to_token_stream(), &way.marker))
-}
-
-fn mentions(tokens: TokenStream, word: &Ident) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == *word,
-        TokenTree::Group(group) => mentions(group.stream(), word),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
-    })
 }
 
 /// A use of something deprecated, at the span of its name.
