@@ -7,7 +7,7 @@ use syn::{
 };
 
 use crate::ctxt::Ctxt;
-use crate::model::{Field, Model};
+use crate::model::{Answer, Field, Model};
 use crate::spell::spell;
 use crate::types::{is_context, mentions_effects};
 
@@ -23,6 +23,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         for field in &handler.member.fields {
             check_owned(ctxt, field, "commands own their data", Static::Owns);
         }
+        check_owned_answer(ctxt, &handler.answer);
     }
     for deadline in &model.deadlines {
         check_no_parameters(ctxt, &deadline.member.method.sig, "a deadline has one shape");
@@ -70,6 +71,19 @@ fn check_owned(ctxt: &Ctxt, field: &Field<'_>, why: &str, with_static: Static) {
 fn check_owned_reply(ctxt: &Ctxt, sig: &Signature) {
     if let ReturnType::Type(_, ty) = &sig.output {
         report_borrowed(ctxt, ty, "a reply leaves the entity and owns its data", Static::Owns);
+    }
+}
+
+/// So does that of a command, and what it is refused with.
+fn check_owned_answer(ctxt: &Ctxt, answer: &Answer) {
+    match answer {
+        Answer::Step { reply } => report_borrowed(ctxt, reply, "a reply owns its data", Static::Owns),
+        Answer::Refusable { reply, refusal } => {
+            report_borrowed(ctxt, reply, "a reply owns its data", Static::Owns);
+            report_borrowed(ctxt, refusal, "a refusal owns its data", Static::Owns);
+        }
+        Answer::Named(ty) => report_borrowed(ctxt, ty, "a reply owns its data", Static::Owns),
+        Answer::Wrong(_) | Answer::Missing => {}
     }
 }
 

@@ -323,7 +323,8 @@ fn own_all_types(model: &mut Model<'_>) -> bool {
                 own.visit_type_mut(reply);
                 own.visit_type_mut(refusal);
             }
-            Answer::Named(_) | Answer::Missing => {}
+            Answer::Named(ty) => own.visit_type_mut(ty),
+            Answer::Missing => {}
         }
     }
     let crate_path = &model.options.crate_path;
