@@ -221,7 +221,7 @@ fn a_machine_with_everything() {
             }
 
             #[on(Sent | Paying => Closed)]
-            #[reject(_ | Closed)]
+            #[reject(_)]
             fn close(&self) -> Step {
                 goto(Closed)
             }

@@ -108,7 +108,7 @@ impl<'a> Graph<'a> {
         graph.narrow_the_rest();
         for (method, marker) in hooks {
             let states = arrow::list(ctxt, marker);
-            let states = graph.places(ctxt, states);
+            let states = graph.places(ctxt, states, goes_on);
             graph.hooks.push(Hook { method, on_enter: word_of(marker) == ENTER, states });
         }
         graph
@@ -137,7 +137,7 @@ impl<'a> Graph<'a> {
         let Arrow { from, to } = arrow.unwrap_or_default();
         let is_unknown = |name: &&Ident| self.index_of(name).is_none();
         let unknown = from.iter().chain(&to).filter(is_unknown).cloned().collect();
-        let from = self.places(ctxt, Some(from));
+        let from = self.places(ctxt, Some(from), goes_on);
         let to = to.into_iter().filter_map(|target| self.target(ctxt, target)).collect();
         let arrow_is_clean = std::mem::replace(&mut self.clean, clean);
         self.clean &= arrow_is_clean;
@@ -153,7 +153,7 @@ impl<'a> Graph<'a> {
         let mut places = Vec::new();
         for attr in method.markers.iter().filter(|marker| word_of(marker) == word) {
             let states = arrow::list(ctxt, attr);
-            places.extend(self.places(ctxt, states));
+            places.extend(self.places(ctxt, states, |_| true));
         }
         places
     }
@@ -179,14 +179,14 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The states of a list; `_` is each one that is not terminal.
-    fn places(&mut self, ctxt: &Ctxt, tokens: Option<Vec<Ident>>) -> Vec<Place> {
+    /// The states of a list; `_` is each of the `rest`.
+    fn places(&mut self, ctxt: &Ctxt, tokens: Option<Vec<Ident>>, rest: impl Fn(&State) -> bool) -> Vec<Place> {
         self.clean &= tokens.is_some();
         let mut places = Vec::new();
         for token in tokens.unwrap_or_default() {
             if token == "_" {
-                let lasting = self.states.iter().enumerate().filter(|(_, state)| !state.is_terminal());
-                places.extend(lasting.map(|(state, _)| Place { token: token.clone(), state }));
+                let rest = self.states.iter().enumerate().filter(|(_, state)| rest(state));
+                places.extend(rest.map(|(state, _)| Place { token: token.clone(), state }));
             } else {
                 places.extend(self.place(ctxt, token));
             }
@@ -240,6 +240,11 @@ impl<'a> Graph<'a> {
     pub(crate) fn deadlines_of(&self, state: usize) -> impl Iterator<Item = &Way<'a>> {
         self.ways.iter().filter(move |way| way.command().is_none() && way.begins_in(state))
     }
+}
+
+/// What `_` is, but beside an `#[on]`: a state that isn't terminal.
+fn goes_on(state: &State) -> bool {
+    !state.is_terminal()
 }
 
 impl Way<'_> {

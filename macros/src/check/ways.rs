@@ -40,12 +40,15 @@ fn check_states_named_once(ctxt: &Ctxt, graph: &Graph<'_>, places: &[Place]) {
     for (index, place) in places.iter().enumerate() {
         let Some(first) = places[..index].iter().find(|first| first.state == place.state) else { continue };
         let name = graph.states[place.state].name();
-        let message = if first.token == "_" || place.token == "_" {
+        let message = if first.token == "_" && place.token == "_" {
+            "`_` is named twice; remove one".to_owned()
+        } else if first.token == "_" || place.token == "_" {
             format!("`_` is every state that is not terminal, so `{name}` is named twice; remove one")
         } else {
             format!("`{name}` is named twice; remove one")
         };
-        ctxt.collision(&place.token, message, &first.token, format!("`{name}` is first named here"));
+        let first_name = if first.token == "_" && place.token == "_" { "_" } else { &name };
+        ctxt.collision(&place.token, message, &first.token, format!("`{first_name}` is first named here"));
         if place.token == "_" {
             break;
         }

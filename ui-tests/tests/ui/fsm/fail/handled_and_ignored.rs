@@ -25,6 +25,12 @@ impl Door {
     }
 
     #[on(Open => stay)]
+    #[ignore(_ | _)]
+    fn push(&self) -> Step {
+        stay()
+    }
+
+    #[on(Open => stay)]
     #[ignore(Closed)]
     #[reject(Closed)]
     fn knock(&self) -> Step<u64> {

@@ -43,7 +43,7 @@ impl Order {
 
     #[on(Shopping => stay)]
     #[ignore(Paying | Checking)]
-    #[reject(Sent | Closed)]
+    #[reject(_)]
     fn add(&self, cx: &Context<Self>, item: u64) -> Step {
         debug_assert_eq!(cx.state(), OrderState::Shopping);
         applying(OrderEvent::ItemAdded { item })
@@ -82,7 +82,7 @@ impl Order {
 
     /// The type of the reply is behind an alias.
     #[on(Sent => Closed | Sent | stay)]
-    #[reject(Shopping | Paying | Checking | Closed)]
+    #[reject(_)]
     fn close(&self, r#type: u8) -> Outcome<order::on::Close> {
         match r#type {
             0 => Ok(goto(Closed).replying(1)),
