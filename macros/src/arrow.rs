@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Token};
 
-use crate::attr::{Keys, keys_of, word_of};
+use crate::attr::{Keys, keys_of, word, word_of};
 use crate::ctxt::Ctxt;
 use crate::duration::Duration;
 use crate::symbol::ON_KEYS;
@@ -32,8 +32,7 @@ pub(crate) fn on(ctxt: &Ctxt, attr: &Attribute) -> (Option<Arrow>, Option<Ident>
     let arrow = ctxt.ok(whole(arrow, attr, example, |input| Arrow::parse(input, example)));
     let mut command = None;
     Keys::new(ctxt, ON_KEYS).read(keys, |_, input| {
-        input.parse::<Token![=]>()?;
-        command = Some(input.parse()?);
+        command = Some(word(input)?);
         Ok(())
     });
     (arrow, command)

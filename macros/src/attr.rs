@@ -124,6 +124,18 @@ pub(crate) fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
+/// Reads `= word`.
+pub(crate) fn word(input: ParseStream<'_>) -> syn::Result<Ident> {
+    input.parse::<Token![=]>()?;
+    let found = input.span();
+    if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        let name = text.value();
+        return Err(Error::new(found, format!("a name stands here without quotes: `{name}`")));
+    }
+    input.parse()
+}
+
 /// Reads `= "text"`.
 pub(crate) fn text(input: ParseStream<'_>) -> syn::Result<LitStr> {
     input.parse::<Token![=]>()?;

@@ -5,6 +5,7 @@ use quote::ToTokens;
 use syn::parse::ParseStream;
 use syn::{Error, LitInt, Path};
 
+use crate::spell::spell;
 use crate::symbol::UNITS;
 
 pub(crate) enum Duration {
@@ -23,15 +24,20 @@ pub(crate) enum Length {
 }
 
 impl Duration {
+    /// Reads all of the input.
     pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        if input.peek(LitInt) {
+        let all: TokenStream = input.fork().parse()?;
+        let wrong = || Error::new_spanned(&all, expected(&spell(&all)));
+        let duration = if input.peek(LitInt) {
             let literal: LitInt = input.parse()?;
-            let length = length(&literal)?;
-            return Ok(Self::Literal { literal, length });
-        }
-        let found = input.span();
-        let what = input.cursor().token_tree().map(|(token, _)| token.to_string()).unwrap_or_default();
-        input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| Error::new(found, expected(&what)))
+            if !input.is_empty() {
+                return Err(wrong());
+            }
+            Self::Literal { length: length(&literal)?, literal }
+        } else {
+            input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| wrong())?
+        };
+        if input.is_empty() { Ok(duration) } else { Err(wrong()) }
     }
 
     /// As it is written, without the way to a constant.
@@ -73,7 +79,11 @@ fn length(literal: &LitInt) -> syn::Result<Length> {
 }
 
 fn expected(found: &str) -> String {
-    format!("expected a duration such as `30s`, `5min`, `60d`; found `{found}`; units are: {}", UNITS.join(", "))
+    format!(
+        "expected a duration such as `30s`, `5min`, `60d`, or the path of a `Duration` constant; found `{found}`; units \
+         are: {}",
+        UNITS.join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -81,10 +81,7 @@ impl Options {
             }
             STATES => self.states = Some(States::read(ctxt, input)?),
             EXHAUSTIVE => self.exhaustive = true,
-            MOD => {
-                input.parse::<Token![=]>()?;
-                self.module = Some(input.parse()?);
-            }
+            MOD => self.module = Some(attr::word(input)?),
             _ => unreachable!("`Keys` knows these keys only"),
         }
         Ok(())

@@ -52,6 +52,11 @@ impl Door {
         goto(Closed)
     }
 
+    #[on(Open => Closed, command = "kick")]
+    fn quoted(&self) -> Step {
+        goto(Closed)
+    }
+
     #[on(stay => Closed | Closed)]
     fn twice(&self) -> Step {
         goto(Closed)

@@ -5,7 +5,7 @@ struct Door {
     knocks: u64,
 }
 
-#[fsm(states(initial Open, Ajar, Closed, Locked, Hot))]
+#[fsm(states(initial Open, Ajar, Closed, Locked, Hot, Cold, Wet))]
 impl Door {
     #[after(30minuts, Open => Ajar)]
     fn fall(&self) -> Step {
@@ -27,7 +27,17 @@ impl Door {
         goto(Hot)
     }
 
-    #[after(1.5h, Hot => Open)]
+    #[after(1.5h, Hot => Cold)]
+    fn cool(&self) -> Step {
+        goto(Cold)
+    }
+
+    #[after(Duration::from_secs(3), Cold => Wet)]
+    fn rain(&self) -> Step {
+        goto(Wet)
+    }
+
+    #[after(1h 30min, Wet => Open)]
     fn open(&self) -> Step {
         goto(Open)
     }
