@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Type};
 
 use crate::expand::{call, call_at, decision, field_types, quiet_calls, quiet_item, span_of_answer};
+use crate::graph::Graph;
 use crate::model::{Answer, Command, Member, Model, Query};
 use crate::words::at;
 
@@ -112,7 +113,7 @@ fn command_method(model: &Model<'_>, command: &Command<'_>) -> TokenStream {
         let context = if handler.context.is_some() { quote!(__cx) } else { quote!(_) };
         call_at(span, quote!(#krate::__rt::call), quote!(&self.0, #name, #closure |__data, #context| #call))
     };
-    method(model, &Method::of_command(command), &call_type(model, &handler.answer), &body)
+    method(model, &Method::of_command(model, command), &call_type(model, &handler.answer), &body)
 }
 
 /// ```text
@@ -134,27 +135,51 @@ fn query_method(model: &Model<'_>, query: &Query<'_>) -> TokenStream {
 pub(super) struct Method<'m> {
     ident: &'m Ident,
     docs: Vec<&'m Attribute>,
+    /// What is said of it after its docs.
+    also: Option<String>,
     member: &'m Member<'m>,
 }
 
 impl<'m> Method<'m> {
-    pub(super) fn of_command(command: &'m Command<'m>) -> Self {
-        Self { ident: &command.ident, docs: command.docs().collect(), member: &command.first().member }
+    pub(super) fn of_command(model: &Model<'_>, command: &'m Command<'m>) -> Self {
+        let also = model.graph.as_ref().and_then(|graph| accepted_in(graph, command));
+        Self { ident: &command.ident, docs: command.docs().collect(), also, member: &command.first().member }
     }
 
     pub(super) fn of_query(query: &'m Query<'m>) -> Self {
-        Self { ident: query.member.ident(), docs: query.member.docs().collect(), member: &query.member }
+        Self { ident: query.member.ident(), docs: query.member.docs().collect(), also: None, member: &query.member }
     }
 }
 
-/// The docs, `cfg`s and `deprecated` of the handler are those of the reference's method.
+/// ``Accepted in `Unlocked` and `Locked`.``
+fn accepted_in(graph: &Graph<'_>, command: &Command<'_>) -> Option<String> {
+    let ways = || command.handlers.iter().filter_map(|handler| graph.way_of(handler.member.method));
+    let is_accepted =
+        |state: usize| ways().any(|way| way.from.iter().chain(&way.ignored).any(|place| place.state == state));
+    let states = graph.states.iter().enumerate().filter(|(state, _)| is_accepted(*state));
+    let states: Vec<String> = states.map(|(_, state)| format!("`{}`", state.name())).collect();
+    match states.as_slice() {
+        [] => None,
+        [one] => Some(format!("Accepted in {one}.")),
+        [others @ .., last] => Some(format!("Accepted in {} and {last}.", others.join(", "))),
+    }
+}
+
+/// The docs, `cfg`s and `deprecated` of the handler are those of the reference's method; of a machine, its docs also say
+/// where it is accepted.
 pub(super) fn method(model: &Model<'_>, found: &Method<'_>, call: &TokenStream, body: &TokenStream) -> TokenStream {
-    let Method { ident, docs, member } = found;
+    let Method { ident, docs, also, member } = found;
+    let also = also.iter().map(|also| {
+        let paragraph = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+        let also = format!(" {also}");
+        quote!(#paragraph #[doc = #also])
+    });
     let (vis, parameters, cfgs) = (&model.options.vis, field_types(member), member.cfgs());
     let deprecated = member.method.attrs.iter().filter(|attr| attr.path().is_ident("deprecated"));
     let body = quote_spanned!(span_of_answer(member)=> { #body });
     quote! {
         #(#docs)*
+        #(#also)*
         #(#cfgs)*
         #(#deprecated)*
         #vis fn #ident(&self, #(#parameters),*) -> #call #body

@@ -295,7 +295,7 @@ fn entity_ref(model: &Model<'_>, nothing: &TokenStream) -> TokenStream {
     let commands = model.commands.iter().filter(|command| has_room(&command.first().member, &command.ident));
     let commands = commands.map(|command| {
         let call = entity_ref::call_type(model, &command.first().answer);
-        entity_ref::method(model, &Method::of_command(command), &call, nothing)
+        entity_ref::method(model, &Method::of_command(model, command), &call, nothing)
     });
     let commands: TokenStream = commands.collect();
     let queries = model.queries.iter().filter(|query| has_room(&query.member, query.member.ident())).map(|query| {
