@@ -266,6 +266,14 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// Something leads to each state, and out of each that isn't `terminal`.
 ///
+/// A `transient` state is one that an effect of the same step leads out of, such as `Checking`, while somebody is asked.
+/// The effect is gone when the process dies, so the entity is found in the state before, where it can be asked again.
+/// What follows from that:
+///
+/// - The events of the step that enters it are stored, and kept, though the state isn't.
+/// - Its own deadline is lost in a restart; that of the former state holds again.
+/// - An entity that stands in one stays in memory.
+///
 /// # Methods
 ///
 /// | marker | receiver | returns | what it is |
@@ -276,7 +284,7 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// | `#[enter(A)]`, `#[exit(A)]` | `&self` or none | nothing | has effects when A was entered or left |
 /// | `#[event]`, `#[query]` | as in an aggregate | | |
 ///
-/// In place of states, `_` is every state that is not terminal.
+/// In place of states, `_` is every state that is not terminal. It says more beside an `#[on]`; see below.
 ///
 /// ## Commands
 ///
@@ -287,14 +295,40 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// - `#[reject(A | B)]`: it is refused there, as it would be anyway.
 /// - `#[ignore(A | B)]`: it is accepted there and does nothing. It must be a command without a reply.
 ///
-/// In these two, `_` is every state that is not terminal and of which nothing else is said. With `#[fsm(exhaustive)]`
-/// each state says what to do with each command.
+/// In these two, `_` is every state of which nothing else is said for this command, terminal ones too. With
+/// `#[fsm(exhaustive)]` each state says what to do with each command.
 ///
 /// A handler begins its step with one of these, written alone or as `annals::goto(..)`:
 ///
 /// - `goto(S)` enters S, and is a transition even if the machine is in S: hooks run, and a deadline begins anew.
 /// - `stay()` does neither; without events nothing is stored.
 /// - `applying(..)` is `stay().applying(..)`.
+///
+/// What `goto` is given is the bare name of a state, not a value: the macro holds it against what is declared. A choice
+/// stands around it: `if self.is_paid() { goto(Sent) } else { goto(Paying) }`.
+///
+/// What follows is the same for all three. `.replying_with(..)` is given the data as it is after the events, in place of
+/// `self`. An effect in `.and_then(..)` runs later, so what it needs is cloned out of `self` first:
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Order { customer: String, items: Vec<u64> }
+/// # pub struct Mailer;
+/// # impl Mailer { fn thank(&self, _: &str) {} }
+/// # #[fsm(states(initial Shopping, terminal Bought), services = Mailer)]
+/// # impl Order {
+/// # #[event] fn added(&mut self, item: u64) { self.items.push(item) }
+/// #[on(Shopping => Bought)]
+/// fn buy(&self, last: u64) -> Step<usize> {
+///     let customer = self.customer.clone();
+///     goto(Bought)
+///         .applying(OrderEvent::Added { item: last })
+///         .replying_with(|order| order.items.len()) // with the last one
+///         .and_then(move |fx| fx.services().thank(&customer))
+/// }
+/// # }
+/// ```
 ///
 /// Where a handler doesn't declare the state that it goes to, or `stay`, the macro says so, or else the compiler.
 ///
@@ -306,6 +340,12 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// anything, gets a reply, or can be refused. If it stays, the state goes on without a deadline. The time of the initial
 /// state begins with the first that is stored of an entity.
 ///
+/// Before a command or a query is handled, a deadline of the entity that is over is handled. So no command is accepted in
+/// a state whose time is over, however late the clock rings.
+///
+/// A handler that panics, or whose write fails, is tried again after a pause, which grows from 1 s to 5 min. Each failure
+/// is logged as a warning. The entity stays in its state until then, and accepts there what the state accepts.
+///
 /// ## Hooks
 ///
 /// A hook takes `fx: &Effects<Self>`, and before it `&self` if it looks at the data as it is after the step; the data
@@ -314,8 +354,124 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// ## Own methods
 ///
-/// A method without a marker names the handler for which it makes a step, and the state by its marker:
-/// `fn retry(&self) -> Step<(), lock_fsm::on::TryUnlock> { goto(lock_fsm::Unlocked) }`.
+/// A method without a marker stays as it is. So if it makes a step, it names the handler for which it does, and the state
+/// by its marker: `fn retry(&self) -> Step<(), lock_fsm::on::TryUnlock> { goto(lock_fsm::Unlocked) }`.
+///
+/// One for several handlers says what they must declare:
+///
+/// ```
+/// use annals::prelude::*;
+/// use annals::{Handler, Stays, TargetOf};
+///
+/// #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// pub struct Door {
+///     knocks: u64,
+/// }
+///
+/// #[fsm(states(initial Open, Closed))]
+/// impl Door {
+///     #[event]
+///     fn knocked(&mut self) {
+///         self.knocks += 1;
+///     }
+///
+///     #[on(Open => Closed | stay)]
+///     fn push(&self) -> Step {
+///         self.shut()
+///     }
+///
+///     #[after(1h, Open => Closed | stay)]
+///     fn fall_shut(&self) -> Step {
+///         self.shut()
+///     }
+///
+///     fn shut<H>(&self) -> Step<(), H>
+///     where
+///         H: Handler<Aggregate = Self> + Stays,
+///         door_fsm::Closed: TargetOf<H>,
+///     {
+///         if self.knocks < 3 { applying(DoorEvent::Knocked) } else { goto(door_fsm::Closed) }
+///     }
+///
+///     #[on(Closed => Open)]
+///     fn open(&self) -> Step {
+///         goto(Open)
+///     }
+/// }
+/// ```
+///
+/// # Reliable effects
+///
+/// An effect runs at most once: when the process dies before, it is lost. What must happen is therefore a state, with a
+/// short deadline that enters it anew. The one that is asked gets the same key each time, so that it acts once:
+///
+/// ```
+/// use annals::prelude::*;
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # pub struct Till { total: u64 }
+/// # #[aggregate]
+/// # impl Till {
+/// #     #[event] fn paid(&mut self, cents: u64) { self.total += cents }
+/// #     #[command] fn pay(&self, cents: u64) -> Step<u64> {
+/// #         applying(TillEvent::Paid { cents }).replying_with(|till| till.total)
+/// #     }
+/// # }
+///
+/// #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// pub struct Payment {
+///     cents: u64,
+/// }
+///
+/// #[fsm(states(initial Open, Asking, terminal Answered))]
+/// impl Payment {
+///     #[event]
+///     fn asked_for(&mut self, cents: u64) {
+///         self.cents = cents;
+///     }
+///
+///     #[on(Open => Asking)]
+///     #[ignore(_)]
+///     fn pay(&self, cents: u64) -> Step {
+///         goto(Asking).applying(PaymentEvent::AskedFor { cents })
+///     }
+///
+///     /// Each time that the state is entered: at first, and when its deadline was over, which a restart doesn't change.
+///     #[enter(Asking)]
+///     fn ask(&self, fx: &Effects<Self>) {
+///         let (till, this, cents) = (fx.get::<Till>("shop"), fx.this(), self.cents);
+///         let key = Key::unique(this.id().as_str());
+///         fx.spawn(async move {
+///             if till.pay(cents).key(key).await.is_ok() {
+///                 this.answered().await.ok();
+///             }
+///         });
+///     }
+///
+///     #[after(10s, Asking => Asking)]
+///     fn ask_again(&self) -> Step {
+///         goto(Asking)
+///     }
+///
+///     #[on(Asking => Answered)]
+///     #[ignore(_)]
+///     fn answered(&self) -> Step {
+///         goto(Answered)
+///     }
+/// }
+/// ```
+///
+/// A receiver forgets the oldest of many unique keys. Where it has one source, which sends in order, `Key::rising` is
+/// remembered for ever.
+///
+/// # Changing a deployed machine
+///
+/// What is stored are the names of states, and the absolute times of deadlines.
+///
+/// - An entity that stands in a state that was removed or renamed is quarantined until the state is back. There are no
+///   aliases for states yet.
+/// - A changed duration holds for visits that begin later.
+/// - When a state loses its `#[after]`, the stored deadline is kept, and doesn't fire until a version has a handler again.
+/// - When a state gains one, it has a deadline from the next visit on.
 ///
 /// # Keys
 ///
@@ -334,7 +490,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// - `LockState`: a variant for each state; its docs have a table of the transitions and a diagram. It derives `Debug`,
 ///   `Clone`, `Copy`, `PartialEq`, `Eq`, `Hash`, `PartialOrd` and `Ord`, and what `derive(..)` adds.
 /// - `Lock::GRAPH`: the states and the ways between them, as data.
-/// - `state()` and `accepts()` of `LockRef`: where the entity stands, and which commands it accepts there.
+/// - `state()` and `accepts()` of `LockRef`: where the entity stands, and which commands it accepts there. The docs of its
+///   commands say in which states they are accepted.
 /// - `lock_fsm`: a private module with a type for each state and, in `on`, for each handler.
 /// - The impls of `Machine`, `State`, `Handler`, `TargetOf`, `Stays` and `Limits`.
 ///
@@ -365,36 +522,140 @@ pub fn query(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::QUERY, &item.into()).into()
 }
 
-/// Marks a handler of a command in an [`fsm`](macro@fsm#commands) block: `#[on(A | B => C | stay)]`. Elsewhere it is an
-/// error.
+/// Marks a handler of a command in an [`fsm`](macro@fsm#commands) block: in which states it decides, and where it may
+/// lead.
+///
+/// Before the `=>` stand states, or `_` for each that isn't terminal; behind it the states that the handler may go to, and
+/// `stay` if it may leave the state as it is. With `command = ..` it decides on a command that another method has in other
+/// states. Elsewhere it is an error.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Door { knocks: u64 }
+/// # #[fsm(states(initial Open, Closed))]
+/// # impl Door {
+/// #[on(Open => Closed | stay)]
+/// fn push(&self) -> Step {
+///     if self.knocks == 0 { goto(Closed) } else { stay() }
+/// }
+///
+/// #[on(Closed => Open, command = push)]
+/// fn push_open(&self) -> Step {
+///     goto(Open)
+/// }
+/// # }
+/// ```
 #[proc_macro_attribute]
 pub fn on(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::ON, &item.into()).into()
 }
 
-/// Marks a handler of a deadline in an [`fsm`](macro@fsm#deadlines) block: `#[after(30s, A => B)]`. Elsewhere it is an
-/// error.
+/// Marks a handler of a deadline in an [`fsm`](macro@fsm#deadlines) block: what follows when a state has lasted so long.
+///
+/// The duration is a number with `ms`, `s`, `min`, `h` or `d`, or the path of a `Duration` constant. The deadline is stored
+/// and survives restarts. Elsewhere it is an error.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # use std::time::Duration;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Door;
+/// const PATIENCE: Duration = Duration::from_secs(90);
+///
+/// # #[fsm(states(initial Open, Closed))]
+/// # impl Door {
+/// #[after(30s, Open => Closed)]
+/// fn fall_shut(&self) -> Step {
+///     goto(Closed)
+/// }
+///
+/// #[after(PATIENCE, Closed => Open)]
+/// fn spring_open(&self) -> Step {
+///     goto(Open)
+/// }
+/// # }
+/// ```
 #[proc_macro_attribute]
 pub fn after(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::AFTER, &item.into()).into()
 }
 
-/// Marks what is done when a state was entered, in an [`fsm`](macro@fsm#hooks) block: `#[enter(A | B)]`. Elsewhere it is
-/// an error.
+/// Marks what is done when a state was entered, in an [`fsm`](macro@fsm#hooks) block.
+///
+/// It runs when the transition is durable, after the effects of the step, also where a machine enters the state that it
+/// was in; never on recovery. With `&self` it sees the data as it is after the step. Elsewhere it is an error.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Door;
+/// # pub struct Bell;
+/// # impl Bell { fn ring(&self) {} }
+/// # #[fsm(states(initial Open, Closed), services = Bell)]
+/// # impl Door {
+/// # #[on(Open => Closed)] fn shut(&self) -> Step { goto(Closed) }
+/// # #[on(Closed => Open)] fn open(&self) -> Step { goto(Open) }
+/// #[enter(Open)]
+/// fn ring(fx: &Effects<Self>) {
+///     fx.services().ring();
+/// }
+/// # }
+/// ```
 #[proc_macro_attribute]
 pub fn enter(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::ENTER, &item.into()).into()
 }
 
-/// Marks what is done when a state was left, in an [`fsm`](macro@fsm#hooks) block: `#[exit(A | B)]`. Elsewhere it is an
-/// error.
+/// Marks what is done when a state was left, in an [`fsm`](macro@fsm#hooks) block.
+///
+/// It runs when the transition is durable, before the effects of the step; never on recovery. With `&self` it sees the
+/// data as it is after the step. Elsewhere it is an error.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Door { guests: Vec<String> }
+/// # pub struct Porter;
+/// # impl Porter { fn greet(&self, _: &str) {} }
+/// # #[fsm(states(initial Closed, Open), services = Porter)]
+/// # impl Door {
+/// # #[on(Open => Closed)] fn shut(&self) -> Step { goto(Closed) }
+/// # #[on(Closed => Open)] fn open(&self) -> Step { goto(Open) }
+/// #[exit(Closed)]
+/// fn greet(&self, fx: &Effects<Self>) {
+///     for guest in &self.guests {
+///         fx.services().greet(guest);
+///     }
+/// }
+/// # }
+/// ```
 #[proc_macro_attribute]
 pub fn exit(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::EXIT, &item.into()).into()
 }
 
-/// Says beside `#[on]` where a command is refused, in an [`fsm`](macro@fsm#commands) block: `#[reject(A | B)]`. Elsewhere
-/// it is an error.
+/// Says beside `#[on]` where a command is refused, in an [`fsm`](macro@fsm#commands) block.
+///
+/// A command is refused with `CallError::NotAccepted` wherever no handler of it stands, so this only says it aloud, for
+/// readers and for `#[fsm(exhaustive)]`. `_` is every state of which nothing else is said for the command. Its twin,
+/// `#[ignore(..)]`, accepts a command without a reply and does nothing. Elsewhere it is an error.
+///
+/// ```
+/// # use annals::prelude::*;
+/// # #[derive(Debug, Default, Clone, Serialize, Deserialize)]
+/// # pub struct Door;
+/// # #[fsm(states(initial Open, Closed, terminal Broken), exhaustive)]
+/// # impl Door {
+/// #[on(Open => Closed)]
+/// #[ignore(Closed)]
+/// #[reject(_)]
+/// fn shut(&self) -> Step {
+///     goto(Closed)
+/// }
+/// # #[on(_ => Broken)] #[reject(_)] fn kick(&self) -> Step { goto(Broken) }
+/// # }
+/// ```
 #[proc_macro_attribute]
 pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::REJECT, &item.into()).into()

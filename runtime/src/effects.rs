@@ -14,6 +14,8 @@ use crate::system::Registry;
 
 /// Handed to what [`Step::and_then`](crate::Step::and_then) does once the step is durable.
 ///
+/// An effect runs at most once. For one that must happen see [reliable effects](macro@crate::fsm#reliable-effects).
+///
 /// ```
 /// use std::sync::{Arc, Mutex};
 ///
