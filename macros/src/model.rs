@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::stored::Stored;
 use crate::symbol::RESULT;
 use crate::types::{arguments, arguments_of, is_context, is_no_step, unit, without_self};
-use crate::words::{Words, is_step};
+use crate::words::{Words, bare_step, is_step, steps};
 
 /// An aggregate, or a machine.
 pub(crate) struct Model<'a> {
@@ -147,6 +147,22 @@ impl<'a> Model<'a> {
 
     pub(crate) fn words(&self, method: &Method) -> Words<'_> {
         words(&self.ty, &self.options.crate_path, self.graph.as_ref(), method)
+    }
+
+    /// The first `Step` in what a method returns that doesn't say who makes it.
+    pub(crate) fn bare_step<'t>(&self, output: &'t ReturnType) -> Option<&'t Path> {
+        let ReturnType::Type(_, ty) = output else { return None };
+        let step = bare_step(ty, &self.options.crate_path)?;
+        (step.segments.len() > 1 || !self.has_another_step()).then_some(step)
+    }
+
+    /// Whether `Step` is something else here, and handlers therefore say `annals::Step`.
+    fn has_another_step(&self) -> bool {
+        let steps = self.handlers.iter().flat_map(|handler| match &handler.sig.output {
+            ReturnType::Type(_, ty) => steps(ty, &self.options.crate_path),
+            ReturnType::Default => Vec::new(),
+        });
+        steps.map(|step| step.segments.len() > 1).reduce(|all, is_long| all && is_long) == Some(true)
     }
 
     /// The type of the events: generated, or the user's own.

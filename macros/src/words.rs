@@ -255,21 +255,26 @@ pub(crate) fn is_step(path: &Path, crate_path: &CratePath) -> bool {
 
 /// The first `Step` in a type that doesn't say who makes it: `Step`, `Step<u64>`.
 pub(crate) fn bare_step<'t>(ty: &'t Type, crate_path: &CratePath) -> Option<&'t Path> {
-    let mut find = FindBareStep { crate_path, found: None };
+    let is_bare = |step: &&Path| arguments(step).is_some_and(|arguments| arguments.len() < 2);
+    steps(ty, crate_path).into_iter().find(is_bare)
+}
+
+/// Each `Step` in a type.
+pub(crate) fn steps<'t>(ty: &'t Type, crate_path: &CratePath) -> Vec<&'t Path> {
+    let mut find = FindSteps { crate_path, found: Vec::new() };
     find.visit_type(ty);
     find.found
 }
 
-struct FindBareStep<'a, 't> {
+struct FindSteps<'a, 't> {
     crate_path: &'a CratePath,
-    found: Option<&'t Path>,
+    found: Vec<&'t Path>,
 }
 
-impl<'t> Visit<'t> for FindBareStep<'_, 't> {
+impl<'t> Visit<'t> for FindSteps<'_, 't> {
     fn visit_path(&mut self, path: &'t Path) {
-        let is_bare = arguments(path).is_some_and(|arguments| arguments.len() < 2);
-        if self.found.is_none() && is_step(path, self.crate_path) && is_bare {
-            self.found = Some(path);
+        if is_step(path, self.crate_path) {
+            self.found.push(path);
         }
         visit::visit_path(self, path);
     }

@@ -1,7 +1,7 @@
 //! Rules for the methods of a block without a marker. They stay as they are, so a step in one says who makes it.
 
 use proc_macro2::Ident;
-use syn::{Path, ReturnType};
+use syn::Path;
 
 use crate::block::Method;
 use crate::ctxt::Ctxt;
@@ -10,13 +10,11 @@ use crate::model::Model;
 use crate::spell::spell;
 use crate::symbol::{COMMAND, GOTO};
 use crate::types::arguments;
-use crate::words::{bare_step, mentions, only_word};
+use crate::words::{mentions, only_word};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for helper in model.block.methods().filter(|method| method.markers.is_empty()) {
-        if let ReturnType::Type(_, ty) = &helper.sig.output
-            && let Some(step) = bare_step(ty, &model.options.crate_path)
-        {
+        if let Some(step) = model.bare_step(&helper.sig.output) {
             check_says_who(ctxt, model, helper, step);
         }
     }

@@ -8,7 +8,6 @@ use crate::model::{Answer, Event, Handler, Member, Model, Query, parameters};
 use crate::spell::spell;
 use crate::symbol::{COMMAND, ON};
 use crate::types::{is_context, is_owned_context, mentions_context, mentions_effects};
-use crate::words::bare_step;
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for event in &model.events {
@@ -195,7 +194,7 @@ fn check_query_replies(ctxt: &Ctxt, model: &Model<'_>, query: &Query<'_>) {
     match &sig.output {
         ReturnType::Default => ctxt.error(&sig.ident, "a query replies with what it read: give it a return type"),
         ReturnType::Type(_, ty) => {
-            if bare_step(ty, &model.options.crate_path).is_some() {
+            if model.bare_step(&sig.output).is_some() {
                 let marker = if model.graph.is_some() { format!("#[{ON}(..)]") } else { format!("#[{COMMAND}]") };
                 ctxt.error(ty, format!("a query returns a value; use `{marker}` for what makes a step"));
             }

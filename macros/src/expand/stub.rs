@@ -136,7 +136,7 @@ fn block(model: &Model<'_>, events_changed: bool) -> TokenStream {
             hook(found)
         } else if model.is_handler(found) && (events_changed || goes_nowhere(model, found)) {
             method_without_body(model, found)
-        } else if !model.is_handler(found) && makes_bare_step(found, &model.options.crate_path) {
+        } else if !model.is_handler(found) && model.bare_step(&found.sig.output).is_some() {
             step_of_anybody(found, found.sig.clone(), &model.options.crate_path)
         } else {
             method(model, found)
@@ -327,10 +327,11 @@ fn own_all_types(model: &mut Model<'_>) -> bool {
             Answer::Missing => {}
         }
     }
-    let crate_path = &model.options.crate_path;
-    for query in &mut model.queries {
+    let make_steps: Vec<bool> =
+        model.queries.iter().map(|query| model.bare_step(&query.member.method.sig.output).is_some()).collect();
+    for (query, makes_step) in model.queries.iter_mut().zip(make_steps) {
         own.fields(&mut query.member);
-        if bare_step(&query.reply, crate_path).is_some() {
+        if makes_step {
             query.reply = unit();
         }
         own.visit_type_mut(&mut query.reply);

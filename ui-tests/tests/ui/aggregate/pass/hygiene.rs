@@ -163,6 +163,41 @@ mod renamed {
     }
 }
 
+/// `Step` is a word of the user's.
+mod another_step {
+    use ::annals::prelude::*;
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    pub struct Step(u64);
+
+    #[derive(Default, Serialize, Deserialize)]
+    pub struct Dance {
+        next: Step,
+    }
+
+    #[aggregate]
+    impl Dance {
+        #[event]
+        fn stepped(&mut self, step: Step) {
+            self.next = Step(step.0 + 1);
+        }
+
+        #[command]
+        fn go_on(&self) -> annals::Step<u64> {
+            applying(DanceEvent::Stepped { step: self.later() }).replying_with(|dance| dance.next.0)
+        }
+
+        #[query]
+        fn next(&self) -> Step {
+            self.next.clone()
+        }
+
+        fn later(&self) -> Step {
+            self.next()
+        }
+    }
+}
+
 /// Made by a macro of the user's.
 mod made {
     use ::annals::prelude::*;
