@@ -167,7 +167,7 @@ mod renamed {
 mod another_step {
     use ::annals::prelude::*;
 
-    #[derive(Clone, Default, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     pub struct Step(u64);
 
     #[derive(Default, Serialize, Deserialize)]
@@ -183,13 +183,13 @@ mod another_step {
         }
 
         #[command]
-        fn go_on(&self) -> annals::Step<u64> {
+        fn go_on(&self) -> ::annals::Step<u64> {
             applying(DanceEvent::Stepped { step: self.later() }).replying_with(|dance| dance.next.0)
         }
 
         #[query]
         fn next(&self) -> Step {
-            self.next.clone()
+            self.next
         }
 
         fn later(&self) -> Step {
