@@ -394,9 +394,9 @@ impl<R, E> Call<R, E> {
     /// a command that fails, as with [`CallError::NotStored`] or [`CallError::Panicked`], leaves nothing, and runs when
     /// it is repeated. An answer is told as it will be read again: what serde skips is missing from the first one too.
     ///
-    /// An entity knows its keys across restarts, and each entity has its own; the command doesn't belong to the key.
-    /// A repeat ends with [`CallError::AlreadyDone`] if the first answer can't be told any more. What any other error
-    /// says of storing, it says of this call, and not of an earlier one with the same key.
+    /// An entity knows its keys across restarts, and each entity has its own. A repeat ends with
+    /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key. What any
+    /// other error says of storing, it says of this call, and not of an earlier one with the same key.
     ///
     /// ```
     /// # use annals::prelude::*;

@@ -196,7 +196,8 @@ pub(crate) fn execute<A: Aggregate>(
         }
         let passage = decided.goes.map(|goes| Passage { from: standing.state, to: goes.to });
         draft.last = last_record::<A>(cx, draft, decided.goes, decided.elapsed, &mut standing);
-        if has_states::<A>() && !draft.is_empty() {
+        // A key belongs to its command, so what has a key tells its command, too.
+        if (has_states::<A>() || draft.key.is_some()) && !draft.is_empty() {
             draft.cause = Some(match decided.elapsed {
                 Some(visit) => StoredCause::Deadline { visit },
                 None => StoredCause::Command(message.command()),
@@ -295,6 +296,8 @@ pub(crate) struct Replayed<A: Aggregate> {
     pub(crate) keys: Keys,
     /// How many unique keys are remembered.
     keys_max: usize,
+    /// The last state that was entered, and where, if the machine doesn't have it.
+    unknown: Option<(SeqNr, String)>,
 }
 
 /// Why an entity can't be loaded, and at which record.
@@ -317,7 +320,9 @@ pub(crate) enum Unusable {
     Short { last: SeqNr },
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("no state is stored as `{name}`; a newer version may have written it")]
+    #[error(
+        "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
+    )]
     UnknownState { name: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
@@ -329,7 +334,7 @@ impl<A: Aggregate> Replayed<A> {
         let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
         let data = contained(A::default).map_err(unusable)?;
         let (standing, keys) = (Standing::initial::<A>(), Keys::default());
-        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max })
+        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max, unknown: None })
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
@@ -348,7 +353,7 @@ impl<A: Aggregate> Replayed<A> {
                         let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
                         self.data.apply(event);
                     }
-                    Record::Transition(transition) => self.enter(seq_nr, transition)?,
+                    Record::Transition(transition) => self.enter(seq_nr, transition),
                     Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
                     Record::DeadlineConsumed { .. } | Record::Receipt | Record::Skipped { .. } => {}
                 }
@@ -365,13 +370,30 @@ impl<A: Aggregate> Replayed<A> {
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
     }
 
-    fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) -> Result<(), Unusable> {
+    fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) {
         // Nobody returns to a transient state: the one before it is the last.
-        if !transition.transient {
-            let state = named::<A>(transition.to);
-            let state = state.ok_or_else(|| Unusable::UnknownState { name: transition.to.to_owned() })?;
-            self.standing = Standing { state, visit, due: transition.due };
+        if transition.transient {
+            return;
         }
-        Ok(())
+        match named::<A>(transition.to) {
+            Some(state) => {
+                self.standing = Standing { state, visit, due: transition.due };
+                self.unknown = None;
+            }
+            // It may be left again: a machine has to know the state in which it stands, and no other.
+            None => self.unknown = Some((visit, transition.to.to_owned())),
+        }
+    }
+
+    /// Ends the replay.
+    pub(crate) fn finish(mut self) -> Result<Self, Unrecoverable> {
+        if let Some((seq_nr, name)) = self.unknown.take() {
+            return Err(Unrecoverable { seq_nr, why: Unusable::UnknownState { name } });
+        }
+        // A deadline without a handler waits in the journal for a version that has one again.
+        if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {
+            self.standing.due = None;
+        }
+        Ok(self)
     }
 }

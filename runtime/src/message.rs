@@ -42,8 +42,8 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     }
     /// Sends the reply; hands out the effects.
     fn release(self: Box<Self>) -> Vec<Effect<A>>;
-    /// Answers what the first message with the same key was answered, if that is known; it is stored in a record up to
-    /// `seq_nr`.
+    /// Answers what the first message with the same key was answered, if that is known and was the same command's; it
+    /// is stored in a record up to `seq_nr`.
     fn repeat(self: Box<Self>, outcome: Option<StoredOutcome<'_>>, seq_nr: SeqNr);
 }
 
@@ -99,8 +99,7 @@ pub(crate) fn handle_elapsed<A: Aggregate>(data: &A, cx: &Context<A>, effects: &
             *effects = step.effects;
             Decided { events: step.events, goes: step.goes, elapsed }
         }
-        // The state has lost its handler since; nobody is to ask again.
-        None => Decided { elapsed, ..Decided::nothing() },
+        None => Decided::nothing(),
     }
 }
 

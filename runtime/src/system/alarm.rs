@@ -62,12 +62,19 @@ impl Drop for Report {
 pub(crate) struct Alarm<A: Aggregate> {
     entity: EntityId,
     effects: Vec<Effect<A>>,
-    report: Report,
+    /// None if the entity has noticed by itself.
+    report: Option<Report>,
 }
 
 impl<A: Aggregate> Alarm<A> {
     pub(crate) fn parcel(entity: EntityId, report: Report) -> Box<dyn Parcel> {
-        Box::new(Self { entity, effects: Vec::new(), report })
+        Box::new(Self { entity, effects: Vec::new(), report: Some(report) })
+    }
+
+    /// For an entity that has another message to handle and notices that its time was over before. If it fails, the
+    /// alarm that was set in time says so.
+    pub(crate) fn noticed(entity: EntityId) -> Box<dyn Message<A>> {
+        Box::new(Self { entity, effects: Vec::new(), report: None })
     }
 }
 
@@ -79,7 +86,9 @@ impl<A: Aggregate> Parcel for Alarm<A> {
 
     fn fail(self: Box<Self>, failure: Failure) {
         let Self { effects, report, .. } = *self;
-        report.again(Some(failure));
+        if let Some(report) = report {
+            report.again(Some(failure));
+        }
         drop_contained("the effects of a deadline that failed", effects);
     }
 
@@ -111,7 +120,9 @@ impl<A: Aggregate> Message<A> for Alarm<A> {
 
     fn release(self: Box<Self>) -> Vec<Effect<A>> {
         let Self { effects, report, .. } = *self;
-        report.heard();
+        if let Some(report) = report {
+            report.heard();
+        }
         effects
     }
 

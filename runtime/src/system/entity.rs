@@ -23,6 +23,7 @@ use crate::key::Keys;
 use crate::message::Message;
 use crate::state::{Standing, info};
 use crate::step::Effect;
+use crate::system::alarm::Alarm;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
 use crate::system::recovery::Found;
@@ -56,6 +57,8 @@ pub(crate) struct Entity<A: Aggregate> {
     due: Option<Timestamp>,
     /// When it will be woken, as far as it knows.
     armed: Option<Timestamp>,
+    /// Whether its deadline failed when it was noticed: commands don't wait until it no longer does.
+    deadline_fails: bool,
     /// The keys of its commands, if any had one.
     keys: Option<Box<Keys>>,
     phase: Phase<A>,
@@ -131,6 +134,7 @@ impl<A: Aggregate> Entity<A> {
             standing: Standing::initial::<A>(),
             due: None,
             armed: None,
+            deadline_fails: false,
             keys: None,
             phase: Phase::Absent,
             last_used: 0,
@@ -249,10 +253,20 @@ impl<A: Aggregate> Entity<A> {
         let started = Instant::now();
         let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
-        let (mut handled, mut broken) = (0, false);
+        let (mut handled, mut broken, mut has_noticed) = (0, false, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
-            let Some(mut message) = work.queue.pop_front() else { break };
-            handled += 1;
+            let Some(next) = work.queue.front() else { break };
+            // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
+            let overdue = !self.deadline_fails && self.standing.due.is_some_and(|due| due <= now);
+            let noticed = overdue && !has_noticed && !next.is_alarm();
+            has_noticed |= noticed;
+            let mut message = if noticed {
+                Alarm::noticed(self.id.clone())
+            } else {
+                let Some(message) = work.queue.pop_front() else { break };
+                handled += 1;
+                message
+            };
             let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
             if let Some((key, seq_nr)) = seen {
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
@@ -274,8 +288,12 @@ impl<A: Aggregate> Entity<A> {
                     }
                     Answer::Stored
                 }
-                Verdict::Failed(failure) => Answer::Fails(Box::new(failure)),
+                Verdict::Failed(failure) => {
+                    self.deadline_fails |= noticed;
+                    Answer::Fails(Box::new(failure))
+                }
                 Verdict::Broken(failure) => {
+                    self.deadline_fails |= noticed;
                     broken = true;
                     Answer::Fails(Box::new(failure))
                 }
@@ -308,6 +326,7 @@ impl<A: Aggregate> Entity<A> {
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
+                        self.deadline_fails = false;
                         around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }

@@ -65,5 +65,5 @@ fn replay_to<A: Aggregate>(
             return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
         }
     }
-    Ok(replayed)
+    replayed.finish()
 }

@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::id::{SeqNr, StreamNo};
-use crate::journal::{Journal, ReadError, RunError, RunView, StoredKey, StoredRun};
+use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
 use crate::message::Message;
 
 /// Answers one repeated command, where blocking is allowed.
@@ -46,7 +46,13 @@ pub(crate) fn repeat<A: Aggregate>(
                         && write.outcome.is_some()
                         && let Some(message) = message.take()
                     {
-                        message.repeat(write.outcome, seq_nr);
+                        let command = message.command();
+                        let same = write.cause.is_none_or(|cause| cause == StoredCause::Command(command));
+                        if !same {
+                            let first = write.cause;
+                            tracing::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
+                        }
+                        message.repeat(write.outcome.filter(|_| same), seq_nr);
                     }
                     Ok::<(), RunError>(())
                 })

@@ -79,7 +79,10 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 /// [`System::transitions`](crate::System::transitions).
 ///
 /// It reads the journal, a page of 1 MiB at a time, and waits at its end. So it is bounded however slowly it is asked, it
-/// misses nothing, and it tells nothing before it is durable. It ends when the journal is closed.
+/// leaves nothing out, and it tells nothing before it is durable. It is a `Stream` of the crate futures-core, too.
+///
+/// It ends when the journal is closed, with what it had read by then. Whoever must not miss anything keeps the `offset`
+/// of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the restart.
 ///
 /// ```
 /// use annals::journal::MemoryJournal;

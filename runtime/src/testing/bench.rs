@@ -131,12 +131,20 @@ struct Entity<A: Aggregate> {
     draft: Draft,
     keys: Keys,
     /// What the commands with keys were answered.
-    answers: Vec<(StoredKey, OutcomeKind, Vec<u8>)>,
+    answers: Vec<Answer>,
     /// Whether the data is only half changed.
     broken: bool,
     coverage: Coverage,
     /// The command that was just answered without a change; it stayed, if it wasn't refused.
     stayed: Option<&'static str>,
+}
+
+/// What a command with a key was answered.
+struct Answer {
+    key: StoredKey,
+    command: &'static str,
+    kind: OutcomeKind,
+    bytes: Vec<u8>,
 }
 
 impl<A: Aggregate> BenchPort<A> {
@@ -321,8 +329,9 @@ where
         if let Some(key) = message.key()
             && let Some(seq_nr) = self.keys.seen(key)
         {
-            let first = self.answers.iter().find(|(known, ..)| *known == key);
-            message.repeat(first.map(|(_, kind, bytes)| kind.stored(A::CODEC, bytes)), seq_nr);
+            let command = message.command();
+            let first = self.answers.iter().find(|answer| answer.key == key && answer.command == command);
+            message.repeat(first.map(|first| first.kind.stored(A::CODEC, &first.bytes)), seq_nr);
             return;
         }
         let events = &mut self.events;
@@ -338,7 +347,8 @@ where
                 self.cx.move_to(self.cx.now(), SeqNr(self.cx.seq_nr().0 + records), standing);
                 if let (Some(key), Some((kind, bytes))) = (self.draft.key(), self.draft.answer()) {
                     self.keys.insert(key, self.cx.seq_nr(), usize::MAX);
-                    self.answers.push((key, kind, bytes.to_vec()));
+                    let (command, bytes) = (message.command(), bytes.to_vec());
+                    self.answers.push(Answer { key, command, kind, bytes });
                 }
                 self.effects.extend(message.release());
             }

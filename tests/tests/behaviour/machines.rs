@@ -345,6 +345,9 @@ async fn a_state_that_the_machine_has_no_more_quarantines_its_entity() {
     let error = world.lock("front").state().await.unwrap_err();
     let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{error:?}") };
     assert_eq!(seq_nr, SeqNr(1));
-    assert_eq!(&*reason, "no state is stored as `Jammed`; a newer version may have written it");
+    assert_eq!(
+        &*reason,
+        "it leads to state `Jammed`, which isn't there: it was renamed or removed, or a newer version has written this"
+    );
     assert_eq!(world.system.get::<Lock>("back").state().await.unwrap(), LockState::Unlocked, "others go on");
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod ids;
 mod keys;
 mod machines;
+mod overdue;
 mod passivation;
 mod quarantine;
 mod shutdown;

@@ -69,7 +69,17 @@ impl World {
         for round in ["a", "b"] {
             let sentinel = self.lease(format!("sentinel {number}{round}"));
             sentinel.take_for(Duration::ZERO).await.unwrap();
-            until_in(&sentinel, LeaseState::Warned).await;
+            // Who asks the sentinel itself would make it notice.
+            self.until_stored(sentinel.id().as_str(), 2).await;
+        }
+    }
+
+    /// Waits until so many records of an entity are stored.
+    pub(crate) async fn until_stored(&self, id: &str, records: usize) {
+        let started = std::time::Instant::now();
+        while self.stored(id).await.len() < records {
+            assert!(started.elapsed().as_secs() < 120, "{id} waited in vain for {records} records");
+            tokio::task::yield_now().await;
         }
     }
 

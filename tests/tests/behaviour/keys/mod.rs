@@ -325,6 +325,24 @@ async fn keys_are_each_entitys_own() {
 }
 
 #[tokio::test]
+async fn a_key_belongs_to_its_command() {
+    let (system, journal) = system();
+    let shop = system.get::<Till>("shop");
+    let key = key("receipt");
+    assert_eq!(shop.pay(40).key(key).await.unwrap(), 40);
+    shop.pay(60).await.unwrap();
+    // The reply has the same type, and is no answer to this.
+    let error = shop.total().key(key).await.unwrap_err();
+    assert!(matches!(error, CallError::AlreadyDone { seq_nr: SeqNr(1), .. }), "{error:?}");
+    assert_eq!(shop.pay(40).key(key).await.unwrap(), 40);
+    assert_eq!(stored(&journal, till("shop")).await.len(), 2);
+
+    let bench = annals::testing::given::<Till>([]);
+    bench.when(|it| it.pay(40).key(key)).then_reply(40);
+    assert!(matches!(bench.when(|it| it.total().key(key)).result(), Err(CallError::AlreadyDone { .. })));
+}
+
+#[tokio::test]
 async fn a_repeat_is_known_after_passivation() {
     let journal = MemoryJournal::new();
     let builder = System::builder().shards(1).idle_after(Duration::from_millis(0));

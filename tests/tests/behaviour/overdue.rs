@@ -1,0 +1,222 @@
+//! Deadlines that are over before anybody rang: what the next message finds, and what another version makes of them.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::journal::MemoryJournal;
+use annals::prelude::*;
+use annals::testing::ManualClock;
+use annals::{Clock, SeqNr, Timestamp};
+use annals_tests::{Account, LeaseState, Mood};
+
+use crate::world::{World, builder, yield_often};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A clock that wakes nobody.
+struct Deaf(ManualClock);
+
+impl Clock for Deaf {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(pending())
+    }
+}
+
+/// A world in which no deadline is rung.
+fn deaf() -> World {
+    let (journal, clock) = (MemoryJournal::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let diary = Arc::default();
+    let system = builder(&clock, &diary).clock(Deaf(clock.clone())).start(journal.clone()).unwrap();
+    World { system, journal, clock, diary }
+}
+
+#[tokio::test]
+async fn no_command_is_accepted_in_a_state_whose_time_is_over() {
+    let world = deaf();
+    let lease = world.lease("car");
+    lease.take().await.unwrap();
+    world.clock.advance(60 * DAY);
+    let error = lease.renew().await.unwrap_err();
+    assert!(matches!(error, CallError::NotAccepted { state: "Warned", .. }), "{error:?}");
+    assert_eq!(world.stored("car").await.len(), 2);
+    // The clock is set back; it is done all the same.
+    world.clock.set("2026-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(lease.state().await.unwrap(), LeaseState::Warned);
+    assert_eq!(world.stored("car").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_command_is_accepted_up_to_the_last_microsecond() {
+    let world = deaf();
+    let lease = world.lease("car");
+    lease.take().await.unwrap();
+    world.clock.advance(60 * DAY - Duration::from_micros(1));
+    assert_eq!(lease.renew().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_question_finds_the_state_behind_the_deadline() {
+    let world = deaf();
+    let lease = world.lease("car");
+    lease.take().await.unwrap();
+    world.clock.advance(60 * DAY);
+    assert_eq!(lease.state().await.unwrap(), LeaseState::Warned);
+    assert!(world.diary.lines().contains(&"car ran out".to_owned()), "its effects belong to it");
+}
+
+#[tokio::test]
+async fn a_deadline_that_panics_keeps_no_command_waiting() {
+    for mood in [Mood::Furious, Mood::Cursed] {
+        let world = deaf();
+        let lease = world.lease("car");
+        lease.take().await.unwrap();
+        lease.feel(mood).await.unwrap();
+        world.clock.advance(60 * DAY);
+        // The first one after it may be lost with the data that its fold broke.
+        while lease.state().await.is_err() {}
+        assert_eq!(lease.state().await.unwrap(), LeaseState::Held);
+        lease.feel(Mood::Strict).await.unwrap();
+        yield_often().await;
+        assert_eq!(world.stored("car").await.len(), 3);
+    }
+}
+
+/// Comes again and again, in no time.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Restless;
+
+#[fsm(states(initial Resting, Running))]
+impl Restless {
+    #[on(Resting => Running)]
+    fn run(&self) -> Step {
+        goto(Running).for_max(Duration::ZERO)
+    }
+
+    #[on(Running => Resting)]
+    fn rest(&self) -> Step {
+        goto(Resting)
+    }
+
+    #[after(1h, Running => Running)]
+    fn again(&self) -> Step {
+        goto(Running).for_max(Duration::ZERO)
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_lasts_no_time_starves_nobody() {
+    let system = System::builder().shards(1).start(MemoryJournal::new()).unwrap();
+    let restless = system.get::<Restless>("it");
+    restless.run().await.unwrap();
+    system.get::<Account>("alice").deposit(1).await.unwrap();
+    yield_often().await;
+    restless.rest().await.unwrap();
+    assert_eq!(restless.state().await.unwrap(), RestlessState::Resting);
+    system.shutdown().await.unwrap();
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Lamp;
+
+#[fsm(name = "lamp", states(initial Off, On, Dim))]
+impl Lamp {
+    #[on(Off => On)]
+    fn switch_on(&self) -> Step {
+        goto(On)
+    }
+
+    #[on(On => Dim)]
+    fn dim(&self) -> Step {
+        goto(Dim)
+    }
+
+    #[after(1s, On => Off)]
+    fn save(&self) -> Step {
+        goto(Off)
+    }
+
+    #[on(Dim => Off)]
+    fn switch_off(&self) -> Step {
+        goto(Off)
+    }
+}
+
+/// Another version of the lamp.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct PlainLamp;
+
+#[fsm(name = "lamp", states(initial Off, On, Dim))]
+impl PlainLamp {
+    #[on(Off | Dim => On)]
+    fn switch_on(&self) -> Step {
+        goto(On)
+    }
+
+    #[on(On => Off | Dim)]
+    fn change(&self, dim: bool) -> Step {
+        if dim { goto(Dim) } else { goto(Off) }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_without_a_handler_waits_for_a_version_that_has_one() {
+    let journal = MemoryJournal::new();
+    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+    let builder = || System::builder().shards(1).clock(clock.clone());
+    let system = builder().start(journal.clone()).unwrap();
+    system.get::<Lamp>("desk").switch_on().await.unwrap();
+    system.shutdown().await.unwrap();
+
+    let journal = journal.reopen();
+    let system = builder().register::<PlainLamp>().start(journal.clone()).unwrap();
+    clock.advance(SECOND);
+    yield_often().await;
+    assert_eq!(system.get::<PlainLamp>("desk").state().await.unwrap(), PlainLampState::On);
+    yield_often().await;
+    system.shutdown().await.unwrap();
+
+    let system = builder().register::<Lamp>().start(journal.reopen()).unwrap();
+    assert_eq!(system.get::<Lamp>("desk").state().await.unwrap(), LampState::Off);
+}
+
+/// A version whose states have other names, but for one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct RenamedLamp;
+
+#[fsm(name = "lamp", states(initial Dark, Bright, Dim))]
+impl RenamedLamp {
+    #[on(Dark | Dim => Bright)]
+    fn switch_on(&self) -> Step {
+        goto(Bright)
+    }
+
+    #[on(Bright => Dim | Dark)]
+    fn change(&self, dim: bool) -> Step {
+        if dim { goto(Dim) } else { goto(Dark) }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_has_to_know_the_state_in_which_it_stands_and_no_other() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for id in ["dimmed", "bright"] {
+        system.get::<Lamp>(id).switch_on().await.unwrap();
+    }
+    system.get::<Lamp>("dimmed").dim().await.unwrap();
+    system.shutdown().await.unwrap();
+
+    let system = System::builder().start(journal.reopen()).unwrap();
+    assert_eq!(system.get::<RenamedLamp>("dimmed").state().await.unwrap(), RenamedLampState::Dim);
+    let error = system.get::<RenamedLamp>("bright").state().await.unwrap_err();
+    let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{error:?}") };
+    assert_eq!(seq_nr, SeqNr(1));
+    assert!(reason.contains("`On`") && reason.contains("renamed or removed"), "{reason}");
+}
