@@ -134,6 +134,47 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_it_from_wrong_usage() {
     let (code, text) = failed(&incidents(["--dta".as_ref(), &log]));
     assert_eq!(code, Some(2));
     assert!(text.contains("--dta") && text.contains("usage:"), "{text}");
+
+    let (code, text) = failed(&incidents(["--diagram".as_ref(), SAMPLE.as_ref()]));
+    assert_eq!(code, Some(2));
+    assert!(text.contains("`--diagram` goes without a log") && text.contains("usage:"), "{text}");
+}
+
+#[test]
+fn a_log_without_rows_is_said_to_have_none() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log.csv");
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    fs::write(&log, sample.lines().next().unwrap()).unwrap();
+    let told = told(&incidents([log.as_path()]));
+    assert!(told.summary.iter().any(|line| line.contains("no rows")), "{:?}", told.summary);
+    assert!(told.last.starts_with("tickets=0 rows=0 "), "{}", told.last);
+}
+
+#[test]
+fn one_ticket_is_not_plural() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log.csv");
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    fs::write(&log, sample.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap();
+    let told = told(&incidents([log.as_path()]));
+    let said = |text: &str| assert!(told.summary.iter().any(|line| line.starts_with(text)), "{:?}", told.summary);
+    said("1 ticket in 1 row");
+    said("1 ticket fits the machine: it accepts every row of it");
+    said("counters of the 1 ticket that fits, ");
+}
+
+#[test]
+fn what_a_log_says_does_not_reach_the_terminal_raw() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log.csv");
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    let mut lines = sample.lines().map(str::to_owned).collect::<Vec<_>>();
+    lines[1] = lines[1].replace("New", "\u{1b}[2J");
+    fs::write(&log, lines.join("\n")).unwrap();
+    let told = told(&incidents([log.as_path()]));
+    let said = told.summary.iter().find(|line| line.contains("none of the machine's")).unwrap();
+    assert!(said.contains("the state `\\u{1b}[2J` is none"), "{said}");
 }
 
 #[test]

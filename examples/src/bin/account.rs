@@ -4,10 +4,18 @@
 
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
-use std::env;
 use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use annals::prelude::*;
+use annals_examples::{end, print};
+
+const USAGE: &str = "usage: account <dir>\n";
+
+const HELP: &str = "
+Keeps a bank account in <dir>, pays in and takes out. Run it again on the same directory, and it goes on.
+";
 
 /// A bank account, in cents.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -60,9 +68,34 @@ impl Account {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let directory = env::args_os().nth(1).ok_or("say in which directory to keep the account: account <dir>")?;
-    let system = System::open(&directory).await?;
+async fn main() -> ExitCode {
+    end("account", USAGE, run(lexopt::Parser::from_env()).await)
+}
+
+async fn run(args: lexopt::Parser) -> Result<(), Box<dyn Error>> {
+    match directory(args)? {
+        Some(directory) => visit(&directory).await,
+        None => Ok(print(format_args!("{USAGE}{HELP}"))?),
+    }
+}
+
+/// The directory that the command line names; `None` if it asks for help.
+fn directory(mut args: lexopt::Parser) -> Result<Option<PathBuf>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut directory = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(None),
+            Value(path) if directory.is_none() => directory = Some(PathBuf::from(path)),
+            arg => return Err(arg.unexpected()),
+        }
+    }
+    directory.map(Some).ok_or("say in which directory to keep the account".into())
+}
+
+/// Pays in and takes out, and says what comes of it.
+async fn visit(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let system = System::open(directory).await?;
     let alice = system.get::<Account>("alice");
 
     let before = alice.balance().await?;

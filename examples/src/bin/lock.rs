@@ -7,12 +7,21 @@
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use annals::Never;
 use annals::prelude::*;
+use annals_examples::{end, print};
+use lexopt::Arg::{Long, Short};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+const USAGE: &str = "usage: lock\n";
+
+const HELP: &str = "
+Shows a combination lock as a session at a terminal, in a temporary directory, and the machine as a diagram.
+";
 
 /// A digit of the combination.
 pub type Digit = u8;
@@ -139,7 +148,19 @@ impl Reports {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    end("lock", USAGE, run(lexopt::Parser::from_env()).await)
+}
+
+async fn run(mut args: lexopt::Parser) -> Result<(), Box<dyn Error>> {
+    match args.next()? {
+        None => session().await,
+        Some(Short('h') | Long("help")) => Ok(print(format_args!("{USAGE}{HELP}"))?),
+        Some(arg) => Err(arg.unexpected().into()),
+    }
+}
+
+async fn session() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let (reports, heard) = mpsc::channel(8);
     let (porter, mut heard) = (Porter { reports }, Reports(heard));
@@ -164,7 +185,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     say("try_unlock", door.try_unlock().await);
     look(&door).await?;
 
-    println!("\nnobody does anything for {} s\n", OPEN_FOR.as_secs());
+    let seconds = OPEN_FOR.as_secs();
+    println!("\n`for_max` has limited this visit to {seconds} s, where the machine says 30 s; nobody does anything\n");
     heard.print().await?;
     look(&door).await?;
     system.shutdown().await?;

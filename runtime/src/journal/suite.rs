@@ -394,6 +394,12 @@ fn pages_are_cut_by_bytes_and_lead_on(store_in: impl Store) {
     assert_eq!(seqs(&page(3, 3, usize::MAX)), [3, 4]);
     assert_eq!(seqs(&page(1, 40, 1)), [1, 2]);
     assert!(page(1, 40, 1).more);
+    let run_bytes = page(4, 4, 1).runs[0].bytes.len();
+    for (to, bytes_max, more) in [(40, 0, true), (40, run_bytes, true), (5, 1, true), (4, 1, false), (3, 1, false)] {
+        assert_eq!(seqs(&page(3, to, bytes_max)), [3, 4]);
+        assert_eq!(page(3, to, bytes_max).more, more, "to {to}, {bytes_max} bytes");
+    }
+    assert_eq!(seqs(&page(4, 40, 2 * run_bytes)), [3, 4, 5, 6]);
     assert_eq!(seqs(&page(0, 40, 600)), [1, 2, 3, 4]);
     assert_eq!(seqs(&page(40, u64::MAX, 1)), [39, 40]);
     assert!(!page(40, u64::MAX, 1).more);

@@ -50,7 +50,11 @@ impl Args {
                 arg => return Err(arg.unexpected()),
             }
         }
-        Ok(if diagram { Self::Diagram } else { Self::Run { log, data } })
+        match (diagram, log, data) {
+            (false, log, data) => Ok(Self::Run { log, data }),
+            (true, None, None) => Ok(Self::Diagram),
+            (true, ..) => Err("`--diagram` goes without a log and without `--data`".into()),
+        }
     }
 }
 
@@ -79,8 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn help_and_the_diagram_go_before_a_run() {
+    fn help_goes_before_everything_else() {
         assert_eq!(parse(["log.csv", "--help"]), Ok(Args::Help));
-        assert_eq!(parse(["log.csv", "--diagram"]), Ok(Args::Diagram));
+        assert_eq!(parse(["--diagram", "-h"]), Ok(Args::Help));
+    }
+
+    #[test]
+    fn the_diagram_goes_without_a_run() {
+        assert_eq!(parse(["--diagram"]), Ok(Args::Diagram));
+        assert!(parse(["--diagram", "log.csv"]).unwrap_err().contains("--diagram"));
+        assert!(parse(["--data", "x", "--diagram"]).unwrap_err().contains("--diagram"));
     }
 }

@@ -10,6 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use jiff::civil::DateTime;
 
 use crate::records::{Record, Records, Torn};
+use crate::shown::shown;
 use crate::ticket::TicketState;
 
 /// A log to try the program with. All of it is invented.
@@ -22,6 +23,9 @@ const DATE_FORMAT: &str = "%d/%m/%Y %H:%M";
 
 /// How a field without content is written.
 const NOTHING: &str = "?";
+
+/// How much of a header is shown where a column is missing.
+const HEADER_CHARS_MAX: usize = 1_000;
 
 /// One record of the log.
 #[derive(Debug, PartialEq)]
@@ -76,6 +80,8 @@ pub(crate) enum LogError {
     NoHeader { name: String },
     #[error("{name}: can't read the header: {why}")]
     BadHeader { name: String, why: Torn },
+    #[error("{name} has no column `{column}`, and its first line is no text in UTF-8: is it a CSV file?")]
+    NoText { name: String, column: &'static str },
     #[error("{name} has no column `{column}`; its header has: {header}")]
     NoColumn { name: String, column: &'static str, header: String },
 }
@@ -166,7 +172,7 @@ impl Columns {
         let places = header.iter().enumerate().map(|(at, column)| (column.as_ref(), at)).collect::<HashMap<_, _>>();
         let find = |column| match places.get(column) {
             Some(&at) => Ok(Column { name: column, at }),
-            None => Err(LogError::NoColumn { name: name.to_owned(), column, header: header.join(", ") }),
+            None => Err(missing(name, column, &header.join(", "))),
         };
         Ok(Self {
             number: find("number")?,
@@ -197,6 +203,15 @@ impl Columns {
             reassignments: number(record, self.reassignments)?,
         })
     }
+}
+
+/// Says that a column is missing. Other files than logs and UTF-16 are told by characters that no text has.
+fn missing(name: &str, column: &'static str, header: &str) -> LogError {
+    let name = name.to_owned();
+    if header.contains(['\0', char::REPLACEMENT_CHARACTER]) {
+        return LogError::NoText { name, column };
+    }
+    LogError::NoColumn { name, column, header: shown(header, HEADER_CHARS_MAX) }
 }
 
 /// The states as the log spells them.
@@ -353,6 +368,20 @@ mod tests {
         assert_eq!(error.to_string(), "test.csv has no column `incident_state`; its header has: number, state");
         let error = Log::read("test.csv".to_owned(), Box::new(&b""[..])).err().unwrap();
         assert_eq!(error.to_string(), "test.csv is empty: a log begins with a header");
+    }
+
+    #[test]
+    fn a_header_is_shown_as_text_and_what_is_no_text_is_not_shown() {
+        let says =
+            |bytes: Vec<u8>| Log::read("x".to_owned(), Box::new(io::Cursor::new(bytes))).err().unwrap().to_string();
+        assert_eq!(says(b"a\x1b[2J,b\n".to_vec()), "x has no column `number`; its header has: a\\u{1b}[2J, b");
+        assert!(says("long,".repeat(1 << 12).into_bytes()).len() < 2 * HEADER_CHARS_MAX);
+
+        let no_text = "x has no column `number`, and its first line is no text in UTF-8: is it a CSV file?";
+        let utf_16 = |unit: fn(u16) -> [u8; 2]| "\u{feff}number,state\n".encode_utf16().flat_map(unit).collect();
+        assert_eq!(says(utf_16(u16::to_le_bytes)), no_text);
+        assert_eq!(says(utf_16(u16::to_be_bytes)), no_text);
+        assert_eq!(says(b"\x89PNG\r\n\x1a\n\0\0".to_vec()), no_text);
     }
 
     #[test]

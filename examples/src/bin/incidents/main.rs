@@ -6,7 +6,7 @@
 //! - `records.rs`, `log.rs`: the log, from bytes to rows.
 //! - `meaning.rs`: the command that a row means.
 //! - `replay.rs`: the rows on their way to the tickets.
-//! - `tally.rs`, `summary.rs`: what came of it.
+//! - `tally.rs`, `summary.rs`: what came of it; `shown.rs`: how it is put into words.
 
 mod args;
 mod log;
@@ -14,6 +14,7 @@ mod meaning;
 mod progress;
 mod records;
 mod replay;
+mod shown;
 mod summary;
 mod tally;
 mod ticket;
@@ -21,12 +22,13 @@ mod ticket;
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use annals::prelude::*;
+use annals_examples::{end, print};
 use tempfile::TempDir;
 
 use crate::args::{Args, HELP, USAGE};
@@ -35,30 +37,19 @@ use crate::progress::Progress;
 use crate::summary::{LastLine, Measured, Summary};
 use crate::ticket::Ticket;
 
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match Args::parse(lexopt::Parser::from_env()) {
-        Ok(args) => args,
-        Err(error) => {
-            complain(&format!("{error}\n{USAGE}"));
-            return ExitCode::from(WRONG_USAGE);
-        }
-    };
-    let done = match args {
-        Args::Help => print(&format!("{USAGE}\n{HELP}")),
-        Args::Diagram => print(&Ticket::GRAPH.to_mermaid()),
-        Args::Run { log, data } => run(log.as_deref(), data).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("{error}\n"));
-            ExitCode::from(FAILED)
-        }
+    end("incidents", USAGE, obey(lexopt::Parser::from_env()).await)
+}
+
+/// Does what the command line says.
+async fn obey(args: lexopt::Parser) -> Result<(), Box<dyn Error>> {
+    match Args::parse(args)? {
+        Args::Help => print(format_args!("{USAGE}\n{HELP}"))?,
+        Args::Diagram => print(Ticket::GRAPH.to_mermaid())?,
+        Args::Run { log, data } => run(log.as_deref(), data).await?,
     }
+    Ok(())
 }
 
 /// Replays the log and says what came of it.
@@ -73,7 +64,7 @@ async fn run(log: Option<&Path>, data: Option<PathBuf>) -> Result<(), Box<dyn Er
         Some(path) => Directory::Kept(path),
         None => Directory::Temporary(TempDir::with_prefix("annals-incidents-")?),
     };
-    print(&format!("reading {}; the tickets are in {directory}\n", log.name()))?;
+    print(format_args!("reading {}; the tickets are in {directory}\n", log.name()))?;
 
     let system = System::open(directory.path()).await?;
     progress.show();
@@ -86,7 +77,8 @@ async fn run(log: Option<&Path>, data: Option<PathBuf>) -> Result<(), Box<dyn Er
 
     let summary = Summary { reading: &reading, tally: &tally };
     let measured = Measured { commands: tally.commands, records_stored, time, disk_bytes: size_of(directory.path())? };
-    print(&format!("\n{summary}\n{measured}\n{}\n", LastLine(&summary)))
+    print(format_args!("\n{summary}\n{measured}\n{}\n", LastLine(&summary)))?;
+    Ok(())
 }
 
 /// Where the tickets are kept.
@@ -125,17 +117,4 @@ fn size_of(directory: &Path) -> io::Result<u64> {
         bytes += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
     }
     Ok(bytes)
-}
-
-/// Prints to the standard output, where nobody may listen any more.
-fn print(text: &str) -> Result<(), Box<dyn Error>> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Prints to the error output. There is no way left to say that it failed.
-fn complain(text: &str) {
-    let _ = write!(io::stderr().lock(), "incidents: {text}");
 }

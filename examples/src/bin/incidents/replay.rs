@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::log::{Log, LogError, Row};
 use crate::meaning::{self, Before};
+use crate::shown::{TICKET_CHARS_MAX, shown};
 use crate::tally::{Reading, Refused, Tally, Why, name};
 use crate::ticket::{Refusal, Ticket, TicketCommand, TicketRef, TicketState};
 
@@ -30,7 +31,8 @@ pub(crate) enum ReplayError {
     #[error("{0}")]
     Query(#[from] CallError<Never>),
     #[error(
-        "ticket {ticket} is {}, though the log leads it to {}: was another log kept in this directory, or more of it?",
+        "ticket {} is {}, though the log leads it to {}: was another log kept in this directory, or more of it?",
+        shown(ticket, TICKET_CHARS_MAX),
         name(*found),
         name(*expected)
     )]

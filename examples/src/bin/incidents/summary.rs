@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use crate::shown::{TICKET_CHARS_MAX, shown};
 use crate::tally::{Reading, Tally, Why, name};
 
 /// What is the same whenever the same log is replayed, on a new directory or again on an old one.
@@ -29,8 +30,12 @@ pub(crate) struct LastLine<'a>(pub(crate) &'a Summary<'a>);
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { reading, tally } = self;
-        writeln!(f, "{} tickets in {} rows", Grouped(tally.tickets), Grouped(reading.rows))?;
-        writeln!(f, "{} tickets fit the machine: it accepts every row of them", Grouped(tally.fitting))?;
+        if reading.rows == 0 {
+            return writeln!(f, "the log has a header and no rows: there is nothing to replay");
+        }
+        writeln!(f, "{} in {}", Counted(tally.tickets, "ticket"), Counted(reading.rows, "row"))?;
+        let (fit, them) = if tally.fitting == 1 { ("fits", "it") } else { ("fit", "them") };
+        writeln!(f, "{} {fit} the machine: it accepts every row of {them}", Counted(tally.fitting, "ticket"))?;
         self.refusals(f)?;
         self.bad_rows(f)?;
         writeln!(f, "\ntickets by state")?;
@@ -80,11 +85,14 @@ impl Summary<'_> {
 
     fn counters(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let tally = self.tally;
-        writeln!(f, "\ncounters of the {} tickets that fit, beside the log's own", Grouped(tally.fitting))?;
+        let fit = if tally.fitting == 1 { "fits" } else { "fit" };
+        let fitting = Counted(tally.fitting, "ticket");
+        writeln!(f, "\ncounters of the {fitting} that {fit}, beside the log's own")?;
         writeln!(f, "{:>9}  agree on reopen_count", Grouped(tally.reopens_agree))?;
         writeln!(f, "{:>9}  agree on reassignment_count", Grouped(tally.reassignments_agree))?;
         for it in &tally.disagreements {
-            writeln!(f, "    {}: {} is {}, the log says {}", it.ticket, it.counter, it.folded, it.logged)?;
+            let ticket = shown(&it.ticket, TICKET_CHARS_MAX);
+            writeln!(f, "    {ticket}: {} is {}, the log says {}", it.counter, it.folded, it.logged)?;
         }
         if tally.counted_only > 0 {
             let count = Grouped(tally.counted_only);
@@ -109,14 +117,15 @@ impl Display for Measured {
         let seconds = self.time.as_secs_f64();
         writeln!(
             f,
-            "{} commands in {seconds:.2} s, reading included: {} commands/s, each answered after its fsync",
-            Grouped(self.commands),
+            "{} in {seconds:.2} s, reading included: {} commands/s, each answered after its fsync",
+            Counted(self.commands, "command"),
             Grouped(per_second(self.commands, self.time)),
         )?;
         writeln!(
             f,
-            "{} records were stored by this run; {} bytes are on the disk",
-            Grouped(self.records_stored),
+            "{} {} stored by this run; {} bytes are on the disk",
+            Counted(self.records_stored, "record"),
+            if self.records_stored == 1 { "was" } else { "were" },
             Grouped(self.disk_bytes)
         )
     }
@@ -160,6 +169,17 @@ impl Display for Grouped {
     }
 }
 
+/// So many of a thing.
+#[derive(Debug)]
+struct Counted(u64, &'static str);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(count, thing) = self;
+        write!(f, "{} {thing}{}", Grouped(*count), if *count == 1 { "" } else { "s" })
+    }
+}
+
 /// A time in the largest units that it has.
 #[derive(Debug)]
 struct Minutes(i64);
@@ -184,6 +204,12 @@ mod tests {
         let text = [0, 999, 1_000, 24_918, 1_234_567].map(|number| Grouped(number).to_string());
         assert_eq!(text, ["0", "999", "1,000", "24,918", "1,234,567"]);
         assert_eq!(format!("{:>7}", Grouped(24_918)), " 24,918");
+    }
+
+    #[test]
+    fn one_is_not_plural() {
+        let text = [0, 1, 1_001].map(|count| Counted(count, "row").to_string());
+        assert_eq!(text, ["0 rows", "1 row", "1,001 rows"]);
     }
 
     #[test]

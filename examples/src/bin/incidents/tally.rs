@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use annals::{Coverage, State, Trigger};
 
 use crate::log::{BadRow, Entry};
+use crate::shown::shown;
 use crate::ticket::{Refusal, Ticket, TicketState};
 
 /// How many rows that can't be read are named.
 const BAD_ROWS_MAX: usize = 20;
+
+/// How much is said of each of them.
+const BAD_ROW_CHARS_MAX: usize = 200;
 
 /// How many tickets are named whose counters don't agree with the log's.
 const DISAGREEMENTS_MAX: usize = 5;
@@ -35,7 +39,7 @@ impl Reading {
         }
         if self.bad_rows.len() < BAD_ROWS_MAX {
             let ticket = entry.ticket.as_ref().map(|ticket| format!(", ticket {ticket}")).unwrap_or_default();
-            self.bad_rows.push(format!("line {}{ticket}: {why}", entry.line));
+            self.bad_rows.push(shown(&format!("line {}{ticket}: {why}", entry.line), BAD_ROW_CHARS_MAX));
         }
     }
 

@@ -11,6 +11,9 @@ use ::fjall::{
 
 use crate::journal::Durability;
 
+/// A row with its key before it.
+pub(super) type Row = (Slice, Slice);
+
 const KEYSPACE: &str = "truth";
 const MEMTABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -157,12 +160,12 @@ impl Engine {
         &self,
         from: &[u8],
         to: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), EngineError>> + use<> {
+    ) -> impl DoubleEndedIterator<Item = Result<Row, EngineError>> + use<> {
         self.rows.range(from..=to).map(|row| Ok(row.into_inner()?))
     }
 
     /// The last row from one key to another, both included.
-    pub(super) fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Slice, Slice)>, EngineError> {
+    pub(super) fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, EngineError> {
         self.range(from, to).next_back().transpose()
     }
 

@@ -1,7 +1,7 @@
 //! Reading. Every row's checksums are verified each time, and a row that is missing is an error, never the end.
 
 use super::Shared;
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, Row};
 use super::rows::{StreamRow, id_key, read_id_row, stream_key, stream_of_key};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::lock;
@@ -45,13 +45,20 @@ impl Stream<'_> {
         }
     }
 
-    /// The first and the last sequence number of the last run that begins at `to` or before.
-    fn run_before(&self, engine: &Engine, to: SeqNr) -> Result<Option<(SeqNr, SeqNr)>, ReadError> {
+    /// The last row that begins at `to` or before.
+    fn row_before(&self, engine: &Engine, to: SeqNr) -> Result<Option<Row>, ReadError> {
         let (from, to_key) = (stream_key(self.stream, SeqNr(1)), stream_key(self.stream, to));
-        let found = engine.last(&from, &to_key).map_err(|error| self.engine_error(to, error))?;
-        let Some((key, row)) = found else { return Ok(None) };
-        let row = self.row(&key, &row)?;
-        Ok(Some((row.view.first(), row.view.last())))
+        engine.last(&from, &to_key).map_err(|error| self.engine_error(to, error))
+    }
+
+    /// The last sequence number of the stream.
+    fn last(&self, engine: &Engine) -> Result<Option<SeqNr>, ReadError> {
+        let found = self.row_before(engine, SeqNr(u64::MAX))?;
+        found.map(|(key, row)| Ok(self.row(&key, &row)?.view.last())).transpose()
+    }
+
+    fn stored(&self, row: &StreamRow<'_>) -> StoredRun {
+        StoredRun { stream: self.stream, offset: row.base, bytes: row.run.to_vec() }
     }
 }
 
@@ -71,8 +78,8 @@ impl Shared {
         let stream = read_id_row(&row, self.facts.store, &key)
             .ok_or_else(|| by_name(StreamNo(0)).corrupt(SeqNr(1), "the digest of its id's row is wrong"))?;
         let this = by_name(stream);
-        match this.run_before(engine, SeqNr(u64::MAX))? {
-            Some((_, last)) => Ok(Some(StreamHead { stream, last })),
+        match this.last(engine)? {
+            Some(last) => Ok(Some(StreamHead { stream, last })),
             None => Err(this.corrupt(SeqNr(1), "it has an id's row and no run")),
         }
     }
@@ -92,20 +99,27 @@ impl Shared {
             let this = Stream { shared: self, stream, id };
             let last = match known {
                 Some(last) => last,
-                None => this.run_before(engine, SeqNr(u64::MAX))?.map_or(SeqNr::ZERO, |(_, last)| last),
+                None => this.last(engine)?.unwrap_or(SeqNr::ZERO),
             };
             let to = to.min(last);
             if from > to {
                 return Ok(Page { runs: Vec::new(), more: false });
             }
-            let begin = match from {
-                SeqNr(1) => from,
-                from => match this.run_before(engine, from)? {
-                    Some((first, last)) if last >= from => first,
-                    _ => return Err(this.corrupt(from, "a run is missing")),
-                },
-            };
-            this.page(engine, begin, to, bytes_max)
+            if from == SeqNr(1) {
+                return this.page(engine, from, to, bytes_max);
+            }
+            let missing = || this.corrupt(from, "a run is missing");
+            let (key, row) = this.row_before(engine, from)?.ok_or_else(missing)?;
+            let row = this.row(&key, &row)?;
+            let (first, last) = (row.view.first(), row.view.last());
+            if last < from {
+                return Err(missing());
+            }
+            // Looking for one record is common, so its run isn't read twice.
+            if last >= to || row.run.len() >= bytes_max {
+                return Ok(Page { runs: vec![this.stored(&row)], more: last < to });
+            }
+            this.page(engine, first, to, bytes_max)
         })
     }
 
@@ -251,7 +265,7 @@ impl Stream<'_> {
                 return Ok(page);
             }
             next = row.view.last().next();
-            page.runs.push(StoredRun { stream: self.stream, offset: row.base, bytes: row.run.to_vec() });
+            page.runs.push(self.stored(&row));
         }
         if next <= to {
             return Err(self.corrupt(next, "a run is missing"));
