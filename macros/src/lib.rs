@@ -127,8 +127,8 @@ use proc_macro::TokenStream;
 ///   serde's `Serialize` and `Deserialize`, and [`Event`](derive@Event).
 /// - `AccountCommand`: a variant for each command, for a command that is given as data. It derives `Debug`, `Clone` and
 ///   `PartialEq`.
-/// - `AccountRef`: a cheap handle with a method for each command and query, which returns a `Call`. It is documented with
-///   the docs of the handlers. The names `id`, `send`, `clone`, `state`, `accepts` and `snapshot` are taken.
+/// - `AccountRef`: a cheap handle with a method for each command and query, which returns a `Call`. It is documented
+///   with the docs of the handlers. The names `id`, `send`, `clone`, `state`, `accepts` and `snapshot` are taken.
 /// - The impls of `Aggregate`, `Command` and `EventsOf`.
 ///
 /// Docs and `#[cfg(..)]` of a method are also those of what is made of it. Attributes of a parameter, such as
@@ -179,7 +179,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
     aggregate::aggregate(keys.into(), &block.into()).into()
 }
 
-/// Makes a persistent state machine of an impl block: an [`aggregate`](macro@aggregate) with a declared graph of states.
+/// Makes a persistent state machine of an impl block: an [`aggregate`](macro@aggregate) with a declared graph of
+/// states.
 ///
 /// Each handler says in which states it is called, and where it may lead. The compiler holds it to that, so the diagram
 /// that is drawn from it is true.
@@ -255,8 +256,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// # States
 ///
-/// `states(initial A, B, transient C, terminal D)` lists them, in the order of diagrams. Docs before a state are those of
-/// its variant. The names are stored.
+/// `states(initial A, B, transient C, terminal D)` lists them, in the order of diagrams. Docs before a state are those
+/// of its variant. The names are stored.
 ///
 /// | word | meaning |
 /// |---|---|
@@ -266,9 +267,9 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// Something leads to each state, and out of each that isn't `terminal`.
 ///
-/// A `transient` state is one that an effect of the same step leads out of, such as `Checking`, while somebody is asked.
-/// The effect is gone when the process dies, so the entity is found in the state before, where it can be asked again.
-/// What follows from that:
+/// A `transient` state is one that an effect of the same step leads out of, such as `Checking`, while somebody is
+/// asked. The effect is gone when the process dies, so the entity is found in the state before, where it can be asked
+/// again. What follows from that:
 ///
 /// - The events of the step that enters it are stored, and kept, though the state isn't.
 /// - Its own deadline is lost in a restart; that of the former state holds again.
@@ -289,8 +290,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// ## Commands
 ///
 /// A command is called like its method, or as `command = ..` says. Its handlers share out the states, and have the same
-/// parameters and the same reply, for who calls doesn't know the state. In a state that no handler names, the command is
-/// refused with `CallError::NotAccepted`. This can be said aloud, or changed, beside the `#[on]`:
+/// parameters and the same reply, for who calls doesn't know the state. In a state that no handler names, the command
+/// is refused with `CallError::NotAccepted`. This can be said aloud, or changed, beside the `#[on]`:
 ///
 /// - `#[reject(A | B)]`: it is refused there, as it would be anyway.
 /// - `#[ignore(A | B)]`: it is accepted there and does nothing. It must be a command without a reply.
@@ -307,8 +308,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// What `goto` is given is the bare name of a state, not a value: the macro holds it against what is declared. A choice
 /// stands around it: `if self.is_paid() { goto(Sent) } else { goto(Paying) }`.
 ///
-/// What follows is the same for all three. `.replying_with(..)` is given the data as it is after the events, in place of
-/// `self`. An effect in `.and_then(..)` runs later, so what it needs is cloned out of `self` first:
+/// What follows is the same for all three. `.replying_with(..)` is given the data as it is after the events, in place
+/// of `self`. An effect in `.and_then(..)` runs later, so what it needs is cloned out of `self` first:
 ///
 /// ```
 /// # use annals::prelude::*;
@@ -337,25 +338,25 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// A duration is a number with `ms`, `s`, `min`, `h` or `d`, or the path of a constant: `#[after(Self::PATIENCE, ..)]`.
 /// The time when it ends is stored with the transition, and survives restarts. `goto(S).for_max(duration)` gives this
 /// visit another. The handler takes `&self`, and `cx: &Context<Self>` if it likes: nobody calls it, so nobody gives it
-/// anything, gets a reply, or can be refused. If it stays, the state goes on without a deadline. The time of the initial
-/// state begins with the first that is stored of an entity.
+/// anything, gets a reply, or can be refused. If it stays, the state goes on without a deadline. The time of the
+/// initial state begins with the first that is stored of an entity.
 ///
-/// Before a command or a query is handled, a deadline of the entity that is over is handled. So no command is accepted in
-/// a state whose time is over, however late the clock rings.
+/// Before a command or a query is handled, a deadline of the entity that is over is handled. So no command is accepted
+/// in a state whose time is over, however late the clock rings. Only where the deadline's handler fails it is.
 ///
-/// A handler that panics, or whose write fails, is tried again after a pause, which grows from 1 s to 5 min. Each failure
-/// is logged as a warning. The entity stays in its state until then, and accepts there what the state accepts.
+/// A handler that panics, or whose write fails, is tried again after a pause, which grows from 1 s to 5 min. Each
+/// failure is logged as a warning. The entity stays in its state until then, and accepts there what the state accepts.
 ///
 /// ## Hooks
 ///
 /// A hook takes `fx: &Effects<Self>`, and before it `&self` if it looks at the data as it is after the step; the data
-/// then has `Clone`. It runs when the transition is durable: those of `#[exit]`, then the effects of the step, then those
-/// of `#[enter]`, each in the order of the block; never on recovery.
+/// then has `Clone`. It runs when the transition is durable: those of `#[exit]`, then the effects of the step, then
+/// those of `#[enter]`, each in the order of the block; never on recovery.
 ///
 /// ## Own methods
 ///
-/// A method without a marker stays as it is. So if it makes a step, it names the handler for which it does, and the state
-/// by its marker: `fn retry(&self) -> Step<(), lock_fsm::on::TryUnlock> { goto(lock_fsm::Unlocked) }`.
+/// A method without a marker stays as it is. So if it makes a step, it names the handler for which it does, and the
+/// state by its marker: `fn retry(&self) -> Step<(), lock_fsm::on::TryUnlock> { goto(lock_fsm::Unlocked) }`.
 ///
 /// One for several handlers says what they must declare:
 ///
@@ -470,7 +471,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// - An entity that stands in a state that was removed or renamed is quarantined until the state is back. There are no
 ///   aliases for states yet.
 /// - A changed duration holds for visits that begin later.
-/// - When a state loses its `#[after]`, the stored deadline is kept, and doesn't fire until a version has a handler again.
+/// - When a state loses its `#[after]`, the stored deadline is kept, and doesn't fire until a version has a handler
+///   again.
 /// - When a state gains one, it has a deadline from the next visit on.
 ///
 /// # Keys
@@ -490,8 +492,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// - `LockState`: a variant for each state; its docs have a table of the transitions and a diagram. It derives `Debug`,
 ///   `Clone`, `Copy`, `PartialEq`, `Eq`, `Hash`, `PartialOrd` and `Ord`, and what `derive(..)` adds.
 /// - `Lock::GRAPH`: the states and the ways between them, as data.
-/// - `state()` and `accepts()` of `LockRef`: where the entity stands, and which commands it accepts there. The docs of its
-///   commands say in which states they are accepted.
+/// - `state()` and `accepts()` of `LockRef`: where the entity stands, and which commands it accepts there. The docs of
+///   its commands say in which states they are accepted.
 /// - `lock_fsm`: a private module with a type for each state and, in `on`, for each handler.
 /// - The impls of `Machine`, `State`, `Handler`, `TargetOf`, `Stays` and `Limits`.
 ///
@@ -525,9 +527,9 @@ pub fn query(_: TokenStream, item: TokenStream) -> TokenStream {
 /// Marks a handler of a command in an [`fsm`](macro@fsm#commands) block: in which states it decides, and where it may
 /// lead.
 ///
-/// Before the `=>` stand states, or `_` for each that isn't terminal; behind it the states that the handler may go to, and
-/// `stay` if it may leave the state as it is. With `command = ..` it decides on a command that another method has in other
-/// states. Elsewhere it is an error.
+/// Before the `=>` stand states, or `_` for each that isn't terminal; behind it the states that the handler may go to,
+/// and `stay` if it may leave the state as it is. With `command = ..` it decides on a command that another method has
+/// in other states. Elsewhere it is an error.
 ///
 /// ```
 /// # use annals::prelude::*;
@@ -551,10 +553,11 @@ pub fn on(_: TokenStream, item: TokenStream) -> TokenStream {
     marker::misplaced(symbol::ON, &item.into()).into()
 }
 
-/// Marks a handler of a deadline in an [`fsm`](macro@fsm#deadlines) block: what follows when a state has lasted so long.
+/// Marks a handler of a deadline in an [`fsm`](macro@fsm#deadlines) block: what follows when a state has lasted so
+/// long.
 ///
-/// The duration is a number with `ms`, `s`, `min`, `h` or `d`, or the path of a `Duration` constant. The deadline is stored
-/// and survives restarts. Elsewhere it is an error.
+/// The duration is a number with `ms`, `s`, `min`, `h` or `d`, or the path of a `Duration` constant. The deadline is
+/// stored and survives restarts. Elsewhere it is an error.
 ///
 /// ```
 /// # use annals::prelude::*;
@@ -714,15 +717,16 @@ pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
 /// | `upcast(1 => PaidV1)` | the shape that an older version had | none |
 ///
 /// A stored name belongs to one variant. Each version below the current one has its upcast. A payload of version 1 is
-/// read as the shape of version 1, which becomes that of version 2 by `From`, and so on; the newest of the shapes becomes
-/// the enum. A new field with `#[serde(default)]` needs no version.
+/// read as the shape of version 1, which becomes that of version 2 by `From`, and so on; the newest of the shapes
+/// becomes the enum. A new field with `#[serde(default)]` needs no version.
 ///
 /// On the enum, `#[event(crate = path)]` says where annals is, if it isn't `::annals`.
 ///
 /// # Errors
 ///
-/// annals keeps a variant's name beside the payload. So serde's `tag`, `content`, `untagged`, `from`, `try_from`, `into`
-/// and `remote` are refused on the enum, and `skip`, `other` and `untagged` on a variant. Fields may use all of serde.
+/// annals keeps a variant's name beside the payload. So serde's `tag`, `content`, `untagged`, `from`, `try_from`,
+/// `into` and `remote` are refused on the enum, and `skip`, `other` and `untagged` on a variant. Fields may use all of
+/// serde.
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(item: TokenStream) -> TokenStream {
     event::event(item.into()).into()

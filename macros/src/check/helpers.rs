@@ -25,8 +25,8 @@ fn check_says_who(ctxt: &Ctxt, model: &Model<'_>, helper: &Method, step: &Path) 
     let reply = arguments(step).and_then(|given| given.first().map(spell)).unwrap_or_else(|| "()".to_owned());
     let message = match &model.graph {
         None => format!(
-            "this step doesn't say which aggregate makes it: write `Step<{reply}, Self>`; only methods that are marked with \
-             `#[{COMMAND}]` need not say it"
+            "this step doesn't say which aggregate makes it: write `Step<{reply}, Self>`; only methods that are marked \
+             with `#[{COMMAND}]` need not say it"
         ),
         Some(graph) => of_machine(model, graph, helper, &reply),
     };
