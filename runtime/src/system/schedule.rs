@@ -143,3 +143,94 @@ impl Schedule {
         self.sooner.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: StreamNo = StreamNo(7);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Takes the only wake-up time.
+    fn take(schedule: &Schedule, second: i64) -> Vec<Wake> {
+        schedule.take_due(at(second), 10)
+    }
+
+    #[test]
+    fn the_earliest_are_taken_first_and_none_too_early() {
+        let schedule = Schedule::default();
+        for second in [30, 10, 20] {
+            schedule.arm(at(second), STREAM);
+        }
+        assert_eq!(schedule.first(), Some(at(10)));
+        assert_eq!(schedule.take_due(at(25), 1), [(at(10), STREAM)]);
+        assert_eq!(take(&schedule, 25), [(at(20), STREAM)]);
+        assert_eq!(take(&schedule, 29), []);
+        schedule.disarm(at(30), STREAM);
+        assert_eq!(schedule.first(), None);
+    }
+
+    #[test]
+    fn what_fails_pauses_as_long_as_it_has_failed_already() {
+        let schedule = Schedule::default();
+        schedule.arm(at(100), STREAM);
+        let (mut now, mut pauses) = (100, Vec::new());
+        for _ in 0..12 {
+            let [wake] = take(&schedule, now)[..] else { panic!("it is not there") };
+            let again = schedule.again(wake, at(now), at(now));
+            pauses.push(again.as_second() - now);
+            assert_eq!(take(&schedule, again.as_second() - 1), []);
+            now = again.as_second();
+        }
+        assert_eq!(pauses, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+
+    #[test]
+    fn what_fails_is_not_tried_before_it_may() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.again((at(100), STREAM), at(100), at(160)), at(160));
+        assert_eq!(take(&schedule, 159), []);
+    }
+
+    #[test]
+    fn a_deadline_that_pauses_is_not_armed_before_and_another_one_is() {
+        let schedule = Schedule::default();
+        schedule.again((at(100), STREAM), at(150), at(150));
+        assert_eq!(schedule.arm(at(100), STREAM), at(200), "it pauses");
+        assert_eq!(schedule.arm(at(120), STREAM), at(120), "that is another one");
+    }
+
+    #[test]
+    fn what_was_handled_makes_no_pause_the_next_time() {
+        let schedule = Schedule::default();
+        schedule.again((at(100), STREAM), at(400), at(400));
+        schedule.handled(STREAM);
+        assert_eq!(schedule.arm(at(100), STREAM), at(100));
+        take(&schedule, 1000);
+        assert_eq!(schedule.again((at(1000), STREAM), at(1000), at(1000)), at(1001));
+    }
+
+    #[test]
+    fn there_is_one_time_for_a_stream_that_fails_twice() {
+        let schedule = Schedule::default();
+        let first = schedule.again((at(100), STREAM), at(100), at(100));
+        let second = schedule.again((at(100), STREAM), at(100), at(100));
+        assert_eq!(first, second, "its entity may rely on the first");
+        assert_eq!(take(&schedule, 1000).len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_knows_waits_until_somebody_does() {
+        let schedule = Schedule::default();
+        let name = Arc::from("Lamp");
+        assert!(schedule.park(&name, (at(1), STREAM)), "the first is worth a word");
+        assert!(!schedule.park(&name, (at(2), StreamNo(8))));
+        schedule.unpark("Lantern");
+        assert_eq!(schedule.first(), None);
+        schedule.unpark("Lamp");
+        assert_eq!(take(&schedule, 5).len(), 2);
+    }
+}

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::journal::MemoryJournal;
+use annals::journal::{Journal as _, MemoryJournal};
 use annals::prelude::*;
 use annals::testing::ManualClock;
-use annals::{Clock, SeqNr, Timestamp};
+use annals::{Clock, Offset, SeqNr, Timestamp};
 use annals_tests::{Account, LeaseState, Mood};
 
+use crate::until;
 use crate::world::{World, builder, yield_often};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -219,4 +220,62 @@ async fn a_machine_has_to_know_the_state_in_which_it_stands_and_no_other() {
     let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{error:?}") };
     assert_eq!(seq_nr, SeqNr(1));
     assert!(reason.contains("`On`") && reason.contains("renamed or removed"), "{reason}");
+}
+
+/// A parcel on its way through a hall.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Parcel;
+
+#[fsm(states(initial Away, Waiting, transient Sorting, terminal Lost))]
+impl Parcel {
+    #[on(Away => Waiting)]
+    fn arrive(&self) -> Step {
+        goto(Waiting)
+    }
+
+    #[on(Waiting => Sorting)]
+    fn sort(&self) -> Step {
+        goto(Sorting)
+    }
+
+    #[on(Sorting => Waiting)]
+    fn put_back(&self) -> Step {
+        goto(Waiting)
+    }
+
+    #[after(1h, Sorting => stay)]
+    fn take_longer(&self) -> Step {
+        stay()
+    }
+
+    #[after(2h, Waiting => Lost)]
+    fn lose(&self) -> Step {
+        goto(Lost)
+    }
+}
+
+#[tokio::test]
+async fn what_a_transient_state_makes_of_its_time_leaves_that_of_the_state_before() {
+    let journal = MemoryJournal::new();
+    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+    let builder = || System::builder().shards(1).clock(clock.clone()).register::<Parcel>();
+    let system = builder().start(journal.clone()).unwrap();
+    let parcel = system.get::<Parcel>("it");
+    parcel.arrive().await.unwrap();
+    parcel.sort().await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+    until("its time in the hall is over", || journal.durable() == Offset(3)).await;
+    assert_eq!(parcel.state().await.unwrap(), ParcelState::Sorting);
+
+    let journal = journal.reopen();
+    drop(system);
+    let system = builder().start(journal.clone()).unwrap();
+    assert_eq!(system.get::<Parcel>("it").state().await.unwrap(), ParcelState::Waiting);
+    system.shutdown().await.unwrap();
+    // Nobody asks for it any more, so that it is the journal that knows.
+    let journal = journal.reopen();
+    let system = builder().start(journal.clone()).unwrap();
+    clock.advance(Duration::from_secs(3600));
+    until("it is lost", || journal.durable() == Offset(4)).await;
+    assert_eq!(system.get::<Parcel>("it").state().await.unwrap(), ParcelState::Lost);
 }
