@@ -239,8 +239,9 @@ impl Shard {
                 Wake::GoOn => {}
             }
             self.flush_effects();
-            self.load();
             self.take_turns();
+            // ORDER: behind the turns, in which an entity may break and have to be loaded again.
+            self.load();
             self.repeat();
             self.submit();
             self.evict();

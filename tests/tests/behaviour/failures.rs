@@ -338,3 +338,15 @@ impl<E: std::fmt::Debug> IntoUnrefused for CallError<E> {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_panic_in_a_fold_is_handled_at_once() {
+    let (system, _) = system();
+    let alice = system.get::<Account>("alice");
+    alice.deposit(1).await.unwrap();
+    let started = tokio::time::Instant::now();
+    let (cursed, after) = tokio::join!(alice.curse(), alice.deposit(10));
+    cursed.unwrap_err();
+    assert_eq!(after.unwrap(), 11);
+    assert!(started.elapsed() < std::time::Duration::from_secs(1), "it waited for the shard to look around");
+}
