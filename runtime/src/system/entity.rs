@@ -358,6 +358,16 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
+    /// Arms exactly what is due, before it leaves memory: who loads it again doesn't know of an earlier time.
+    pub(crate) fn arm_exactly(&mut self, desk: &Desk) {
+        if self.armed != self.due {
+            if let Some(armed) = self.armed.take() {
+                desk.schedule.disarm(armed, self.stream);
+            }
+            self.arm(desk);
+        }
+    }
+
     fn effect_job(&self, effects: Vec<Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
         let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
         let fx = Effects::new(around.services.clone(), this, Some(around.registry.clone()));

@@ -197,7 +197,7 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(self.inner.journal.clone())
+        Transitions::new(&self.inner.journal)
     }
 
     /// What the system has done so far.

@@ -77,7 +77,7 @@ impl Schedule {
         let Times { wakes, failed, .. } = &mut *times;
         let failed = failed.entry(stream).or_insert(Failed { since: at, due: at, again_at: at });
         if at != failed.again_at {
-            failed.due = at;
+            (failed.due, failed.since) = (at, at);
         }
         // ORDER: one that waits already isn't moved, since its entity may rely on it.
         if !wakes.contains(&(failed.again_at, stream)) {
@@ -94,8 +94,11 @@ impl Schedule {
         self.lock().failed.remove(&stream);
     }
 
+    /// Takes a time back, since the deadline that it stood for is none any more.
     pub(crate) fn disarm(&self, at: Timestamp, stream: StreamNo) {
-        self.lock().wakes.remove(&(at, stream));
+        let mut times = self.lock();
+        times.wakes.remove(&(at, stream));
+        times.failed.remove(&stream);
     }
 
     /// Adds many at once.
@@ -211,6 +214,14 @@ mod tests {
         assert_eq!(schedule.arm(at(100), STREAM), at(100));
         take(&schedule, 1000);
         assert_eq!(schedule.again((at(1000), STREAM), at(1000), at(1000)), at(1001));
+    }
+
+    #[test]
+    fn a_deadline_behind_one_that_failed_and_was_left_begins_with_the_shortest_pause() {
+        let schedule = Schedule::default();
+        let again = schedule.again((at(100), STREAM), at(400), at(400));
+        schedule.disarm(again, STREAM);
+        assert_eq!(schedule.again((at(90_000), STREAM), at(90_000), at(90_000)), at(90_001));
     }
 
     #[test]

@@ -108,7 +108,10 @@ impl<A: Aggregate> EntityStore<A> {
 
     /// Drops an entity with nothing in flight.
     fn passivate(&mut self, slot: u32, desk: &mut Desk) {
-        if let Some(stream) = self.slots.get(slot).and_then(Entity::stream) {
+        if let Some(entity) = self.slots.get_mut(slot)
+            && let Some(stream) = entity.stream()
+        {
+            entity.arm_exactly(desk);
             desk.journal.close_stream(stream);
         }
         self.remove(slot, desk);

@@ -65,6 +65,8 @@ impl Timekeeper {
             }
             let due = self.schedule.take_due(self.clock.now(), self.alarms_max - on_their_way);
             if due.is_empty() {
+                // A clock may wake early, and at once.
+                tokio::task::yield_now().await;
                 continue;
             }
             for (wake, found) in self.names(due).await {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_core::Stream;
@@ -81,7 +81,7 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 /// It reads the journal, a page of 1 MiB at a time, and waits at its end. So it is bounded however slowly it is asked, it
 /// leaves nothing out, and it tells nothing before it is durable. It is a `Stream` of the crate futures-core, too.
 ///
-/// It ends when the journal is closed, with what it had read by then. Whoever must not miss anything keeps the `offset`
+/// It ends when the journal is closed, or its system gone, with what it had read by then. Whoever must not miss anything keeps the `offset`
 /// of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the restart.
 ///
 /// ```
@@ -120,7 +120,9 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 /// ```
 #[must_use = "a stream does nothing until it is asked"]
 pub struct Transitions<A: Machine> {
-    journal: Arc<dyn Journal>,
+    /// A stream keeps no journal open that its system has left.
+    journal: Weak<dyn Journal>,
+    store: u64,
     /// All records up to here were read.
     after: Offset,
     found: VecDeque<Result<Transition<A>, TransitionError>>,
@@ -162,9 +164,10 @@ pub enum TransitionError {
 }
 
 impl<A: Machine> Transitions<A> {
-    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
-        let after = journal.durable();
-        Self { journal, after, found: VecDeque::new(), reading: None, ended: false, machine: PhantomData }
+    pub(crate) fn new(journal: &Arc<dyn Journal>) -> Self {
+        let (after, store) = (journal.durable(), journal.facts().store);
+        let journal = Arc::downgrade(journal);
+        Self { journal, store, after, found: VecDeque::new(), reading: None, ended: false, machine: PhantomData }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
@@ -187,7 +190,7 @@ impl<A: Machine> Transitions<A> {
 
     /// Takes in what was read.
     fn take_in(&mut self, runs: &[StoredRun]) {
-        let store = self.journal.facts().store;
+        let store = self.store;
         for (index, run) in runs.iter().enumerate() {
             let (offset, after) = (run.offset, self.after);
             let taken = RunView::parse(&run.bytes, store).and_then(|view| {
@@ -234,9 +237,12 @@ impl<A: Machine> Transitions<A> {
 }
 
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(journal: Arc<dyn Journal>, after: Offset) -> Fut<'static, Result<Vec<StoredRun>, ReadError>> {
+fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Vec<StoredRun>, ReadError>> {
     Box::pin(async move {
-        if journal.changed(after).await <= after || journal.health() == Health::Closed {
+        let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(Vec::new()) };
+        let reached = changed.await;
+        let Some(journal) = journal.upgrade() else { return Ok(Vec::new()) };
+        if reached <= after || journal.health() == Health::Closed {
             return Ok(Vec::new());
         }
         let runtime = tokio::runtime::Handle::current();

@@ -279,3 +279,55 @@ async fn what_a_transient_state_makes_of_its_time_leaves_that_of_the_state_befor
     until("it is lost", || journal.durable() == Offset(4)).await;
     assert_eq!(system.get::<Parcel>("it").state().await.unwrap(), ParcelState::Lost);
 }
+
+#[tokio::test]
+async fn who_is_renewed_between_two_stays_in_memory_is_not_woken_for_every_one() {
+    let (journal, clock) = (MemoryJournal::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let diary = Arc::default();
+    let system = builder(&clock, &diary).shards(1).residents_max(1).start(journal.clone()).unwrap();
+    let world = World { system, journal, clock, diary };
+    let (lease, other) = (world.lease("car"), world.lease("other"));
+    lease.take().await.unwrap();
+    let loaded = world.system.stats().recoveries;
+    for _ in 0..20 {
+        world.clock.advance(DAY);
+        lease.renew().await.unwrap();
+        // There is room for one of them.
+        for _ in 0..3 {
+            other.look().await.unwrap();
+        }
+    }
+    assert!(world.system.stats().recoveries - loaded > 20, "they stayed in memory");
+    let handled = world.system.stats().commands;
+    world.clock.advance(59 * DAY);
+    yield_often().await;
+    assert_eq!(world.system.stats().commands - handled, 0, "it was woken in vain");
+    world.clock.advance(DAY);
+    until("it is woken", || world.diary.lines().contains(&"car ran out".to_owned())).await;
+}
+
+/// A clock that wakes everybody at once, whatever time it is.
+struct Nervous(ManualClock);
+
+impl Clock for Nervous {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_wakes_early_keeps_nobody_from_working() {
+    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+    let diary = Arc::default();
+    let system = builder(&clock, &diary).clock(Nervous(clock.clone())).start(MemoryJournal::new()).unwrap();
+    let lease = system.get::<annals_tests::Lease>("car");
+    lease.take().await.unwrap();
+    assert_eq!(lease.renew().await.unwrap(), 1);
+    clock.advance(60 * DAY);
+    until("it fires", || diary.lines().contains(&"car ran out".to_owned())).await;
+    system.shutdown().await.unwrap();
+}

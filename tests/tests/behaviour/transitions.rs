@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use annals::{Offset, PersistenceId, SeqNr, TransitionError, Transitions, Trigger};
+use annals::{Offset, PersistenceId, SeqNr, System, TransitionError, Transitions, Trigger};
 use annals_tests::{Account, Lease, LeaseState, Lock, LockState, Mood};
 use futures_core::Stream;
 
@@ -238,4 +238,26 @@ async fn a_state_that_the_machine_has_no_more_is_told_and_the_rest_as_well() {
     assert_eq!(error, TransitionError::UnknownState { id, seq_nr: SeqNr(1), name: "Stolen".to_owned() });
     assert_eq!(error.to_string(), r#"Lease "car", sequence number 1: no state is stored as `Stolen`"#);
     assert_eq!(told(&mut transitions, 1).await, ["other 1: Free -> Held by take"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_keeps_no_directory_open_that_its_system_has_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let diary = std::sync::Arc::<annals_tests::Diary>::default();
+    let open = || System::builder().provide(diary.clone()).open(directory.path().join("data"));
+    let system = open().await.unwrap();
+    let mut transitions = system.transitions::<Lease>();
+    system.get::<Lease>("car").take().await.unwrap();
+    drop(system);
+    let mut told = 0;
+    while let Some(transition) = transitions.next().await {
+        transition.unwrap();
+        told += 1;
+    }
+    assert!(told <= 1);
+    let started = std::time::Instant::now();
+    while open().await.is_err() {
+        assert!(started.elapsed().as_secs() < 120, "the directory is open for ever");
+    }
+    drop(transitions);
 }

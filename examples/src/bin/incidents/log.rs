@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str;
 
+use annals::{EntityId, InvalidId};
 use flate2::bufread::MultiGzDecoder;
 use jiff::civil::DateTime;
 
@@ -59,6 +60,8 @@ pub(crate) enum BadRow {
     Torn(#[from] Torn),
     #[error("`{column}` is empty")]
     Empty { column: &'static str },
+    #[error("`{column}` can't name a ticket: {why}")]
+    NoName { column: &'static str, why: InvalidId },
     #[error("`{column}` is not UTF-8")]
     NotUtf8 { column: &'static str },
     #[error("`{column}` is `{text}`, and not a date such as `29/2/2016 01:16`")]
@@ -186,7 +189,7 @@ impl Columns {
     }
 
     fn entry(&self, line: u64, record: &Record<'_>) -> Entry {
-        match needed(record, self.number) {
+        match ticket(record, self.number) {
             Ok(ticket) => Entry { line, ticket: Some(ticket.to_owned()), row: self.row(record) },
             Err(why) => Entry { line, ticket: None, row: Err(why) },
         }
@@ -237,6 +240,12 @@ fn text<'a>(record: &Record<'a>, column: Column) -> Result<Option<&'a str>, BadR
 
 fn needed<'a>(record: &Record<'a>, column: Column) -> Result<&'a str, BadRow> {
     text(record, column)?.ok_or(BadRow::Empty { column: column.name })
+}
+
+fn ticket<'a>(record: &Record<'a>, column: Column) -> Result<&'a str, BadRow> {
+    let text = needed(record, column)?;
+    EntityId::from(text).check().map_err(|why| BadRow::NoName { column: column.name, why })?;
+    Ok(text)
 }
 
 fn date(record: &Record<'_>, column: Column) -> Result<DateTime, BadRow> {

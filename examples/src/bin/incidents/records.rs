@@ -63,7 +63,8 @@ impl<R: BufRead> Records<R> {
             lines_read: 0,
             ahead: VecDeque::new(),
             columns: None,
-            parser: csv_core::Reader::new(),
+            // A carriage return alone ends no record: what is behind it would be lost.
+            parser: csv_core::ReaderBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build(),
             line: Vec::new(),
             text: Vec::new(),
             ends: vec![0; 64],
@@ -166,6 +167,10 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
             line.push(b'\n');
         }
     }
+    if line.ends_with(b"\r\n") {
+        line.truncate(line.len() - 2);
+        line.push(b'\n');
+    }
     Ok(true)
 }
 
@@ -190,6 +195,14 @@ mod tests {
 
     fn fields<const N: usize>(fields: [&str; N]) -> Result<Vec<String>, Torn> {
         Ok(fields.map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn a_carriage_return_is_part_of_a_line_break_or_of_its_field() {
+        assert_eq!(
+            read("a,b\r\n1\r2,3\r\n\"4\r\n5\",6\r\n"),
+            [(1, fields(["a", "b"])), (2, fields(["1\r2", "3"])), (3, fields(["4\n5", "6"]))],
+        );
     }
 
     #[test]

@@ -81,6 +81,10 @@ impl Shared {
     }
 
     fn read_file(&self, path: &Path, end: Mark) -> Result<Option<Folded>, String> {
+        // What is no file may never end, or begin.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err("it is no file".into());
+        }
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
