@@ -348,5 +348,5 @@ async fn what_waits_behind_a_panic_in_a_fold_is_handled_at_once() {
     let (cursed, after) = tokio::join!(alice.curse(), alice.deposit(10));
     cursed.unwrap_err();
     assert_eq!(after.unwrap(), 11);
-    assert!(started.elapsed() < std::time::Duration::from_secs(1), "it waited for the shard to look around");
+    assert!(started.elapsed() < Duration::from_secs(1), "it waited for the shard to look around");
 }

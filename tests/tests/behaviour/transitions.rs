@@ -227,7 +227,7 @@ mod yesterday {
 async fn a_state_that_the_machine_has_no_more_is_told_and_the_rest_as_well() {
     let world = World::new();
     world.system.shutdown().await.unwrap();
-    let old = annals::System::builder().start(world.journal.reopen()).unwrap();
+    let old = System::builder().start(world.journal.reopen()).unwrap();
     old.get::<yesterday::Lease>("car").steal().await.unwrap();
     old.shutdown().await.unwrap();
     let world = World::start(world.journal.reopen(), world.clock, world.diary);
