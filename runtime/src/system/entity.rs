@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored, Unknown};
@@ -26,6 +26,7 @@ use crate::step::Effect;
 use crate::system::alarm::Alarm;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
+use crate::system::quarantine::Quarantine;
 use crate::system::recovery::Found;
 use crate::system::registry::Registry;
 use crate::system::repeat::repeat;
@@ -38,11 +39,6 @@ use crate::system::work::{Answer, Held, SpareWork, Work};
 const TURN_MAX: usize = 64;
 /// A turn that takes longer holds up the whole shard, and is reported.
 const SLOW_TURN: Duration = Duration::from_millis(10);
-/// The first pause of an entity that can't be loaded; it doubles with each attempt.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(300);
-
 pub(crate) struct Entity<A: Aggregate> {
     id: EntityId,
     hash: u64,
@@ -80,13 +76,6 @@ enum Phase<A> {
     /// The data is gone or wrong. It is loaded again when what is in flight has settled.
     Draining,
     Quarantined(Box<Quarantine>),
-}
-
-struct Quarantine {
-    seq_nr: SeqNr,
-    reason: Arc<str>,
-    retry_at: Timestamp,
-    failures: u32,
 }
 
 /// What has to be done for an entity.
@@ -210,7 +199,7 @@ impl<A: Aggregate> Entity<A> {
             }
             Phase::Quarantined(quarantine) if desk.clock.now() < quarantine.retry_at => {
                 desk.lanes.leave(self.hash, 1);
-                message.fail(self.quarantined(quarantine));
+                message.fail(quarantine.failure(self.persistence_id()));
                 return Next::Nothing;
             }
             Phase::Quarantined(quarantine) => {
@@ -521,29 +510,17 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn enter_quarantine(&mut self, unusable: &Unrecoverable, failures: u32, desk: &mut Desk) {
-        let pause = retry_pause(self.hash, failures);
-        let retry_at = desk.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
-        let reason: Arc<str> = unusable.why.to_string().into();
-        let seq_nr = unusable.seq_nr;
+        let quarantine = Quarantine::new(unusable, failures, self.hash, desk.clock.now());
+        let Quarantine { seq_nr, reason, retry_at, .. } = &quarantine;
         tracing::warn!(id = %self.persistence_id(), %seq_nr, %reason, failures, %retry_at, "quarantined");
         Counters::add(&desk.counters.quarantines, 1);
-        let quarantine = Quarantine { seq_nr, reason, retry_at, failures: failures.saturating_add(1) };
         if let Some(work) = &mut self.work {
             desk.lanes.leave(self.hash, work.queue.len());
             for message in mem::take(&mut work.queue) {
-                message.fail(self.quarantined(&quarantine));
+                message.fail(quarantine.failure(self.persistence_id()));
             }
         }
         self.phase = Phase::Quarantined(Box::new(quarantine));
-    }
-
-    fn quarantined(&self, quarantine: &Quarantine) -> Failure {
-        Failure::Quarantined {
-            id: self.persistence_id(),
-            seq_nr: quarantine.seq_nr,
-            reason: quarantine.reason.clone(),
-            retry_at: quarantine.retry_at,
-        }
     }
 
     /// One step's effects that waited have found room.
@@ -572,12 +549,4 @@ impl<A: Aggregate> Entity<A> {
             message.fail(Failure::Stopped { id: self.persistence_id() });
         }
     }
-}
-
-/// How long an entity waits before the next attempt: it doubles from attempt to attempt, and differs between entities,
-/// so that they don't all come back at once.
-fn retry_pause(hash: u64, failures: u32) -> SignedDuration {
-    let pause = RETRY_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
-    let jitter = pause / 4 * u32::try_from(hash % 256).unwrap_or(0) / 256;
-    SignedDuration::try_from(pause + jitter).unwrap_or(SignedDuration::from_secs(300))
 }

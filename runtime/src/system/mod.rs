@@ -19,6 +19,7 @@ mod drain;
 mod effects;
 mod entity;
 mod mailbox;
+mod quarantine;
 mod recovery;
 mod registry;
 mod repeat;
