@@ -14,7 +14,6 @@ use crate::call::{Failure, NotStored};
 use crate::codec::{self, Codec, DecodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
-use crate::graph::StateKind;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
@@ -22,7 +21,7 @@ use crate::journal::{
 };
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind, Passage};
-use crate::state::{Standing, has_states, info, named};
+use crate::state::{Standing, State as _, has_states, info, is_transient, named};
 use crate::step::Goes;
 
 /// What one command stores, encoded; reused from one command to the next.
@@ -242,20 +241,19 @@ fn last_record<A: Aggregate>(
     // It is the one behind the events.
     let visit = SeqNr(cx.seq_nr().0 + crate::journal::len_u64(draft.events.len()) + 1);
     let declared = |state| info::<A>(state).and_then(|state| state.deadline);
-    let is_transient = |state| info::<A>(state).is_some_and(|state| state.kind == StateKind::Transient);
     if let Some(Goes { to, for_max }) = goes {
         let due = for_max.or_else(|| declared(to)).map(|time| after(cx.now(), time));
-        let from = info::<A>(standing.state).map(|state| state.name);
-        let transient = is_transient(to);
+        let from = Some(standing.state.name());
+        let transient = is_transient::<A>(to);
         *standing = Standing { state: to, visit, due };
         // What is not recovered to leaves the deadline to which it would be recovered.
         draft.due = if transient { Due::Unchanged } else { due.map_or(Due::Cleared, Due::At) };
-        let to = info::<A>(to).map_or("", |state| state.name);
+        let to = to.name();
         return Some(Record::Transition(TransitionRecord { from, to, transient, due }));
     }
     if let Some(visit) = elapsed {
         standing.due = None;
-        draft.due = if is_transient(standing.state) { Due::Unchanged } else { Due::Cleared };
+        draft.due = if is_transient::<A>(standing.state) { Due::Unchanged } else { Due::Cleared };
         return Some(Record::DeadlineConsumed { visit });
     }
     let stores = !draft.events.is_empty() || draft.key.is_some();
@@ -266,7 +264,7 @@ fn last_record<A: Aggregate>(
         let due = after(cx.now(), time);
         *standing = Standing { state: standing.state, visit, due: Some(due) };
         draft.due = Due::At(due);
-        let to = info::<A>(standing.state).map_or("", |state| state.name);
+        let to = standing.state.name();
         return Some(Record::Transition(TransitionRecord { from: None, to, transient: false, due: Some(due) }));
     }
     (draft.events.is_empty() && draft.key.is_some()).then_some(Record::Receipt)
@@ -395,5 +393,17 @@ impl<A: Aggregate> Replayed<A> {
             self.standing.due = None;
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_time_that_the_journal_can_tell() {
+        let after = |time| after(Timestamp::UNIX_EPOCH, time).as_nanosecond();
+        assert_eq!(after(Duration::from_nanos(1_500)), 1_000);
+        assert_eq!(after(Duration::from_micros(2)), 2_000);
     }
 }

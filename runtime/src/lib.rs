@@ -54,6 +54,7 @@
 //! - `testing`: the test kit, for `[dev-dependencies]`.
 
 mod aggregate;
+mod alarm;
 mod call;
 mod clock;
 mod codec;

@@ -12,7 +12,7 @@ use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, StoredOutcome};
 use crate::key::{Coder, Key};
-use crate::state::{Hooks, State, info};
+use crate::state::{Hooks, State};
 use crate::step::{Decision, Effect, Goes, Reply, Step};
 
 /// One command, query or deadline for an entity of type `A`.
@@ -87,22 +87,6 @@ impl OutcomeKind {
     }
 }
 
-/// Has it handled that the time in the entity's state is over, if it is.
-pub(crate) fn handle_elapsed<A: Aggregate>(data: &A, cx: &Context<A>, effects: &mut Vec<Effect<A>>) -> Decided<A> {
-    let standing = cx.standing();
-    if standing.due.is_none_or(|due| due > cx.now()) {
-        return Decided::nothing();
-    }
-    let elapsed = Some(standing.visit);
-    match standing.state.elapsed(data, cx) {
-        Some(step) => {
-            *effects = step.effects;
-            Decided { events: step.events, goes: step.goes, elapsed }
-        }
-        None => Decided::nothing(),
-    }
-}
-
 /// Puts the hooks of a passage around the effects of its step: what leaving does comes first, what entering does last.
 pub(crate) fn with_hooks<A: Aggregate>(
     data: &A,
@@ -112,10 +96,6 @@ pub(crate) fn with_hooks<A: Aggregate>(
     let Some(Passage { from, to }) = passage else { return effects };
     let mut hooks = Hooks(Vec::new());
     from.exited(data, &mut hooks);
-    if effects.is_empty() {
-        to.entered(data, &mut hooks);
-        return hooks.0;
-    }
     hooks.0.extend(effects);
     to.entered(data, &mut hooks);
     hooks.0
@@ -240,7 +220,7 @@ where
                 Decided::nothing()
             }
             Decision::NotAccepted => {
-                let state = info::<A>(cx.standing().state).map_or("", |state| state.name);
+                let state = cx.standing().state.name();
                 self.progress = Progress::NotAccepted { state };
                 Decided::nothing()
             }

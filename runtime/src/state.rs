@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context, Handler};
 use crate::effects::Effects;
-use crate::graph::{Graph, StateInfo};
+use crate::graph::{Graph, StateInfo, StateKind};
 use crate::id::SeqNr;
 use crate::step::{Effect, Step, Unnamed};
 
@@ -60,6 +60,11 @@ impl<A: Aggregate> State<A> for () {
 /// What the graph says of a state; `None` for an aggregate without states.
 pub(crate) fn info<A: Aggregate>(state: A::State) -> Option<&'static StateInfo> {
     <A::State as State<A>>::GRAPH.states.get(state.index())
+}
+
+/// Whether a state isn't recovered to.
+pub(crate) fn is_transient<A: Aggregate>(state: A::State) -> bool {
+    info::<A>(state).is_some_and(|state| state.kind == StateKind::Transient)
 }
 
 /// The state with this stored name.

@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
+use crate::alarm::Alarm;
 use crate::call::{Failure, NotStored, Unknown};
 use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::execute::{Unrecoverable, Verdict, execute};
-use crate::graph::StateKind;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
 use crate::message::Message;
-use crate::state::{Standing, info};
+use crate::state::{Standing, is_transient};
 use crate::step::Effect;
-use crate::system::alarm::Alarm;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
 use crate::system::quarantine::Quarantine;
 use crate::system::recovery::Found;
 use crate::system::registry::Registry;
 use crate::system::repeat::repeat;
+use crate::system::rung::Noticed;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::Keyed;
 use crate::system::stats::Counters;
@@ -161,7 +161,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// Whether it stands where it isn't recovered to.
     fn is_transient(&self) -> bool {
-        info::<A>(self.standing.state).is_some_and(|state| state.kind == StateKind::Transient)
+        is_transient::<A>(self.standing.state)
     }
 
     /// Takes the mark that it was used since the last look.
@@ -250,7 +250,7 @@ impl<A: Aggregate> Entity<A> {
             let noticed = overdue && !has_noticed && !next.is_alarm();
             has_noticed |= noticed;
             let mut message = if noticed {
-                Alarm::noticed(self.id.clone())
+                Box::new(Alarm::new(self.id.clone(), Noticed))
             } else {
                 let Some(message) = work.queue.pop_front() else { break };
                 handled += 1;

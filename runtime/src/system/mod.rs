@@ -13,7 +13,6 @@ use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
 use crate::state::Machine;
 
-mod alarm;
 mod builder;
 mod drain;
 mod effects;
@@ -23,6 +22,7 @@ mod quarantine;
 mod recovery;
 mod registry;
 mod repeat;
+mod rung;
 mod schedule;
 mod shard;
 mod slots;

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::Aggregate;
+use crate::alarm::Alarm;
 use crate::call::Parcel;
 use crate::entity_ref::EntityRef;
 use crate::id::{EntityId, PersistenceId};
-use crate::system::alarm::{Alarm, Report};
 use crate::system::drain::Activity;
 use crate::system::mailbox::{Mailbox, ShardPort, Side};
+use crate::system::rung::ToTimekeeper;
 use crate::system::schedule::Schedule;
 use crate::system::store::{EntityStore, Store};
 
@@ -56,7 +57,7 @@ struct Registered {
     make_alarm: MakeAlarm,
 }
 
-type MakeAlarm = fn(EntityId, Report) -> Box<dyn Parcel>;
+type MakeAlarm = fn(EntityId, ToTimekeeper) -> Box<dyn Parcel>;
 
 /// How to wake an entity.
 pub(crate) struct Bell {
@@ -146,7 +147,7 @@ impl Registry {
             name: A::NAME,
             ports: ports.clone(),
             make_store: |number, registry, shard| Box::new(EntityStore::<A>::new(number, registry, shard)),
-            make_alarm: Alarm::<A>::parcel,
+            make_alarm: |entity, report| Box::new(Alarm::<A, _>::new(entity, report)),
         });
         drop(known);
         self.schedule.unpark(A::NAME);

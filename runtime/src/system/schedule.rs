@@ -225,10 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn another_deadline_that_fails_has_a_pause_of_its_own() {
+        let schedule = Schedule::default();
+        schedule.again((at(100), STREAM), at(400), at(400));
+        take(&schedule, 1000);
+        assert_eq!(schedule.again((at(90_000), STREAM), at(90_000), at(90_000)), at(90_001));
+        assert_eq!(schedule.arm(at(90_000), STREAM), at(90_001), "it pauses");
+    }
+
+    #[test]
     fn there_is_one_time_for_a_stream_that_fails_twice() {
         let schedule = Schedule::default();
         let first = schedule.again((at(100), STREAM), at(100), at(100));
-        let second = schedule.again((at(100), STREAM), at(100), at(100));
+        let second = schedule.again((at(100), STREAM), at(110), at(110));
         assert_eq!(first, second, "its entity may rely on the first");
         assert_eq!(take(&schedule, 1000).len(), 1);
     }

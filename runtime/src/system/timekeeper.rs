@@ -11,8 +11,8 @@ use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
-use crate::system::alarm::{Report, Rung};
 use crate::system::registry::Registry;
+use crate::system::rung::{Rung, ToTimekeeper};
 use crate::system::schedule::{Schedule, Wake};
 use crate::system::shard::Stage;
 
@@ -157,7 +157,7 @@ impl Timekeeper {
             }
             return false;
         };
-        let alarm = (bell.make_alarm)(id.entity.clone(), Report::new(report.clone(), wake));
+        let alarm = (bell.make_alarm)(id.entity.clone(), ToTimekeeper::new(report.clone(), wake));
         match bell.port.try_send(bell.hash, alarm) {
             Ok(()) => true,
             // Dropped unsent, it reports itself.

@@ -1,6 +1,5 @@
 //! What a bench does for state machines: states, deadlines, and which edges were taken.
 
-use std::any::Any;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -8,16 +7,13 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{Bench, Entity, Then};
-use crate::aggregate::{Aggregate, Context};
-use crate::call::{CallError, Failure, Never, Parcel};
+use crate::aggregate::Aggregate;
+use crate::alarm::{Alarm, Report};
+use crate::call::{CallError, Failure, Never};
 use crate::execute::after;
 use crate::graph::{Coverage, Trigger};
-use crate::id::{EntityId, SeqNr};
 use crate::journal::{Record, StoredCause, StoredOutcome};
-use crate::key::Key;
-use crate::message::{Decided, Message, Passage, handle_elapsed, with_hooks};
 use crate::state::{Machine, Standing, State, info};
-use crate::step::Effect;
 
 /// So many deadlines fire in one go at the most: those of a state that always ends at once would never end.
 const FIRED_MAX: usize = 100_000;
@@ -132,7 +128,7 @@ where
         let mut entity = self.port.lock();
         entity.begin();
         let id = entity.cx.id().clone();
-        entity.run(Box::new(Elapsed { entity: id, effects: Vec::new(), answer }));
+        entity.run(Box::new(Alarm::new(id, answer)));
         drop(entity);
         self.then(answered.try_recv().expect("a message is released or fails"))
     }
@@ -221,58 +217,16 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn state_name(&self) -> &'static str {
-        info::<A>(self.cx.standing().state).map_or("", |state| state.name)
+        self.cx.standing().state.name()
     }
 }
 
-/// The message that the time in the state is over.
-struct Elapsed<A: Aggregate> {
-    entity: EntityId,
-    effects: Vec<Effect<A>>,
-    answer: oneshot::Sender<Result<(), CallError<Never>>>,
-}
-
-impl<A: Aggregate> Parcel for Elapsed<A> {
-    fn unpack(self: Box<Self>, _: &mut dyn Any) {
-        unreachable!("a bench runs it right away");
+impl Report for oneshot::Sender<Result<(), CallError<Never>>> {
+    fn heard(self) {
+        let _ = self.send(Ok(()));
     }
 
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.answer.send(Err(failure.into()));
-    }
-
-    fn set_key(&mut self, _: Key, _: Box<dyn Any + Send>) {
-        unreachable!("nobody gives a deadline a key");
-    }
-}
-
-impl<A: Aggregate> Message<A> for Elapsed<A> {
-    fn entity(&self) -> &EntityId {
-        &self.entity
-    }
-
-    fn command(&self) -> &'static str {
-        "deadline"
-    }
-
-    fn is_alarm(&self) -> bool {
-        true
-    }
-
-    fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A> {
-        handle_elapsed(data, cx, &mut self.effects)
-    }
-
-    fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>) {
-        self.effects = with_hooks(data, passage, std::mem::take(&mut self.effects));
-    }
-
-    fn release(self: Box<Self>) -> Vec<Effect<A>> {
-        let _ = self.answer.send(Ok(()));
-        self.effects
-    }
-
-    fn repeat(self: Box<Self>, _: Option<StoredOutcome<'_>>, _: SeqNr) {
-        unreachable!("a deadline has no key");
+    fn failed(self, why: Failure) {
+        let _ = self.send(Err(why.into()));
     }
 }
