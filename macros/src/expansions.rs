@@ -315,10 +315,15 @@ fn the_diagram_in_the_docs_is_that_of_the_graph() {
     const PARCEL: Graph = Graph {
         machine: "Parcel",
         states: &[
-            StateInfo { name: "Packed", kind: StateKind::Initial, deadline: None },
-            StateInfo { name: "Scanned", kind: StateKind::Transient, deadline: Some(Duration::from_secs(30)) },
-            StateInfo { name: "Über", kind: StateKind::Ordinary, deadline: None },
-            StateInfo { name: "End", kind: StateKind::Terminal, deadline: None },
+            StateInfo { name: "Packed", was: &[], kind: StateKind::Initial, deadline: None },
+            StateInfo {
+                name: "Scanned",
+                was: &[],
+                kind: StateKind::Transient,
+                deadline: Some(Duration::from_secs(30)),
+            },
+            StateInfo { name: "Über", was: &[], kind: StateKind::Ordinary, deadline: None },
+            StateInfo { name: "End", was: &[], kind: StateKind::Terminal, deadline: None },
         ],
         edges: &[
             Edge { from: "Scanned", to: Some("Über"), by: By::Deadline(Duration::from_secs(30)) },

@@ -7,6 +7,7 @@ use crate::codec::Codec;
 use crate::entity_ref::EntityRef;
 use crate::event::Event;
 use crate::id::{EntityId, SeqNr};
+use crate::snapshot::{Retention, Snapshots};
 use crate::state::{Machine, Standing, State};
 use crate::step::{Decision, Refused};
 
@@ -24,6 +25,12 @@ pub trait Aggregate: Default + Serialize + for<'de> Deserialize<'de> + Send + 's
     const NAME: &'static str;
     /// How events are written. Any codec can be read, whichever this is.
     const CODEC: Codec;
+    /// How snapshots of it are taken and read; `None` if it has none.
+    const SNAPSHOTS: Option<Snapshots<Self>> = None;
+    /// Which of its events are deleted when a snapshot stands for them.
+    const RETENTION: Retention = Retention::All;
+    /// Whether its streams are encrypted, so that they can be forgotten.
+    const FORGETTABLE: bool = false;
     /// The events.
     type Event: Event;
     /// The commands as data, for [`EntityRef::send`].

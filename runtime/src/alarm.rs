@@ -70,7 +70,13 @@ impl<A: Aggregate, R: Report> Message<A> for Alarm<A, R> {
         }
         let Some(step) = standing.state.elapsed(data, cx) else { return Decided::nothing() };
         self.effects = step.effects;
-        Decided { events: step.events, goes: step.goes, elapsed: Some(standing.visit) }
+        Decided {
+            events: step.events,
+            goes: step.goes,
+            elapsed: Some(standing.visit),
+            snapshot: step.snapshot,
+            ends: false,
+        }
     }
 
     fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>) {

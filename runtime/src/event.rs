@@ -51,6 +51,20 @@ pub struct EventVariant {
     pub was: &'static [&'static str],
     /// The version that is written.
     pub version: u32,
+    /// Since when it is read and changes nothing, if so. It isn't applied any more, neither live nor in a replay.
+    pub ignored_since: Option<&'static str>,
+    /// What its fields are called and how their types are written, in the order of their declaration; `0`, `1`, .. where
+    /// they have no names.
+    pub fields: &'static [Field],
+}
+
+/// A field of an event, or of the data in a snapshot, as it is written in the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Field {
+    /// Its name in the code; a dot and another name behind it for the fields of an enum's variant.
+    pub name: &'static str,
+    /// Its type as it is written, with single spaces between tokens where there are any.
+    pub ty: &'static str,
 }
 
 /// Finds the variant that is stored as `name`, under its name or an older one.

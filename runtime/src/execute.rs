@@ -353,7 +353,7 @@ impl<A: Aggregate> Replayed<A> {
                     }
                     Record::Transition(transition) => self.enter(seq_nr, transition),
                     Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
-                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Skipped { .. } => {}
+                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
                 }
                 if let Some(key) = write.key {
                     self.keys.insert(key, seq_nr, self.keys_max);

@@ -25,8 +25,8 @@ pub use paths::{Path, Paths};
 /// const DOOR: Graph = Graph {
 ///     machine: "Door",
 ///     states: &[
-///         StateInfo { name: "Closed", kind: StateKind::Initial, deadline: None },
-///         StateInfo { name: "Open", kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(30)) },
+///         StateInfo { name: "Closed", was: &[], kind: StateKind::Initial, deadline: None },
+///         StateInfo { name: "Open", was: &[], kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(30)) },
 ///     ],
 ///     edges: &[
 ///         Edge { from: "Closed", to: Some("Open"), by: By::Command("open") },
@@ -51,8 +51,10 @@ pub struct Graph {
 /// A state of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StateInfo {
-    /// What it is called, as in the code.
+    /// What it is called, as in the code, and under which name it is stored.
     pub name: &'static str,
+    /// Older names under which it may be stored.
+    pub was: &'static [&'static str],
     /// What is special about it.
     pub kind: StateKind,
     /// How long it lasts, unless a step says otherwise; `None` if it has no deadline.

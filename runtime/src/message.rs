@@ -12,7 +12,7 @@ use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, StoredOutcome};
 use crate::key::{Coder, Key};
-use crate::state::{Hooks, State};
+use crate::state::{Hooks, State, named};
 use crate::step::{Decision, Effect, Goes, Reply, Step};
 
 /// One command, query or deadline for an entity of type `A`.
@@ -53,11 +53,15 @@ pub(crate) struct Decided<A: Aggregate> {
     pub(crate) goes: Option<Goes<A::State>>,
     /// The visit whose time was over, if that was handled.
     pub(crate) elapsed: Option<SeqNr>,
+    /// Whether a snapshot is to be taken after it.
+    pub(crate) snapshot: bool,
+    /// Whether the stream is to end with it.
+    pub(crate) ends: bool,
 }
 
 impl<A: Aggregate> Decided<A> {
     pub(crate) fn nothing() -> Self {
-        Self { events: EventList::new(), goes: None, elapsed: None }
+        Self { events: EventList::new(), goes: None, elapsed: None, snapshot: false, ends: false }
     }
 }
 
@@ -211,9 +215,9 @@ where
             unreachable!("a message is handled once");
         };
         match decide(data, cx) {
-            Decision::Step(Step { events, reply, effects, goes }) => {
+            Decision::Step(Step { events, reply, effects, goes, snapshot }) => {
                 self.progress = Progress::Decided { reply, effects };
-                Decided { events, goes, elapsed: None }
+                Decided { events, goes, elapsed: None, snapshot, ends: false }
             }
             Decision::Refused(refusal) => {
                 self.progress = Progress::Refused(refusal);
@@ -294,8 +298,8 @@ where
                 .read(codec, payload)
                 .map_or_else(|why| unknown(&why), |refusal| Err(CallError::Refused(refusal))),
             (Some(_), Some(StoredOutcome::NotAccepted { state })) => {
-                let known = A::State::GRAPH.states.iter().find(|known| known.name == state);
-                known.map_or_else(|| unknown(&"its state is gone"), |known| Err(self.not_accepted(known.name)))
+                let known = named::<A>(state).map(State::name);
+                known.map_or_else(|| unknown(&"its state is gone"), |known| Err(self.not_accepted(known)))
             }
             (_, None) | (None, _) => Err(CallError::AlreadyDone { id: self.id(), seq_nr }),
         };

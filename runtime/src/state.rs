@@ -70,7 +70,7 @@ pub(crate) fn is_transient<A: Aggregate>(state: A::State) -> bool {
 /// The state with this stored name.
 pub(crate) fn named<A: Aggregate>(name: &str) -> Option<A::State> {
     let graph = <A::State as State<A>>::GRAPH;
-    let index = graph.states.iter().position(|state| state.name == name)?;
+    let index = graph.states.iter().position(|state| state.name == name || state.was.contains(&name))?;
     <A::State as State<A>>::ALL.get(index).copied()
 }
 

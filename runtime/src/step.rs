@@ -8,6 +8,7 @@ use crate::aggregate::{Aggregate, Handler};
 use crate::call::Never;
 use crate::effects::Effects;
 use crate::event::{EventList, EventsOf};
+use crate::snapshot::Snapshotted;
 use crate::state::{Limits, Stays, TargetOf, info};
 
 /// What a handler decided: events to apply, a reply, effects.
@@ -59,6 +60,8 @@ pub struct Step<R = (), H: Handler = Unnamed<R>> {
     pub(crate) reply: Reply<R, H::Aggregate>,
     pub(crate) effects: Vec<Effect<H::Aggregate>>,
     pub(crate) goes: Option<Goes<<H::Aggregate as Aggregate>::State>>,
+    /// Whether a snapshot is to be taken after it.
+    pub(crate) snapshot: bool,
 }
 
 /// Where a step leads.
@@ -91,7 +94,7 @@ pub fn applying<H: Handler + Stays>(events: impl EventsOf<H::Aggregate>) -> Step
 /// Begins a step that stays in the state, to reply, to apply events or to cause effects. Without events nothing is
 /// stored for it, and the state's deadline stays as it is.
 pub fn stay<H: Handler + Stays>() -> Step<(), H> {
-    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes: None }
+    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes: None, snapshot: false }
 }
 
 /// Begins a step into a state that the handler's attribute declares. To go to the state that it is in already is to
@@ -102,7 +105,7 @@ pub fn goto<H: Handler>(state: impl TargetOf<H>) -> Step<(), H> {
 
 fn target<H: Handler, S: TargetOf<H>>(_: S) -> Step<(), H> {
     let goes = Some(Goes { to: S::STATE, for_max: None });
-    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes }
+    Step { events: EventList::new(), reply: Reply::Value(()), effects: Vec::new(), goes, snapshot: false }
 }
 
 impl<R, H: Handler> std::fmt::Debug for Step<R, H> {
@@ -153,21 +156,37 @@ impl<R, H: Handler> Step<R, H> {
         self
     }
 
+    /// Has a snapshot taken after the step, whether or not one is due. It is stored behind the step's answer, once all
+    /// that it contains is durable; if it can't be, that is logged and counted, and harms nothing.
+    pub fn snapshot(mut self) -> Self
+    where
+        H::Aggregate: Snapshotted,
+    {
+        self.snapshot = true;
+        self
+    }
+
     /// The same step without its handler's name.
     fn of_aggregate(self) -> Step<R, H::Aggregate> {
-        Step { events: self.events, reply: self.reply, effects: self.effects, goes: self.goes }
+        let Self { events, reply, effects, goes, snapshot } = self;
+        Step { events, reply, effects, goes, snapshot }
     }
 }
 
 impl<H: Handler> Step<(), H> {
     /// Replies with this value when the step is durable.
     pub fn replying<R>(self, value: R) -> Step<R, H> {
-        Step { events: self.events, reply: Reply::Value(value), effects: self.effects, goes: self.goes }
+        self.with_reply(Reply::Value(value))
     }
 
     /// Replies with what `query` says of the data after the events.
     pub fn replying_with<R>(self, query: impl FnOnce(&H::Aggregate) -> R + Send + 'static) -> Step<R, H> {
-        Step { events: self.events, reply: Reply::With(Box::new(query)), effects: self.effects, goes: self.goes }
+        self.with_reply(Reply::With(Box::new(query)))
+    }
+
+    fn with_reply<R>(self, reply: Reply<R, H::Aggregate>) -> Step<R, H> {
+        let Self { events, effects, goes, snapshot, .. } = self;
+        Step { events, reply, effects, goes, snapshot }
     }
 }
 
@@ -266,8 +285,8 @@ where
     T::Handler: Handler<Aggregate = A>,
 {
     match returned.into_result() {
-        Ok(Step { events, effects, goes, .. }) => {
-            Decision::Step(Step { events, reply: Reply::Value(()), effects, goes })
+        Ok(Step { events, effects, goes, snapshot, .. }) => {
+            Decision::Step(Step { events, reply: Reply::Value(()), effects, goes, snapshot })
         }
         Err(_) => Decision::Refused(Refused),
     }

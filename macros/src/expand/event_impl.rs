@@ -18,7 +18,7 @@ pub(crate) fn event_enum(events: &EventEnum<'_>) -> TokenStream {
     let krate = &events.crate_path;
     let variants = events.variants.iter().map(|stored| {
         let (name, was, version) = (stored.name(), stored.was(), stored.version());
-        quote!(#krate::EventVariant { name: #name, was: &[#(#was),*], version: #version })
+        quote!(#krate::EventVariant { name: #name, was: &[#(#was),*], version: #version, ignored_since: #krate::__rt::None, fields: &[] })
     });
     let upcast = upcast(events);
     let implementation = implementation(events, &quote!(&[#(#variants),*]), &upcast);

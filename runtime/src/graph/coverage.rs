@@ -13,8 +13,8 @@ use super::{By, Edge, Graph};
 /// const LAMP: Graph = Graph {
 ///     machine: "Lamp",
 ///     states: &[
-///         StateInfo { name: "Off", kind: StateKind::Initial, deadline: None },
-///         StateInfo { name: "On", kind: StateKind::Ordinary, deadline: None },
+///         StateInfo { name: "Off", was: &[], kind: StateKind::Initial, deadline: None },
+///         StateInfo { name: "On", was: &[], kind: StateKind::Ordinary, deadline: None },
 ///     ],
 ///     edges: &[
 ///         Edge { from: "Off", to: Some("On"), by: By::Command("press") },

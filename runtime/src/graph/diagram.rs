@@ -40,9 +40,9 @@ impl Graph {
     /// const DOOR: Graph = Graph {
     ///     machine: "Door",
     ///     states: &[
-    ///         StateInfo { name: "Closed", kind: StateKind::Initial, deadline: None },
-    ///         StateInfo { name: "Open", kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(90)) },
-    ///         StateInfo { name: "Broken", kind: StateKind::Terminal, deadline: None },
+    ///         StateInfo { name: "Closed", was: &[], kind: StateKind::Initial, deadline: None },
+    ///         StateInfo { name: "Open", was: &[], kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(90)) },
+    ///         StateInfo { name: "Broken", was: &[], kind: StateKind::Terminal, deadline: None },
     ///     ],
     ///     edges: &[
     ///         Edge { from: "Closed", to: Some("Open"), by: By::Command("open") },
@@ -81,8 +81,8 @@ impl Graph {
     /// const LAMP: Graph = Graph {
     ///     machine: "Lamp",
     ///     states: &[
-    ///         StateInfo { name: "Off", kind: StateKind::Initial, deadline: None },
-    ///         StateInfo { name: "On", kind: StateKind::Ordinary, deadline: None },
+    ///         StateInfo { name: "Off", was: &[], kind: StateKind::Initial, deadline: None },
+    ///         StateInfo { name: "On", was: &[], kind: StateKind::Ordinary, deadline: None },
     ///     ],
     ///     edges: &[
     ///         Edge { from: "Off", to: Some("On"), by: By::Command("press") },
@@ -329,8 +329,8 @@ stateDiagram-v2
     #[test]
     fn a_state_without_edges_is_drawn_too() {
         const LONELY: &[StateInfo] = &[
-            StateInfo { name: "A", kind: StateKind::Initial, deadline: None },
-            StateInfo { name: "B", kind: StateKind::Ordinary, deadline: None },
+            StateInfo { name: "A", was: &[], kind: StateKind::Initial, deadline: None },
+            StateInfo { name: "B", was: &[], kind: StateKind::Ordinary, deadline: None },
         ];
         let graph = Graph { states: LONELY, ..Graph::EMPTY };
         assert_eq!(graph.to_mermaid(), "stateDiagram-v2\n    [*] --> A\n    B\n");

@@ -20,10 +20,10 @@ impl Graph {
     /// const CART: Graph = Graph {
     ///     machine: "Cart",
     ///     states: &[
-    ///         StateInfo { name: "Empty", kind: StateKind::Initial, deadline: None },
-    ///         StateInfo { name: "Shopping", kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(86_400)) },
-    ///         StateInfo { name: "Paid", kind: StateKind::Terminal, deadline: None },
-    ///         StateInfo { name: "Dropped", kind: StateKind::Terminal, deadline: None },
+    ///         StateInfo { name: "Empty", was: &[], kind: StateKind::Initial, deadline: None },
+    ///         StateInfo { name: "Shopping", was: &[], kind: StateKind::Ordinary, deadline: Some(Duration::from_secs(86_400)) },
+    ///         StateInfo { name: "Paid", was: &[], kind: StateKind::Terminal, deadline: None },
+    ///         StateInfo { name: "Dropped", was: &[], kind: StateKind::Terminal, deadline: None },
     ///     ],
     ///     edges: &[
     ///         Edge { from: "Empty", to: Some("Shopping"), by: By::Command("add") },
@@ -143,7 +143,7 @@ mod tests {
         edges.prop_map(|edges| {
             let states = NAMES.iter().enumerate().map(|(at, name)| {
                 let kind = if at == 0 { StateKind::Initial } else { StateKind::Ordinary };
-                StateInfo { name, kind, deadline: None }
+                StateInfo { name, was: &[], kind, deadline: None }
             });
             let edges = edges.into_iter().map(|(from, to, by)| Edge {
                 from: NAMES[from],
@@ -226,7 +226,7 @@ mod tests {
     fn a_machine_that_only_stays_has_one_path_without_edges() {
         let graph = Graph {
             machine: "Rock",
-            states: &[StateInfo { name: "Lying", kind: StateKind::Initial, deadline: None }],
+            states: &[StateInfo { name: "Lying", was: &[], kind: StateKind::Initial, deadline: None }],
             edges: &[Edge { from: "Lying", to: None, by: By::Command("push") }],
         };
         let paths: Vec<_> = graph.paths().collect();
@@ -245,7 +245,7 @@ mod tests {
         let names: Vec<&'static str> = (0..64).map(|at| &*format!("S{at}").leak()).collect();
         let states = names.iter().enumerate().map(|(at, name)| {
             let kind = if at == 0 { StateKind::Initial } else { StateKind::Ordinary };
-            StateInfo { name, kind, deadline: None }
+            StateInfo { name, was: &[], kind, deadline: None }
         });
         let edges = names.iter().flat_map(|from| {
             let to = |to: &&'static str| Edge { from, to: Some(*to), by: By::Command("go") };

@@ -7,10 +7,10 @@ const RELOCK: Duration = Duration::from_secs(30);
 pub(super) const LOCK: Graph = Graph {
     machine: "Lock",
     states: &[
-        StateInfo { name: "Unlocked", kind: StateKind::Initial, deadline: Some(RELOCK) },
-        StateInfo { name: "Locked", kind: StateKind::Ordinary, deadline: None },
-        StateInfo { name: "Checking", kind: StateKind::Transient, deadline: None },
-        StateInfo { name: "Broken", kind: StateKind::Terminal, deadline: None },
+        StateInfo { name: "Unlocked", was: &[], kind: StateKind::Initial, deadline: Some(RELOCK) },
+        StateInfo { name: "Locked", was: &[], kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "Checking", was: &[], kind: StateKind::Transient, deadline: None },
+        StateInfo { name: "Broken", was: &[], kind: StateKind::Terminal, deadline: None },
     ],
     edges: &[
         Edge { from: "Unlocked", to: Some("Locked"), by: By::Command("lock") },
@@ -31,12 +31,12 @@ pub(super) const LOCK: Graph = Graph {
 pub(super) const WORDS: Graph = Graph {
     machine: "Words",
     states: &[
-        StateInfo { name: "State", kind: StateKind::Initial, deadline: None },
-        StateInfo { name: "State_", kind: StateKind::Ordinary, deadline: None },
-        StateInfo { name: "r#type", kind: StateKind::Ordinary, deadline: None },
-        StateInfo { name: "End", kind: StateKind::Terminal, deadline: None },
-        StateInfo { name: "note", kind: StateKind::Transient, deadline: None },
-        StateInfo { name: "Été", kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "State", was: &[], kind: StateKind::Initial, deadline: None },
+        StateInfo { name: "State_", was: &[], kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "r#type", was: &[], kind: StateKind::Ordinary, deadline: None },
+        StateInfo { name: "End", was: &[], kind: StateKind::Terminal, deadline: None },
+        StateInfo { name: "note", was: &[], kind: StateKind::Transient, deadline: None },
+        StateInfo { name: "Été", was: &[], kind: StateKind::Ordinary, deadline: None },
     ],
     edges: &[
         Edge { from: "State", to: Some("r#type"), by: By::Command("state") },

@@ -134,7 +134,7 @@ impl MemoryJournal {
             stream.opened += 1;
             stream.last
         });
-        Ok(StreamHead { stream, last })
+        Ok(StreamHead { stream, last, floor: SeqNr::ZERO, ended: false })
     }
 
     fn read_now(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
@@ -266,7 +266,7 @@ impl Store {
         stream.runs.push(index);
         let Run { stream, first, records, due, bytes, .. } = run;
         self.deadlines.apply(stream, due);
-        self.runs.push(Stored { run: StoredRun { stream, offset, bytes }, first, records });
+        self.runs.push(Stored { run: StoredRun { stream, offset, floor: SeqNr::ZERO, bytes }, first, records });
         Ok(offset)
     }
 
@@ -356,6 +356,14 @@ impl Journal for MemoryJournal {
 
     fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
         Box::pin(async move { self.stream_id_now(stream) })
+    }
+
+    fn delete_to(&self, _: StreamNo, _: SeqNr) -> Fut<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    }
+
+    fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
     }
 
     fn health(&self) -> Health {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
-use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
+use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::SnapshotStore;
 
 mod bytes;
 mod changed;
@@ -105,6 +106,43 @@ pub trait Journal: Send + Sync + 'static {
     /// The name of a stream; `None` if it has no records.
     fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>>;
 
+    /// Deletes the records of an open stream up to `to`, for ever. The stream's last sequence number stays what it is,
+    /// and what is deleted doesn't come back by deleting less.
+    ///
+    /// The outcome tells whether it is durable that they are deleted; the space is given back behind that. To delete
+    /// beyond the stream's last record is refused with [`Why::BadRun`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Deleting begins with the call; dropping the future cancels nothing.
+    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome>;
+
+    /// Forgets an open stream that has ended: when the outcome is [`Outcome::Stored`], nothing of what it held can be
+    /// read from any file, its name included. Asking again is harmless.
+    ///
+    /// A stream that wasn't begun with [`Run::forgettable`] is refused with [`Why::NotForgettable`], and one that
+    /// hasn't ended with [`Why::BadRun`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Forgetting begins with the call; dropping the future cancels nothing.
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome>;
+
+    /// What encrypts for an open stream what is stored of it elsewhere; `None` if the stream isn't encrypted.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forgotten`] if it was.
+    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
+        let _ = stream;
+        Ok(None)
+    }
+
+    /// Where snapshots are kept if the program names no other place; `None` if there is no such place.
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        None
+    }
+
     /// Whether the journal still takes writes.
     fn health(&self) -> Health;
 
@@ -114,6 +152,22 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// Closing begins with the call; dropping the future cancels nothing.
     fn close(&self) -> Fut<'_, Result<(), CloseError>>;
+}
+
+/// Encrypts with the key of one stream. Once the stream is forgotten, nobody can decrypt any more.
+pub trait Cipher: Send + Sync + 'static {
+    /// What stands for the stream's id where that may not be shown: the same each time, and it tells nothing.
+    fn pseudonym(&self) -> EntityId;
+
+    /// Encrypts, each time with a new nonce.
+    fn encrypt(&self, plain: &[u8]) -> Vec<u8>;
+
+    /// Decrypts, and checks that nothing was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] if it was, or if another key encrypted it.
+    fn decrypt(&self, encrypted: &[u8]) -> Result<Vec<u8>, ReadError>;
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
@@ -174,6 +228,10 @@ pub struct StreamHead {
     pub stream: StreamNo,
     /// Its last sequence number; 0 if it has no records.
     pub last: SeqNr,
+    /// The records up to this one are deleted; 0 if none is.
+    pub floor: SeqNr,
+    /// Whether the stream was ended with a tombstone: nothing may be appended to it ever again.
+    pub ended: bool,
 }
 
 /// A deadline that is armed.
@@ -228,6 +286,15 @@ pub enum Why {
     /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open.
     #[error("the run can't be taken: {0}")]
     BadRun(Arc<str>),
+    /// The stream was ended with a tombstone.
+    #[error("the stream was deleted: it ends with sequence number {last}")]
+    Ended {
+        /// The tombstone's sequence number.
+        last: SeqNr,
+    },
+    /// The stream isn't encrypted, so deleting it would leave its bytes in files for some time.
+    #[error("the stream isn't encrypted: it was begun before its aggregate was forgettable")]
+    NotForgettable,
     /// More waits to be written than the journal takes. Others will be stored when that is less.
     #[error("{bytes} bytes wait to be written, and no more than {limit} may")]
     QueueFull {
@@ -265,6 +332,8 @@ pub struct StoredRun {
     pub stream: StreamNo,
     /// The offset of its first record.
     pub offset: Offset,
+    /// The stream's records up to this one are deleted: those of them that the run has are not to be told to anybody.
+    pub floor: SeqNr,
     /// The run, for [`RunView::parse`]; its checksum was right when it was read.
     pub bytes: Vec<u8>,
 }
@@ -286,6 +355,12 @@ pub enum ReadError {
         what: String,
         /// What went wrong.
         error: Arc<str>,
+    },
+    /// It was forgotten: its key is destroyed.
+    #[error("stream {stream} was forgotten")]
+    Forgotten {
+        /// The stream.
+        stream: StreamNo,
     },
     /// The journal is closed.
     #[error("the journal is closed")]

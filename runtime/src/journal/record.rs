@@ -11,6 +11,7 @@ const KIND_EVENT: u8 = 1;
 const KIND_TRANSITION: u8 = 2;
 const KIND_CONSUMED: u8 = 3;
 const KIND_RECEIPT: u8 = 4;
+const KIND_TOMBSTONE: u8 = 10;
 const KIND_SKIPPABLE: u8 = 0x80;
 
 const TRANSITION_DUE: u8 = 0x01;
@@ -117,6 +118,8 @@ pub enum Record<'a> {
     },
     /// A command with a key was answered and changed nothing.
     Receipt,
+    /// The stream ends here: it was deleted, and nothing may follow.
+    Tombstone,
     /// A kind that this version doesn't know and may skip. It still has a sequence number.
     Skipped {
         /// The kind's number.
@@ -308,6 +311,7 @@ impl<'a> Record<'a> {
             Record::Transition(TransitionRecord { transient: true, .. }) => Some(due == Due::Unchanged),
             Record::Transition(transition) => Some(due == transition.due.map_or(Due::Cleared, Due::At)),
             Record::DeadlineConsumed { .. } => Some(!matches!(due, Due::At(_))),
+            Record::Tombstone => Some(due == Due::Cleared),
             Record::Event(_) | Record::Receipt | Record::Skipped { .. } => None,
         }
     }
@@ -319,7 +323,7 @@ impl<'a> Record<'a> {
             Record::Transition(transition) => {
                 transition.from.map_or(0, str::len) + transition.to.len() + 2 * VARINT_BYTES_MAX
             }
-            Record::DeadlineConsumed { .. } | Record::Receipt | Record::Skipped { .. } => 0,
+            Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => 0,
         };
         RECORD_BYTES_MAX.saturating_add(content)
     }
@@ -334,6 +338,7 @@ impl<'a> Record<'a> {
                 push_prefixed(bytes, visit.as_slice());
             }
             Record::Receipt => bytes.extend_from_slice(&[KIND_RECEIPT, 0]),
+            Record::Tombstone => bytes.extend_from_slice(&[KIND_TOMBSTONE, 0]),
             Record::Skipped { kind } => bytes.extend_from_slice(&[kind | KIND_SKIPPABLE, 0]),
         }
     }
@@ -346,6 +351,7 @@ impl<'a> Record<'a> {
             KIND_TRANSITION => Record::Transition(TransitionRecord::read(&mut body, name_of)?),
             KIND_CONSUMED => Record::DeadlineConsumed { visit: SeqNr(body.varint("a consumed deadline's visit")?) },
             KIND_RECEIPT => Record::Receipt,
+            KIND_TOMBSTONE => Record::Tombstone,
             kind if kind & KIND_SKIPPABLE != 0 => return Ok(Record::Skipped { kind }),
             kind => return Err(RunError::NewerFeature { what: "a kind of record", number: kind.into() }),
         };

@@ -46,6 +46,11 @@ pub struct Run {
     /// What it makes of the stream's deadline. A journal stores it beside the run, and doesn't read the records for it:
     /// [`RunBuilder::push_write`] holds the one against the others.
     pub due: Due,
+    /// Whether its stream is to be encrypted with a key of its own, so that it can be forgotten. It counts for the first
+    /// run of a stream; the others are stored as that one was.
+    pub forgettable: bool,
+    /// Whether its last record is the stream's tombstone: with the run, everything before that record is deleted.
+    pub ends: bool,
     /// The encoded run.
     pub bytes: Vec<u8>,
 }
@@ -86,6 +91,8 @@ impl std::fmt::Debug for Run {
             .field("records", &self.records)
             .field("time", &self.time)
             .field("due", &self.due)
+            .field("forgettable", &self.forgettable)
+            .field("ends", &self.ends)
             .field("bytes", &self.bytes.len())
             .finish()
     }
@@ -134,6 +141,8 @@ pub struct RunBuilder {
     /// The times of the first and of the last write, in us.
     times: Option<(i64, i64)>,
     due: Due,
+    forgettable: bool,
+    ends: bool,
 }
 
 impl RunBuilder {
@@ -155,9 +164,17 @@ impl RunBuilder {
             record_count: 0,
             times: None,
             due: Due::Unchanged,
+            forgettable: false,
+            ends: false,
         };
         run.restart(stream, id, first);
         run
+    }
+
+    /// Has its streams encrypted, if these are their first runs, so that they can be forgotten.
+    #[must_use]
+    pub fn forgettable(self) -> Self {
+        Self { forgettable: true, ..self }
     }
 
     /// Begins another run, without the writes that are there.
@@ -174,6 +191,7 @@ impl RunBuilder {
         self.later_names.clear();
         self.writes.clear();
         (self.write_count, self.record_count, self.times, self.due) = (0, 0, None, Due::Unchanged);
+        self.ends = false;
     }
 
     /// How many bytes its buffers hold on to.
@@ -237,11 +255,13 @@ impl RunBuilder {
         if let Some(cause) = write.cause {
             cause.push(writes, &mut name_index);
         }
+        assert!(!self.ends, "nothing follows a tombstone");
         let mut pushed = 0;
         let mut agrees = due == Due::Unchanged;
         for record in records {
             record.push(writes, &mut name_index);
             agrees = record.agrees_with(due).unwrap_or(agrees);
+            self.ends = record == Record::Tombstone;
             pushed += 1;
         }
         assert_eq!(pushed, count, "the iterator has as many records as it says");
@@ -318,6 +338,8 @@ impl RunBuilder {
             records: self.record_count,
             time,
             due: self.due,
+            forgettable: self.forgettable,
+            ends: self.ends,
             bytes,
         }
     }

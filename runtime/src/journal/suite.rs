@@ -144,7 +144,7 @@ pub(super) fn append(journal: &dyn Journal, group: Vec<Run>) -> Vec<Outcome> {
 
 /// Opens a stream and stores a run behind its last.
 pub(super) fn store(journal: &dyn Journal, id: &PersistenceId, payloads: &[&[u8]]) -> Offset {
-    let StreamHead { stream, last } = open(journal, id);
+    let StreamHead { stream, last, .. } = open(journal, id);
     let outcomes = append(journal, vec![run(journal, stream, id, last.0 + 1, payloads)]);
     journal.close_stream(stream);
     match outcomes.as_slice() {

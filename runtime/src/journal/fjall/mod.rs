@@ -16,7 +16,9 @@ use super::lock;
 use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
-use super::{Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead};
+use super::{
+    Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead, Why,
+};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 
 mod deadlines;
@@ -218,6 +220,14 @@ impl Journal for FjallJournal {
 
     fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
         Box::pin(async move { self.shared.stream_id(stream) })
+    }
+
+    fn delete_to(&self, _: StreamNo, _: SeqNr) -> Fut<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    }
+
+    fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
     }
 
     fn health(&self) -> Health {

@@ -58,7 +58,7 @@ impl Stream<'_> {
     }
 
     fn stored(&self, row: &StreamRow<'_>) -> StoredRun {
-        StoredRun { stream: self.stream, offset: row.base, bytes: row.run.to_vec() }
+        StoredRun { stream: self.stream, offset: row.base, floor: SeqNr::ZERO, bytes: row.run.to_vec() }
     }
 }
 
@@ -79,7 +79,7 @@ impl Shared {
             .ok_or_else(|| by_name(StreamNo(0)).corrupt(SeqNr(1), "the digest of its id's row is wrong"))?;
         let this = by_name(stream);
         match this.last(engine)? {
-            Some(last) => Ok(Some(StreamHead { stream, last })),
+            Some(last) => Ok(Some(StreamHead { stream, last, floor: SeqNr::ZERO, ended: false })),
             None => Err(this.corrupt(SeqNr(1), "it has an id's row and no run")),
         }
     }
@@ -162,7 +162,7 @@ impl Shared {
                         return Ok(page);
                     }
                     let bytes = self.ordered_run(engine, group, offset, run)?;
-                    page.runs.push(StoredRun { stream: run.stream, offset, bytes });
+                    page.runs.push(StoredRun { stream: run.stream, offset, floor: SeqNr::ZERO, bytes });
                 }
                 if group == end.group {
                     return Ok(page);

@@ -49,7 +49,7 @@ impl Streams {
         let stream = *self.by_id.get(id)?;
         let open = self.by_number.get_mut(&stream.0)?;
         open.opened += 1;
-        Some(StreamHead { stream, last: open.durable })
+        Some(StreamHead { stream, last: open.durable, floor: SeqNr::ZERO, ended: false })
     }
 
     /// Opens a stream that isn't open: a stored one, or a new one with a number that nothing has used.
@@ -57,7 +57,7 @@ impl Streams {
         let head = stored.unwrap_or_else(|| {
             let stream = StreamNo(self.next);
             self.next += 1;
-            StreamHead { stream, last: SeqNr::ZERO }
+            StreamHead { stream, last: SeqNr::ZERO, floor: SeqNr::ZERO, ended: false }
         });
         let open = OpenStream { id: id.clone(), opened: 1, issued: head.last, durable: head.last };
         self.by_number.insert(head.stream.0, open);

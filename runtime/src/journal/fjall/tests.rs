@@ -535,7 +535,10 @@ fn alice_key(first: u64) -> [u8; rows::STREAM_KEY_BYTES] {
 fn closed() -> (TempDir, PathBuf) {
     let (dir, path, journal) = new();
     fill(&journal, 8);
-    assert_eq!(open(&journal, &id("alice")), StreamHead { stream: StreamNo(1), last: SeqNr(6) });
+    assert_eq!(
+        open(&journal, &id("alice")),
+        StreamHead { stream: StreamNo(1), last: SeqNr(6), floor: SeqNr::ZERO, ended: false }
+    );
     drop(journal);
     (dir, path)
 }

@@ -40,6 +40,7 @@ fn read(bytes: &[u8]) -> Result<Read, RunError> {
     RunView::parse(bytes, STORE)?.for_each(|seq, write, record| {
         let (name, payload) = match record {
             Record::Event(event) => (event.name.to_owned(), event.payload.to_vec()),
+            Record::Tombstone => ("tombstone".to_owned(), Vec::new()),
             Record::Skipped { kind } => (format!("{kind:#x}"), Vec::new()),
             other => (format!("{other:?}"), Vec::new()),
         };

@@ -37,7 +37,7 @@ pub(in crate::journal) fn run_with(
 
 /// Stores a run of writes that make this of the deadline; the stream.
 pub(in crate::journal) fn store_with(journal: &dyn Journal, id: &PersistenceId, dues: &[Due]) -> StreamNo {
-    let StreamHead { stream, last } = open(journal, id);
+    let StreamHead { stream, last, .. } = open(journal, id);
     let outcomes = append(journal, vec![run_with(journal, stream, id, last.0 + 1, dues)]);
     journal.close_stream(stream);
     assert!(matches!(outcomes[..], [Outcome::Stored(_)]), "{outcomes:?}");

@@ -176,7 +176,7 @@ fn a_group_that_is_missing_is_corrupt_and_never_a_deadline_that_is_lost() {
 fn store_much(journal: &FjallJournal, due: Due) {
     let group = (0..2200).map(|index| {
         let id = id(&format!("{index:0>512}"));
-        let StreamHead { stream, last } = open(journal, &id);
+        let StreamHead { stream, last, .. } = open(journal, &id);
         run_with(journal, stream, &id, last.0 + 1, &[due])
     });
     let outcomes = append(journal, group.collect());
