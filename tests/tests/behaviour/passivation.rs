@@ -178,6 +178,14 @@ impl Journal for Counting {
         self.inner.stream_id(stream)
     }
 
+    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
+        self.inner.delete_to(stream, to)
+    }
+
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
+        self.inner.forget(stream)
+    }
+
     fn health(&self) -> Health {
         self.inner.health()
     }
