@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 use crate::check;
-use crate::duration::{Duration, Length};
-use crate::expand::{call_at, handled, quiet_calls};
+use crate::duration::Duration;
+use crate::expand::{call_at, handled, length, quiet_calls};
 use crate::graph::{Cause, Graph, Hook, Target, Way};
 use crate::model::{Model, parameters};
 use crate::states::State;
@@ -131,13 +131,7 @@ fn duration(model: &Model<'_>, way: &Way<'_>) -> Option<TokenStream> {
     let krate = &model.options.crate_path;
     match &way.cause {
         Cause::Deadline(Some(Duration::Constant(_))) => Some(constant_name(way).to_token_stream()),
-        Cause::Deadline(Some(Duration::Literal { literal, length })) => {
-            let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
-            Some(match length {
-                Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
-                Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
-            })
-        }
+        Cause::Deadline(Some(Duration::Literal { literal, length: found })) => Some(length(krate, literal, *found)),
         Cause::Deadline(None) | Cause::Command(_) => None,
     }
 }
