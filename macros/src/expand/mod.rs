@@ -23,7 +23,7 @@ use crate::crate_path::CratePath;
 use crate::duration::Length;
 use crate::fields::Described;
 use crate::graph::Graph;
-use crate::model::{Command, Handler, Member, Model, leaves_for_field};
+use crate::model::{Command, Event, Handler, Member, Model, leaves_for_field};
 use crate::words::at;
 
 pub(crate) use event_impl::{event_enum, event_enum_stub};
@@ -95,7 +95,10 @@ fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
     let quiet = quiet_method();
     let is_of_machine = model.graph.is_some() && model.is_handler(method);
     let quiet_too = is_of_machine.then(quiet_handler);
-    quote!(#(#attrs)* #quiet #quiet_too #vis #sig #body)
+    let is_ignored =
+        |event: &Event<'_>| std::ptr::eq(event.member.method, method) && event.stored.ignored_since().is_some();
+    let unused = model.events.iter().any(is_ignored).then(|| quote!(#[allow(unused_variables)]));
+    quote!(#(#attrs)* #quiet #quiet_too #unused #vis #sig #body)
 }
 
 /// The signature without the attributes that went to fields, and with each `Step` of a handler complete.

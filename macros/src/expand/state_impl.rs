@@ -93,8 +93,8 @@ pub(super) fn with_bodies(
 fn graph_of(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     let (krate, machine) = (&model.options.crate_path, model.stored_name());
     let states = graph.states.iter().enumerate().map(|(index, state)| {
-        let (name, kind, deadline) = (state.name(), kind(state), deadline(model, graph, index));
-        quote!(#krate::StateInfo { name: #name, was: &[], kind: #krate::StateKind::#kind, deadline: #deadline })
+        let (name, was, kind, deadline) = (state.name(), &state.was, kind(state), deadline(model, graph, index));
+        quote!(#krate::StateInfo { name: #name, was: &[#(#was),*], kind: #krate::StateKind::#kind, deadline: #deadline })
     });
     let edges = graph.ways.iter().map(|way| edges(model, graph, way));
     let value = quote! {
