@@ -41,6 +41,12 @@ pub trait Snapshot: Serialize + for<'de> Deserialize<'de> {
     fn upcast(version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
 }
 
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_snapshot_upcast<S: Snapshot>(version: u32) -> DecodeError {
+    DecodeError::NoSnapshotUpcast { version, known: S::VERSION }
+}
+
 /// An aggregate with `snapshot(..)` in its attribute; the macros implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` takes no snapshots",
@@ -224,4 +230,13 @@ pub enum SnapshotStoreError {
         /// What went wrong.
         error: Arc<str>,
     },
+}
+
+/// Why a snapshot that was asked for wasn't taken or saved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// There is no store for it.
+    #[error("the system has no store for snapshots")]
+    NoStore,
 }
