@@ -110,7 +110,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __rt {
     pub use crate::call::Never;
-    pub use crate::entity_ref::{accepts, call, dispatch, query, state};
+    pub use crate::entity_ref::{accepts, call, dispatch, query, snapshot, state};
     pub use crate::event::{no_upcast, stored_in, upcast};
     pub use crate::step::{decided, elapsed, ignored, not_accepted, unnamed};
     pub use serde;
