@@ -21,6 +21,9 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
 use crate::message::Message;
+use crate::snapshot::SnapshotError;
+use crate::snapshot::request::Asked;
+use crate::snapshot::taken::Moment;
 use crate::state::{Standing, is_transient};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
@@ -57,12 +60,22 @@ pub(crate) struct Entity<A: Aggregate> {
     deadline_fails: bool,
     /// The keys of its commands, if any had one.
     keys: Option<Box<Keys>>,
+    /// What snapshots of it have to know; only while it is in memory, and if snapshots are taken of it.
+    snapshots: Option<Box<Snapshotting>>,
     phase: Phase<A>,
     /// When it was last used, in tenths of a second since the shard started.
     last_used: u32,
     /// Whether it was used since the last eviction looked at it.
     used: bool,
     work: Option<Box<Work<A>>>,
+}
+
+/// What has to be known to take snapshots.
+struct Snapshotting {
+    /// The last record of the snapshot that was taken, loaded or tried last; 0 if there was none.
+    last: SeqNr,
+    /// The visit whose deadline is stored, and has no handler any more: it waits for a version with one.
+    unheard: Option<(SeqNr, Timestamp)>,
 }
 
 enum Phase<A> {
@@ -125,6 +138,7 @@ impl<A: Aggregate> Entity<A> {
             armed: None,
             deadline_fails: false,
             keys: None,
+            snapshots: None,
             phase: Phase::Absent,
             last_used: 0,
             used: true,
@@ -238,12 +252,12 @@ impl<A: Aggregate> Entity<A> {
 
     /// Handles messages in order, and says whether the data broke.
     fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
-        let Phase::Live(data) = &mut self.phase else { return false };
         let started = Instant::now();
         let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
         let (mut handled, mut broken, mut has_noticed) = (0, false, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
+            let Phase::Live(data) = &mut self.phase else { break };
             let Some(next) = work.queue.front() else { break };
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
             let overdue = !self.deadline_fails && self.standing.due.is_some_and(|due| due <= now);
@@ -287,6 +301,9 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Fails(Box::new(failure))
                 }
             };
+            if matches!(answer, Answer::Tells | Answer::Stored) {
+                self.take_snapshot(work, desk, message.asked());
+            }
             work.held.push_back(Held { tag: self.issued, message, answer });
         }
         desk.lanes.leave(self.hash, handled);
@@ -299,6 +316,46 @@ impl<A: Aggregate> Entity<A> {
         broken
     }
 
+    /// Takes a snapshot after a step, if one is due or asked for.
+    fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, asked: Option<&mut Asked>) {
+        let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
+        let wanted = desk.draft.snapshot();
+        let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
+        let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
+        // One that is due waits for the next state that is recovered to.
+        if !wanted && !(is_due && !is_transient::<A>(self.standing.state)) {
+            return;
+        }
+        let none = Keys::none();
+        let moment = Moment {
+            seq_nr: self.issued,
+            time: self.time,
+            standing: self.standing,
+            unheard: snapshotting.unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
+            keys: self.keys.as_deref().unwrap_or(&none),
+        };
+        let id = PersistenceId::new(A::NAME, &self.id);
+        let taken = desk.shelf.take(id, data, moment);
+        // One that failed isn't tried again at each step.
+        if !matches!(taken, Err(SnapshotError::Transient { .. })) {
+            snapshotting.last = self.issued;
+        }
+        match taken {
+            Ok(mut waiting) => {
+                waiting.set_asker(asked.and_then(|asked| asked.asker.take()));
+                work.snapshots.push_back(waiting);
+            }
+            Err(error) => {
+                Counters::add(&desk.counters.snapshots_skipped, 1);
+                let id = PersistenceId::new(A::NAME, &self.id);
+                tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                if let Some(asked) = asked {
+                    asked.refused = Some(error);
+                }
+            }
+        }
+    }
+
     /// Drops the data, which isn't to be trusted any more.
     fn leave_memory(&mut self) {
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Draining));
@@ -307,7 +364,7 @@ impl<A: Aggregate> Entity<A> {
     /// Lets the answers go that tell nothing but what is durable.
     fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
         while work.held.front().is_some_and(|held| held.tag <= self.durable) {
-            let Some(held) = work.held.pop_front() else { return };
+            let Some(held) = work.held.pop_front() else { break };
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
                 Answer::Repeats { key, seq_nr } => {
@@ -326,6 +383,10 @@ impl<A: Aggregate> Entity<A> {
                     }
                 }
             }
+        }
+        while work.snapshots.front().is_some_and(|waiting| waiting.seq_nr() <= self.durable) {
+            let Some(waiting) = work.snapshots.pop_front() else { break };
+            waiting.hand_over();
         }
     }
 
@@ -475,6 +536,7 @@ impl<A: Aggregate> Entity<A> {
                 }
             }
         }
+        work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
         desk.lanes.leave(self.hash, work.queue.len());
         for message in work.queue.drain(..) {
             message.fail(lost.clone());
@@ -488,13 +550,17 @@ impl<A: Aggregate> Entity<A> {
         match found {
             Ok(found) => {
                 Counters::add(&desk.counters.recoveries, 1);
-                Counters::add(&desk.counters.events_replayed, found.replayed.last.0);
+                Counters::add(&desk.counters.events_replayed, found.replayed.last.0 - found.snapshot.0);
                 self.stream = found.stream;
                 self.issued = found.replayed.last;
                 self.durable = found.replayed.last;
                 self.time = found.replayed.time;
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
+                self.snapshots = A::SNAPSHOTS.map(|_| {
+                    let unheard = found.replayed.unheard.map(|due| (self.standing.visit, due));
+                    Box::new(Snapshotting { last: found.snapshot, unheard })
+                });
                 // An alarm that waits looks at it in any case.
                 let rung = self.work.as_ref().is_some_and(|work| work.queue.iter().any(|message| message.is_alarm()));
                 if !rung {

@@ -14,7 +14,7 @@ use crate::journal::{Outcome, Run};
 use crate::message::Message;
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
-use crate::system::recovery::{Found, recover};
+use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::{Keyed as _, Slots};
@@ -177,10 +177,19 @@ impl<A: Aggregate> Store for EntityStore<A> {
                 wanted.push((key.slot, entity.key().clone()));
             }
         }
-        let (store, journal, keys_max) = (self.number, desk.journal.clone(), desk.settings.keys_max);
+        let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
+        let (snapshots, counters) = (desk.snapshots.clone(), desk.counters.clone());
         Box::new(move || {
             let runtime = Handle::current();
-            let load = |(slot, id)| (slot, recover::<A>(&*journal, &runtime, &id, keys_max));
+            let source = Source {
+                journal: &*journal,
+                runtime: &runtime,
+                snapshots: snapshots.as_deref(),
+                keys_max: settings.keys_max,
+                verify: settings.verify_snapshots,
+                unusable: &counters.snapshots_unusable,
+            };
+            let load = |(slot, id)| (slot, recover::<A>(source, &id));
             let batch: Batch<A> = wanted.into_iter().map(load).collect();
             Loaded { store, entities: Box::new(batch) }
         })
