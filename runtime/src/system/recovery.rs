@@ -39,6 +39,10 @@ fn replay<A: Aggregate>(
     let _entered = span.enter();
     let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
     let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable)?;
+    if head.ended {
+        journal.close_stream(head.stream);
+        return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+    }
     let replayed = replay_to(journal, runtime, head, keys_max).inspect_err(|_| journal.close_stream(head.stream))?;
     tracing::debug!(records = head.last.0, "recovered");
     Ok(Found { stream: head.stream, replayed })
