@@ -328,6 +328,8 @@ pub(crate) struct Replayed<A: Aggregate> {
     keys_max: usize,
     /// The last state that was entered, and where, if the machine doesn't have it.
     unknown: Option<(SeqNr, String)>,
+    /// The deadline of the visit that is stored, and for which the machine has no handler.
+    pub(crate) unheard: Option<Timestamp>,
 }
 
 /// Why an entity can't be loaded, and at which record.
@@ -368,46 +370,47 @@ impl<A: Aggregate> Replayed<A> {
     pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
         let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
         let data = contained(A::default).map_err(unusable)?;
-        let (standing, keys) = (Standing::initial::<A>(), Keys::default());
-        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max, unknown: None })
+        let before = (SeqNr::ZERO, Timestamp::MIN);
+        Ok(Self::begun(data, before, Standing::initial::<A>(), Keys::default(), keys_max))
+    }
+
+    /// The data of a snapshot, which includes the record `last` with its time.
+    pub(crate) fn begun(
+        data: A,
+        (last, time): (SeqNr, Timestamp),
+        standing: Standing<A::State>,
+        mut keys: Keys,
+        keys_max: usize,
+    ) -> Self {
+        keys.cut(keys_max);
+        Self { data, last, time, standing, keys, keys_max, unknown: None, unheard: None }
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
-        self.fold_to(run, store, SeqNr(u64::MAX))
+        self.fold_each(run, store, |replayed, seq_nr, write, record| replayed.take_in(seq_nr, write, record))
     }
 
-    /// Folds the records of a stored run that the data doesn't include yet, up to `to`.
-    pub(crate) fn fold_to(&mut self, run: &StoredRun, store: u64, to: SeqNr) -> Result<(), Unrecoverable> {
-        let mut at = self.last.next();
+    /// Hands over the records of a stored run that the data doesn't include yet, one after the other.
+    pub(crate) fn fold_each(
+        &mut self,
+        run: &StoredRun,
+        store: u64,
+        mut take_in: impl FnMut(&mut Self, SeqNr, &Write<'_>, Record<'_>) -> Result<(), Unusable>,
+    ) -> Result<(), Unrecoverable> {
         // What is being decoded and applied, for the case that it panics.
         let mut event = None;
         let folded = contained(|| {
             RunView::parse(&run.bytes, store)?.for_each(|seq_nr, write, record| {
-                if seq_nr < at || seq_nr > to {
+                let at = self.last.next();
+                if seq_nr < at {
                     return Ok(());
                 }
                 if seq_nr > at {
                     return Err(Unusable::Missing { found: seq_nr });
                 }
-                match record {
-                    Record::Event(stored) => {
-                        event = Some((stored.name, stored.version));
-                        if let Some(decoded) = read::<A>(stored)? {
-                            self.data.apply(decoded);
-                        }
-                        event = None;
-                    }
-                    Record::Transition(transition) => self.enter(seq_nr, transition),
-                    Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
-                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
-                }
-                if let Some(key) = write.key {
-                    self.keys.insert(key, seq_nr, self.keys_max);
-                }
-                (self.last, self.time) = (seq_nr, write.time);
-                at = seq_nr.next();
-                Ok(())
+                event = if let Record::Event(stored) = record { Some((stored.name, stored.version)) } else { None };
+                take_in(self, seq_nr, write, record)
             })
         });
         folded
@@ -418,6 +421,25 @@ impl<A: Aggregate> Replayed<A> {
                 })
             })
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+    }
+
+    /// Folds the next record.
+    pub(crate) fn take_in(&mut self, seq_nr: SeqNr, write: &Write<'_>, record: Record<'_>) -> Result<(), Unusable> {
+        match record {
+            Record::Event(stored) => {
+                if let Some(event) = read::<A>(stored)? {
+                    self.data.apply(event);
+                }
+            }
+            Record::Transition(transition) => self.enter(seq_nr, transition),
+            Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
+            Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
+        }
+        if let Some(key) = write.key {
+            self.keys.insert(key, seq_nr, self.keys_max);
+        }
+        (self.last, self.time) = (seq_nr, write.time);
+        Ok(())
     }
 
     fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) {
@@ -442,7 +464,7 @@ impl<A: Aggregate> Replayed<A> {
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {
-            self.standing.due = None;
+            self.unheard = self.standing.due.take();
         }
         Ok(self)
     }

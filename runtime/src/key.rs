@@ -128,6 +128,18 @@ impl Keys {
             }
         }
     }
+
+    /// Forgets the oldest unique ones beyond the window.
+    pub(crate) fn cut(&mut self, unique_max: usize) {
+        let beyond = self.unique.len().saturating_sub(unique_max.max(1));
+        self.unique.drain(..beyond);
+    }
+
+    /// The lowest of the records that hold the answers which may still be asked for.
+    pub(crate) fn oldest(&self) -> Option<SeqNr> {
+        let unique = self.unique.iter().map(|(_, seq_nr)| *seq_nr).min();
+        self.rising.map(|(_, seq_nr)| seq_nr).into_iter().chain(unique).min()
+    }
 }
 
 const RISING_FOLLOWS: u8 = 0x01;

@@ -12,6 +12,7 @@ use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, StoredOutcome};
 use crate::key::{Coder, Key};
+use crate::snapshot::request::Asked;
 use crate::state::{Hooks, State, named};
 use crate::step::{Decision, Effect, Goes, Reply, Step};
 
@@ -43,6 +44,10 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     /// Answers that the stream has ended with the record `seq_nr`.
     fn ended(self: Box<Self>, id: PersistenceId, seq_nr: SeqNr) {
         self.fail(Failure::Deleted { id, seq_nr });
+    }
+    /// What a request for a snapshot leaves to its entity.
+    fn asked(&mut self) -> Option<&mut Asked> {
+        None
     }
     /// Runs the handler, keeps its reply and effects, and hands out what is to be stored.
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A>;

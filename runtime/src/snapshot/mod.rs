@@ -15,8 +15,12 @@ use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the system that takes snapshots isn't there yet"))]
 pub(crate) mod bytes;
+mod error;
+pub(crate) mod request;
+pub(crate) mod taken;
+
+pub use error::SnapshotError;
 
 /// Data of which snapshots can be taken.
 ///
