@@ -14,8 +14,10 @@ use crate::journal::{CloseError, Health, Journal};
 use crate::state::Machine;
 
 mod builder;
+mod delete;
 mod drain;
 mod effects;
+mod end;
 mod entity;
 mod mailbox;
 mod quarantine;
@@ -37,6 +39,7 @@ mod work;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
