@@ -15,8 +15,12 @@ use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the system that takes snapshots isn't there yet"))]
 pub(crate) mod bytes;
+mod error;
+pub(crate) mod request;
+pub(crate) mod taken;
+
+pub use error::SnapshotError;
 
 /// Data of which snapshots can be taken.
 ///
@@ -230,13 +234,4 @@ pub enum SnapshotStoreError {
         /// What went wrong.
         error: Arc<str>,
     },
-}
-
-/// Why a snapshot that was asked for wasn't taken or saved.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SnapshotError {
-    /// There is no store for it.
-    #[error("the system has no store for snapshots")]
-    NoStore,
 }
