@@ -1,5 +1,7 @@
 //! States that were called otherwise. The twins of `older_names` and `older_names_misplaced`.
 
+#![allow(non_camel_case_types)]
+
 use annals::prelude::*;
 
 #[derive(Default, Serialize, Deserialize)]
