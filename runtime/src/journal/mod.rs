@@ -20,7 +20,7 @@ mod fjall;
 mod head;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
-mod oneshot;
+pub(crate) mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
 mod record;
@@ -171,14 +171,14 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 const NOT_OPEN: &str = "its stream isn't open under its id";
 
 /// Says whether a stream can be stored under this name.
-fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
+pub(crate) fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
     id.entity.check()?;
     match id.aggregate.len() {
         1..=PersistenceId::AGGREGATE_BYTES_MAX => Ok(()),
