@@ -21,6 +21,7 @@ mod dir;
 mod memory;
 mod sealed;
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
