@@ -15,16 +15,19 @@ use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{self, Durability, Fut};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the system that takes snapshots isn't there yet"))]
 pub(crate) mod bytes;
 mod dir;
+mod error;
 mod memory;
+pub(crate) mod request;
 mod sealed;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
+pub(crate) mod taken;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
+pub use error::SnapshotError;
 pub use memory::MemorySnapshots;
 
 /// The longest snapshot that a store of annals takes, in bytes.
@@ -51,6 +54,12 @@ pub trait Snapshot: Serialize + for<'de> Deserialize<'de> {
     ///
     /// [`DecodeError`] if the payload doesn't fit, or if there is no upcast from that version.
     fn upcast(version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
+}
+
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_snapshot_upcast<S: Snapshot>(version: u32) -> DecodeError {
+    DecodeError::NoSnapshotUpcast { version, known: S::VERSION }
 }
 
 /// An aggregate with `snapshot(..)` in its attribute; the macros implement it.

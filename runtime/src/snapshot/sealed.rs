@@ -8,7 +8,7 @@ use crate::id::{PersistenceId, SeqNr};
 use crate::journal::bytes::{CHECKSUM_BYTES, checksum, micros};
 use crate::journal::len_u64;
 
-const MAGIC: [u8; 8] = *b"annals\0\x04";
+const MAGIC: [u8; 8] = *b"annals\0\x05";
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 8 + 1 + 8;
 /// All of it but the snapshot.
@@ -83,7 +83,7 @@ mod tests {
     fn the_bytes_of_a_sealed_snapshot_are_these_for_ever() {
         let id = PersistenceId::new("account", "ann");
         let hex: String = sealed(&id, &snapshot()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let expected = "616e6e616c730004 01 ffffffffffffffff 636f6e74656e74 4b8a5760a41751c4";
+        let expected = "616e6e616c730005 01 ffffffffffffffff 636f6e74656e74 d408ea813a017e38";
         assert_eq!(hex, expected.replace(' ', ""));
     }
 
