@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Command, Context, Handler};
-use crate::call::{Call, Never, Port};
+use crate::call::{Call, CallError, Never, Parcel, Port};
 use crate::id::EntityId;
 use crate::message::Envelope;
 use crate::snapshot::request::{Asker, Request};
@@ -40,6 +40,15 @@ impl<A: Aggregate> EntityRef<A> {
     pub fn send(&self, command: A::Command) -> Call<(), Refused> {
         dispatch(self, command.name(), move |data, cx| command.handle(data, cx))
     }
+}
+
+/// Makes the call of a parcel that is no command.
+pub(crate) fn send<A, R, E>(
+    to: &EntityRef<A>,
+    parcel: Box<dyn Parcel>,
+    answer: oneshot::Receiver<Result<R, CallError<E>>>,
+) -> Call<R, E> {
+    Call::new(to.entity.clone(), to.hash, to.port.clone(), parcel, answer)
 }
 
 /// Makes the call behind a command's method of a generated ref.

@@ -111,6 +111,12 @@ impl Draft {
         Some((self.outcome?, &self.answer))
     }
 
+    /// Drafts the end of the stream: its tombstone, which clears the deadline.
+    pub(crate) fn end(&mut self, time: Timestamp) {
+        self.clear(time, None);
+        (self.last, self.due) = (Some(Record::Tombstone), Due::Cleared);
+    }
+
     /// Encodes the event, and reads it back.
     fn push<A: Aggregate>(&mut self, event: &A::Event) -> Result<A::Event, NotStored> {
         let start = self.payloads.len();
@@ -302,9 +308,11 @@ pub(crate) fn read<A: Aggregate>(stored: EventRecord<'_>) -> Result<Option<A::Ev
     if ignored.is_some() {
         return Ok(None);
     }
-    codec::decode(name, version, Payload { codec, bytes: payload })
-        .map(Some)
-        .map_err(|why| Unusable::Event { name: name.to_owned(), version, why })
+    codec::decode(name, version, Payload { codec, bytes: payload }).map(Some).map_err(|why| Unusable::Event {
+        name: name.to_owned(),
+        version,
+        why,
+    })
 }
 
 /// An entity as far as it has been replayed.
@@ -357,6 +365,9 @@ pub(crate) enum Unusable {
     Deleted { floor: SeqNr, tried: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
+    /// There is nothing to load any more.
+    #[error("the stream was deleted")]
+    Ended,
 }
 
 impl<A: Aggregate> Replayed<A> {

@@ -94,7 +94,8 @@ pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, ReadMark, ReaderError, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, ReadMark, ReaderError, ShutdownError, StartError, Stats, System,
+    Transition, TransitionError, Transitions,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.

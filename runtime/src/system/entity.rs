@@ -4,6 +4,7 @@
 //! is the last record that the data includes, `durable` the last that the journal has; every answer is held with the
 //! `issued` of its moment as its tag, and leaves when `durable` has reached it.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::call::{Failure, NotStored, Unknown};
 use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
-use crate::execute::{Unrecoverable, Verdict, execute};
+use crate::execute::{Unrecoverable, Unusable, Verdict, execute};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
@@ -27,6 +28,7 @@ use crate::snapshot::taken::Moment;
 use crate::state::{Standing, is_transient};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
+use crate::system::end::Head;
 use crate::system::mailbox::ShardPort;
 use crate::system::quarantine::Quarantine;
 use crate::system::recovery::Found;
@@ -56,6 +58,8 @@ pub(crate) struct Entity<A: Aggregate> {
     due: Option<Timestamp>,
     /// When it will be woken, as far as it knows.
     armed: Option<Timestamp>,
+    /// Whether the record `issued` ends its stream.
+    ended: bool,
     /// Whether its deadline failed when it was noticed: commands don't wait until it no longer does.
     deadline_fails: bool,
     /// The keys of its commands, if any had one.
@@ -85,10 +89,16 @@ enum Phase<A> {
     Loading {
         failures: u32,
     },
+    /// Its stream is being opened without its data, since it is to end.
+    Opening(Option<Box<Quarantine>>),
     Live(A),
+    /// Its stream is open, and its data isn't loaded, or can't be: all that can happen is that it ends.
+    Headless(Option<Box<Quarantine>>),
     /// The data is gone or wrong. It is loaded again when what is in flight has settled.
     Draining,
     Quarantined(Box<Quarantine>),
+    /// Its stream has ended for ever, with this record.
+    Ended(SeqNr),
 }
 
 /// What has to be done for an entity.
@@ -136,6 +146,7 @@ impl<A: Aggregate> Entity<A> {
             standing: Standing::initial::<A>(),
             due: None,
             armed: None,
+            ended: false,
             deadline_fails: false,
             keys: None,
             snapshots: None,
@@ -167,8 +178,8 @@ impl<A: Aggregate> Entity<A> {
             Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
             // What isn't recovered to would be lost.
             Phase::Live(_) => !self.is_transient(),
-            Phase::Absent => true,
-            Phase::Loading { .. } | Phase::Draining => false,
+            Phase::Absent | Phase::Ended(_) => true,
+            Phase::Loading { .. } | Phase::Opening(_) | Phase::Headless(_) | Phase::Draining => false,
         };
         resting && self.work.is_none()
     }
@@ -208,7 +219,20 @@ impl<A: Aggregate> Entity<A> {
         }
         let next = match &self.phase {
             Phase::Absent => {
-                self.phase = Phase::Loading { failures: 0 };
+                self.phase = if message.is_end() { Phase::Opening(None) } else { Phase::Loading { failures: 0 } };
+                Next::Load
+            }
+            Phase::Ended(seq_nr) => {
+                let seq_nr = *seq_nr;
+                desk.lanes.leave(self.hash, 1);
+                message.ended(self.persistence_id(), seq_nr);
+                return Next::Nothing;
+            }
+            // It can end whatever it holds.
+            Phase::Quarantined(_) if message.is_end() => {
+                if let Phase::Quarantined(quarantine) = mem::replace(&mut self.phase, Phase::Absent) {
+                    self.phase = Phase::Opening(Some(quarantine));
+                }
                 Next::Load
             }
             Phase::Quarantined(quarantine) if desk.clock.now() < quarantine.retry_at => {
@@ -220,7 +244,9 @@ impl<A: Aggregate> Entity<A> {
                 self.phase = Phase::Loading { failures: quarantine.failures };
                 Next::Load
             }
-            Phase::Loading { .. } | Phase::Live(_) | Phase::Draining => Next::Nothing,
+            Phase::Loading { .. } | Phase::Opening(_) | Phase::Live(_) | Phase::Headless(_) | Phase::Draining => {
+                Next::Nothing
+            }
         };
         self.work(around).queue.push_back(message);
         self.make_ready(around);
@@ -229,7 +255,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// Asks for a turn, if there is anything to do in it.
     fn make_ready(&mut self, around: &mut Surroundings<'_, A>) {
-        let (Phase::Live(_), Some(work)) = (&self.phase, &mut self.work) else { return };
+        let (Phase::Live(_) | Phase::Headless(_), Some(work)) = (&self.phase, &mut self.work) else { return };
         let Surroundings { key, desk, .. } = around;
         if !work.ready && !work.queue.is_empty() && work.may_go_on(desk.settings.run_ahead_max) {
             work.ready = true;
@@ -252,15 +278,23 @@ impl<A: Aggregate> Entity<A> {
 
     /// Handles messages in order, and says whether the data broke.
     fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
+        let headless = match self.phase {
+            Phase::Live(_) => false,
+            Phase::Headless(_) => true,
+            _ => return false,
+        };
         let started = Instant::now();
         let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
         let (mut handled, mut broken, mut has_noticed) = (0, false, false);
         while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
-            let Phase::Live(data) = &mut self.phase else { break };
             let Some(next) = work.queue.front() else { break };
+            if headless && !self.ended && !next.is_end() {
+                break;
+            }
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
-            let overdue = !self.deadline_fails && self.standing.due.is_some_and(|due| due <= now);
+            let may_notice = !self.ended && !self.deadline_fails && !next.is_end();
+            let overdue = may_notice && self.standing.due.is_some_and(|due| due <= now);
             let noticed = overdue && !has_noticed && !next.is_alarm();
             has_noticed |= noticed;
             let mut message = if noticed {
@@ -270,20 +304,33 @@ impl<A: Aggregate> Entity<A> {
                 handled += 1;
                 message
             };
+            if self.ended {
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Ended });
+                continue;
+            }
+            if message.is_end() {
+                let answer = if message.may_end(self.issued) {
+                    desk.draft.end(now);
+                    self.write(work, desk, name);
+                    (self.time, self.ended, self.standing.due) = (now, true, None);
+                    Answer::Stored
+                } else {
+                    Answer::Tells
+                };
+                work.held.push_back(Held { tag: self.issued, message, answer });
+                continue;
+            }
             let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
             if let Some((key, seq_nr)) = seen {
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
                 continue;
             }
             cx.move_to(now, self.issued, self.standing);
+            let Phase::Live(data) = &mut self.phase else { break };
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed(standing) => {
-                    let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
-                    let before = run.bytes();
-                    run.push_write(&desk.draft.write(), desk.draft.due(), desk.draft.records::<A>());
-                    desk.bytes_unsettled += run.bytes() - before;
-                    self.issued = run.last();
+                    self.write(work, desk, name);
                     self.time = now;
                     self.standing = standing;
                     if let Some(key) = desk.draft.key() {
@@ -356,8 +403,18 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
+    /// Adds what the draft holds to the run that grows.
+    fn write(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) {
+        let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
+        let before = run.bytes();
+        run.push_write(&desk.draft.write(), desk.draft.due(), desk.draft.records::<A>());
+        desk.bytes_unsettled += run.bytes() - before;
+        self.issued = run.last();
+    }
+
     /// Drops the data, which isn't to be trusted any more.
     fn leave_memory(&mut self) {
+        self.ended = false;
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Draining));
     }
 
@@ -367,6 +424,7 @@ impl<A: Aggregate> Entity<A> {
             let Some(held) = work.held.pop_front() else { break };
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
+                Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
                 Answer::Repeats { key, seq_nr } => {
                     around.desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
                 }
@@ -433,7 +491,7 @@ impl<A: Aggregate> Entity<A> {
     fn after(&mut self, around: &mut Surroundings<'_, A>) -> Next {
         let (key, desk) = (around.key, &mut *around.desk);
         let mut next = Next::Nothing;
-        if let Some(work) = &mut self.work {
+        if let Some(mut work) = self.work.take() {
             if !work.pending.is_empty() && !work.dirty {
                 work.dirty = true;
                 desk.dirty.push_back(key);
@@ -445,11 +503,60 @@ impl<A: Aggregate> Entity<A> {
                 self.phase = if forgotten { Phase::Absent } else { Phase::Loading { failures: 0 } };
                 next = if forgotten { Next::Nothing } else { Next::Load };
                 desk.journal.close_stream(self.stream);
+            } else if settled && self.ended {
+                assert!(work.held.is_empty(), "all that was held is answered when all is durable");
+                desk.journal.close_stream(self.stream);
+                desk.schedule.handled(self.stream);
+                self.enter_ended(self.issued, mem::take(&mut work.queue), desk);
+            } else if settled && matches!(self.phase, Phase::Headless(_)) {
+                next = self.leave_headless(&mut work, desk);
             }
+            self.work = Some(work);
         }
         self.make_ready(around);
         self.rest(around);
         next
+    }
+
+    /// Drops what is in memory: the stream has ended with this record.
+    fn enter_ended(&mut self, seq_nr: SeqNr, waiting: VecDeque<Box<dyn Message<A>>>, desk: &Desk) {
+        drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Ended(seq_nr)));
+        self.keys = None;
+        desk.lanes.leave(self.hash, waiting.len());
+        for message in waiting {
+            message.ended(self.persistence_id(), seq_nr);
+        }
+    }
+
+    /// The stream was not to end after all: goes on with what comes next, if that isn't the wish to end it.
+    fn leave_headless(&mut self, work: &mut Work<A>, desk: &Desk) -> Next {
+        if work.queue.front().is_some_and(|message| message.is_end()) {
+            return Next::Nothing;
+        }
+        let Phase::Headless(quarantine) = mem::replace(&mut self.phase, Phase::Absent) else { return Next::Nothing };
+        match quarantine {
+            Some(quarantine) => {
+                self.fail_queued(&quarantine, work, desk);
+                if !work.queue.is_empty() {
+                    self.phase = Phase::Headless(Some(quarantine));
+                    return Next::Nothing;
+                }
+                self.phase = Phase::Quarantined(quarantine);
+            }
+            None if work.queue.is_empty() => {}
+            None => self.phase = Phase::Loading { failures: 0 },
+        }
+        desk.journal.close_stream(self.stream);
+        if work.queue.is_empty() { Next::Nothing } else { Next::Load }
+    }
+
+    /// Tells those who wait that the data can't be loaded, up to one who wants the stream to end.
+    fn fail_queued(&self, quarantine: &Quarantine, work: &mut Work<A>, desk: &Desk) {
+        let waiting = work.queue.iter().position(|message| message.is_end()).unwrap_or(work.queue.len());
+        desk.lanes.leave(self.hash, waiting);
+        for message in work.queue.drain(..waiting) {
+            message.fail(quarantine.failure(self.persistence_id()));
+        }
     }
 
     /// Seals the oldest pending run; `None` if it was given up since it was announced.
@@ -531,7 +638,9 @@ impl<A: Aggregate> Entity<A> {
                 }
                 _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
-                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => {
+                // Who wanted it to end as well learns whether it has.
+                Answer::Ended if held.tag <= last && held.message.is_end() => held.message.fail(failure.clone()),
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
                     held.message.fail(lost.clone());
                 }
             }
@@ -544,9 +653,10 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes in the loaded data, or why there is none.
-    pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, around: &mut Surroundings<'_, A>) {
-        let Phase::Loading { failures } = self.phase else { return };
+    pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, around: &mut Surroundings<'_, A>) -> Next {
+        let Phase::Loading { failures } = self.phase else { return Next::Nothing };
         let desk = &mut *around.desk;
+        let mut next = Next::Nothing;
         match found {
             Ok(found) => {
                 Counters::add(&desk.counters.recoveries, 1);
@@ -569,24 +679,70 @@ impl<A: Aggregate> Entity<A> {
                 self.keys = (found.replayed.keys != Keys::default()).then(|| Box::new(found.replayed.keys));
                 self.phase = Phase::Live(found.replayed.data);
             }
-            Err(unusable) => self.enter_quarantine(&unusable, failures, desk),
+            Err(Unrecoverable { seq_nr, why: Unusable::Ended }) => {
+                let waiting = self.work.as_mut().map_or_else(VecDeque::new, |work| mem::take(&mut work.queue));
+                self.enter_ended(seq_nr, waiting, desk);
+            }
+            Err(unusable) => {
+                let quarantine = self.quarantine(&unusable, failures, desk);
+                let mut work = self.work.take();
+                if let Some(work) = &mut work {
+                    self.fail_queued(&quarantine, work, desk);
+                }
+                let ends = work.as_ref().is_some_and(|work| !work.queue.is_empty());
+                self.work = work;
+                self.phase = if ends { Phase::Opening(Some(quarantine)) } else { Phase::Quarantined(quarantine) };
+                next = if ends { Next::Load } else { Next::Nothing };
+            }
         }
         self.make_ready(around);
         self.rest(around);
+        next
     }
 
-    fn enter_quarantine(&mut self, unusable: &Unrecoverable, failures: u32, desk: &mut Desk) {
+    /// Whether its stream is to be opened without its data.
+    pub(crate) fn wants_head(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_))
+    }
+
+    /// Takes in where its stream stands, so that it can end, or why that can't be told.
+    pub(crate) fn install_head(&mut self, head: Result<Head, Unrecoverable>, around: &mut Surroundings<'_, A>) -> Next {
+        let Phase::Opening(quarantine) = &mut self.phase else { return Next::Nothing };
+        let quarantine = quarantine.take();
+        match head {
+            Ok(Head { stream, last, time }) => {
+                (self.stream, self.issued, self.durable, self.time) = (stream, last, last, time);
+                (self.standing, self.due, self.keys) = (Standing::initial::<A>(), None, None);
+                self.phase = Phase::Headless(quarantine);
+            }
+            Err(Unrecoverable { seq_nr, why: Unusable::Ended }) => {
+                let waiting = self.work.as_mut().map_or_else(VecDeque::new, |work| mem::take(&mut work.queue));
+                self.enter_ended(seq_nr, waiting, around.desk);
+            }
+            Err(unusable) => {
+                let failures = quarantine.map_or(0, |quarantine| quarantine.failures);
+                let quarantine = self.quarantine(&unusable, failures, around.desk);
+                // A stream that can't be opened can't end.
+                if let Some(work) = &mut self.work {
+                    around.desk.lanes.leave(self.hash, work.queue.len());
+                    for message in mem::take(&mut work.queue) {
+                        message.fail(quarantine.failure(self.persistence_id()));
+                    }
+                }
+                self.phase = Phase::Quarantined(quarantine);
+            }
+        }
+        self.make_ready(around);
+        self.rest(around);
+        Next::Nothing
+    }
+
+    fn quarantine(&self, unusable: &Unrecoverable, failures: u32, desk: &Desk) -> Box<Quarantine> {
         let quarantine = Quarantine::new(unusable, failures, self.hash, desk.clock.now());
         let Quarantine { seq_nr, reason, retry_at, .. } = &quarantine;
         tracing::warn!(id = %self.persistence_id(), %seq_nr, %reason, failures, %retry_at, "quarantined");
         Counters::add(&desk.counters.quarantines, 1);
-        if let Some(work) = &mut self.work {
-            desk.lanes.leave(self.hash, work.queue.len());
-            for message in mem::take(&mut work.queue) {
-                message.fail(quarantine.failure(self.persistence_id()));
-            }
-        }
-        self.phase = Phase::Quarantined(Box::new(quarantine));
+        Box::new(quarantine)
     }
 
     /// One step's effects that waited have found room.
@@ -604,11 +760,14 @@ impl<A: Aggregate> Entity<A> {
         desk.busy -= 1;
         let submitted = work.in_flight.back().map_or(self.durable, |(last, _)| *last);
         for held in work.held {
-            let id = self.persistence_id();
+            let (id, is_end) = (self.persistence_id(), held.message.is_end());
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) => Failure::Stopped { id },
+                Answer::Ended if held.tag <= submitted && is_end => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
+                    Failure::Stopped { id }
+                }
             });
         }
         for message in work.queue {

@@ -11,11 +11,14 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
 mod builder;
+mod delete;
 mod drain;
 mod effects;
+mod end;
 mod entity;
 mod mailbox;
 mod quarantine;
@@ -37,6 +40,7 @@ mod work;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
@@ -99,6 +103,7 @@ pub struct System {
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
     mailboxes: Vec<Mailbox>,
@@ -204,7 +209,7 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }
     }
 

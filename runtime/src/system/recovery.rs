@@ -62,6 +62,10 @@ fn replay<A: Aggregate>(source: Source<'_>, id: &PersistenceId) -> Result<Found<
     let _entered = span.enter();
     let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
     let head = source.runtime.block_on(source.journal.open_stream(id)).map_err(unreadable)?;
+    if head.ended {
+        source.journal.close_stream(head.stream);
+        return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+    }
     let found = replay_stream(source, id, head).inspect_err(|_| source.journal.close_stream(head.stream))?;
     tracing::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
     Ok(found)

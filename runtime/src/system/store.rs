@@ -12,6 +12,7 @@ use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::message::Message;
+use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, Source, recover};
@@ -60,7 +61,14 @@ pub(crate) struct Loaded {
     pub(crate) entities: Box<dyn Any + Send>,
 }
 
-type Batch<A> = Vec<(u32, Result<Found<A>, Unrecoverable>)>;
+type Batch<A> = Vec<(u32, Brought<A>)>;
+
+/// What was loaded of an entity.
+enum Brought<A: Aggregate> {
+    Data(Result<Found<A>, Unrecoverable>),
+    /// Where its stream stands, since it is to end.
+    Head(Result<Head, Unrecoverable>),
+}
 
 /// The store of one aggregate.
 pub(crate) struct EntityStore<A: Aggregate> {
@@ -167,14 +175,14 @@ impl<A: Aggregate> Store for EntityStore<A> {
     }
 
     fn load(&mut self, desk: &mut Desk) -> LoadJob {
-        let mut wanted: Vec<(u32, EntityId)> = Vec::new();
+        let mut wanted: Vec<(u32, EntityId, bool)> = Vec::new();
         while let Some(&key) = desk.absent.front()
             && key.store == self.number
             && wanted.len() < LOAD_BATCH_MAX
         {
             desk.absent.pop_front();
             if let Some(entity) = self.slots.get(key.slot) {
-                wanted.push((key.slot, entity.key().clone()));
+                wanted.push((key.slot, entity.key().clone(), entity.wants_head()));
             }
         }
         let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
@@ -189,7 +197,10 @@ impl<A: Aggregate> Store for EntityStore<A> {
                 verify: settings.verify_snapshots,
                 unusable: &counters.snapshots_unusable,
             };
-            let load = |(slot, id)| (slot, recover::<A>(source, &id));
+            let load = |(slot, id, head)| match head {
+                false => (slot, Brought::Data(recover::<A>(source, &id))),
+                true => (slot, Brought::Head(open_head::<A>(&*journal, &runtime, &id))),
+            };
             let batch: Batch<A> = wanted.into_iter().map(load).collect();
             Loaded { store, entities: Box::new(batch) }
         })
@@ -198,7 +209,10 @@ impl<A: Aggregate> Store for EntityStore<A> {
     fn install(&mut self, entities: Box<dyn Any + Send>, desk: &mut Desk) {
         let batch = entities.downcast::<Batch<A>>().expect("a batch returns to the store that asked for it");
         for (slot, found) in *batch {
-            self.with(slot, desk, |entity, around| entity.install(found, around));
+            self.act(slot, desk, |entity, around| match found {
+                Brought::Data(found) => entity.install(found, around),
+                Brought::Head(head) => entity.install_head(head, around),
+            });
         }
     }
 

@@ -54,6 +54,8 @@ pub(super) enum Answer {
         seq_nr: SeqNr,
     },
     Fails(Box<Failure>),
+    /// That the stream has ended before, with the record `tag`.
+    Ended,
 }
 
 /// Working memory that lies idle, for the next entity that needs some.
@@ -129,6 +131,7 @@ impl<A: Aggregate> Work<A> {
                     run.restart(stream, id, issued.next());
                     run
                 }
+                None if A::FORGETTABLE => RunBuilder::new(stream, id, issued.next()).forgettable(),
                 None => RunBuilder::new(stream, id, issued.next()),
             };
             desk.bytes_unsettled += run.bytes();

@@ -27,7 +27,9 @@ enum SetAside {
     Ahead { last: SeqNr },
     #[error("the records behind it are deleted up to {floor}")]
     Behind { floor: SeqNr },
-    #[error("record {seq_nr} of the journal is of {found}, and the snapshot has it of {told}: it is of another history")]
+    #[error(
+        "record {seq_nr} of the journal is of {found}, and the snapshot has it of {told}: it is of another history"
+    )]
     OtherHistory { seq_nr: SeqNr, found: Timestamp, told: Timestamp },
     #[error("the record at which it was taken can't be read: {0}")]
     Record(String),
@@ -157,9 +159,8 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
     fn time_of(&self, seq_nr: SeqNr) -> Result<Timestamp, SetAside> {
         let unreadable = |why: &dyn std::fmt::Display| SetAside::Record(why.to_string());
         let Source { journal, runtime, .. } = self.source;
-        let page = runtime
-            .block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1))
-            .map_err(|error| unreadable(&error))?;
+        let page =
+            runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(|error| unreadable(&error))?;
         let run = page.runs.first().ok_or_else(|| unreadable(&"it is missing"))?;
         let mut time = None;
         RunView::parse(&run.bytes, journal.facts().store)

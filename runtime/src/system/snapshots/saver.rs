@@ -191,7 +191,8 @@ impl Saving<'_> {
             return Ok(());
         }
         let reader = self.saver.readers.lowest(&self.taken.id.aggregate);
-        let bounds = Bounds { retention: self.rules.retention, now: clock.now(), reader: reader.map(|read| read.offset) };
+        let bounds =
+            Bounds { retention: self.rules.retention, now: clock.now(), reader: reader.map(|read| read.offset) };
         // The answers to remembered keys are in their records.
         let unkeyed = self.taken.keys.oldest().map_or(oldest, |key| SeqNr(key.0.saturating_sub(1)));
         let highest = oldest.min(unkeyed);
