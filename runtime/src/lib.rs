@@ -74,6 +74,7 @@ mod step;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 
 pub use annals_macros::{Event, Snapshot, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
