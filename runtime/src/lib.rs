@@ -59,6 +59,7 @@ mod call;
 mod clock;
 mod codec;
 mod contain;
+mod disk;
 mod effects;
 mod entity_ref;
 mod event;
