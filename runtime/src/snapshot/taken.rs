@@ -59,12 +59,12 @@ impl Taken {
             return Err(SnapshotError::Transient { state: standing.state.name() });
         }
         let mut payload = Vec::new();
-        contained(|| encode_within(A::CODEC, data, &mut payload, bytes_max)).map_err(SnapshotError::Panicked)?.map_err(
-            |why| match why {
+        contained(|| encode_within(A::CODEC, data, &mut payload, bytes_max))
+            .map_err(SnapshotError::Panicked)?
+            .map_err(|why| match why {
                 NotWithin::TooLong => SnapshotError::TooBig { limit: bytes_max },
                 NotWithin::Encode(error) => error.into(),
-            },
-        )?;
+            })?;
         Ok(Self {
             id,
             seq_nr,
@@ -118,7 +118,9 @@ pub(crate) enum Unfit {
     OtherFields { version: u32 },
     #[error("its data in version {version} doesn't become the program's: {why}")]
     Decode { version: u32, why: DecodeError },
-    #[error("it stands in state `{name}`, which isn't there: it was renamed or removed, or a newer version has written it")]
+    #[error(
+        "it stands in state `{name}`, which isn't there: it was renamed or removed, or a newer version has written it"
+    )]
     UnknownState { name: String },
     #[error("reading it panicked: {0}")]
     Panicked(Arc<str>),

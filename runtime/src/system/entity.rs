@@ -698,9 +698,7 @@ impl<A: Aggregate> Entity<A> {
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Ended if held.tag <= submitted && is_end => {
-                    Failure::Unknown { id, why: Unknown::Dropped }
-                }
+                Answer::Ended if held.tag <= submitted && is_end => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
                     Failure::Stopped { id }
                 }

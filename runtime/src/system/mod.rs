@@ -25,6 +25,7 @@ mod readers;
 mod recovery;
 mod registry;
 mod repeat;
+mod replay;
 mod rung;
 mod schedule;
 mod shard;
@@ -41,6 +42,7 @@ pub use builder::{Builder, StartError};
 pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
+pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
