@@ -86,6 +86,14 @@ pub enum DecodeError {
         /// The stored version.
         version: u32,
     },
+    /// A snapshot in another version, without an upcast.
+    #[error("the snapshot is stored in version {version}, from which there is no upcast to version {known}")]
+    NoSnapshotUpcast {
+        /// The stored version.
+        version: u32,
+        /// The version that this program writes.
+        known: u32,
+    },
     /// The payload doesn't fit the type.
     #[error("a {codec} payload of {bytes} bytes can't be read: {reason}")]
     Payload {

@@ -358,6 +358,11 @@ pub(crate) enum Unusable {
         "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
     )]
     UnknownState { name: String },
+    #[error(
+        "the records up to {floor} are deleted, and no snapshot can stand for them: {tried}; put the snapshots back \
+         from a copy of the store, or run the program that could read them"
+    )]
+    Deleted { floor: SeqNr, tried: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.

@@ -97,6 +97,10 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    pub(crate) fn none() -> Self {
+        Self { rising: None, unique: VecDeque::new() }
+    }
+
     /// The last record up to which the write of a command with this key must be found, if there was one.
     pub(crate) fn seen(&self, key: StoredKey) -> Option<SeqNr> {
         match key {

@@ -45,6 +45,12 @@ pub trait Snapshot: Serialize + for<'de> Deserialize<'de> {
     fn upcast(version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
 }
 
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_snapshot_upcast<S: Snapshot>(version: u32) -> DecodeError {
+    DecodeError::NoSnapshotUpcast { version, known: S::VERSION }
+}
+
 /// An aggregate with `snapshot(..)` in its attribute; the macros implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` takes no snapshots",

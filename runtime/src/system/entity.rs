@@ -22,6 +22,9 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Outcome, Run, Why, as_stored};
 use crate::key::Keys;
 use crate::message::Message;
+use crate::snapshot::SnapshotError;
+use crate::snapshot::request::Asked;
+use crate::snapshot::taken::Moment;
 use crate::state::{Standing, is_transient};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
@@ -61,12 +64,22 @@ pub(crate) struct Entity<A: Aggregate> {
     deadline_fails: bool,
     /// The keys of its commands, if any had one.
     keys: Option<Box<Keys>>,
+    /// What snapshots of it have to know; only while it is in memory, and if snapshots are taken of it.
+    snapshots: Option<Box<Snapshotting>>,
     phase: Phase<A>,
     /// When it was last used, in tenths of a second since the shard started.
     last_used: u32,
     /// Whether it was used since the last eviction looked at it.
     used: bool,
     work: Option<Box<Work<A>>>,
+}
+
+/// What has to be known to take snapshots.
+struct Snapshotting {
+    /// The last record of the snapshot that was taken, loaded or tried last; 0 if there was none.
+    last: SeqNr,
+    /// The visit whose deadline is stored, and has no handler any more: it waits for a version with one.
+    unheard: Option<(SeqNr, Timestamp)>,
 }
 
 enum Phase<A> {
@@ -136,6 +149,7 @@ impl<A: Aggregate> Entity<A> {
             ended: false,
             deadline_fails: false,
             keys: None,
+            snapshots: None,
             phase: Phase::Absent,
             last_used: 0,
             used: true,
@@ -334,6 +348,9 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Fails(Box::new(failure))
                 }
             };
+            if matches!(answer, Answer::Tells | Answer::Stored) {
+                self.take_snapshot(work, desk, message.asked());
+            }
             work.held.push_back(Held { tag: self.issued, message, answer });
         }
         desk.lanes.leave(self.hash, handled);
@@ -344,6 +361,46 @@ impl<A: Aggregate> Entity<A> {
             tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
+    }
+
+    /// Takes a snapshot after a step, if one is due or asked for.
+    fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, asked: Option<&mut Asked>) {
+        let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
+        let wanted = desk.draft.snapshot();
+        let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
+        let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
+        // One that is due waits for the next state that is recovered to.
+        if !wanted && !(is_due && !is_transient::<A>(self.standing.state)) {
+            return;
+        }
+        let none = Keys::none();
+        let moment = Moment {
+            seq_nr: self.issued,
+            time: self.time,
+            standing: self.standing,
+            unheard: snapshotting.unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
+            keys: self.keys.as_deref().unwrap_or(&none),
+        };
+        let id = PersistenceId::new(A::NAME, &self.id);
+        let taken = desk.shelf.take(id, data, moment);
+        // One that failed isn't tried again at each step.
+        if !matches!(taken, Err(SnapshotError::Transient { .. })) {
+            snapshotting.last = self.issued;
+        }
+        match taken {
+            Ok(mut waiting) => {
+                waiting.set_asker(asked.and_then(|asked| asked.asker.take()));
+                work.snapshots.push_back(waiting);
+            }
+            Err(error) => {
+                Counters::add(&desk.counters.snapshots_skipped, 1);
+                let id = PersistenceId::new(A::NAME, &self.id);
+                tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                if let Some(asked) = asked {
+                    asked.refused = Some(error);
+                }
+            }
+        }
     }
 
     /// Adds what the draft holds to the run that grows.
@@ -364,7 +421,7 @@ impl<A: Aggregate> Entity<A> {
     /// Lets the answers go that tell nothing but what is durable.
     fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
         while work.held.front().is_some_and(|held| held.tag <= self.durable) {
-            let Some(held) = work.held.pop_front() else { return };
+            let Some(held) = work.held.pop_front() else { break };
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
                 Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
@@ -384,6 +441,10 @@ impl<A: Aggregate> Entity<A> {
                     }
                 }
             }
+        }
+        while work.snapshots.front().is_some_and(|waiting| waiting.seq_nr() <= self.durable) {
+            let Some(waiting) = work.snapshots.pop_front() else { break };
+            waiting.hand_over();
         }
     }
 
@@ -584,6 +645,7 @@ impl<A: Aggregate> Entity<A> {
                 }
             }
         }
+        work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
         desk.lanes.leave(self.hash, work.queue.len());
         for message in work.queue.drain(..) {
             message.fail(lost.clone());
@@ -598,13 +660,17 @@ impl<A: Aggregate> Entity<A> {
         match found {
             Ok(found) => {
                 Counters::add(&desk.counters.recoveries, 1);
-                Counters::add(&desk.counters.events_replayed, found.replayed.last.0);
+                Counters::add(&desk.counters.events_replayed, found.replayed.last.0 - found.snapshot.0);
                 self.stream = found.stream;
                 self.issued = found.replayed.last;
                 self.durable = found.replayed.last;
                 self.time = found.replayed.time;
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
+                self.snapshots = A::SNAPSHOTS.map(|_| {
+                    let unheard = found.replayed.unheard.map(|due| (self.standing.visit, due));
+                    Box::new(Snapshotting { last: found.snapshot, unheard })
+                });
                 // An alarm that waits looks at it in any case.
                 let rung = self.work.as_ref().is_some_and(|work| work.queue.iter().any(|message| message.is_alarm()));
                 if !rung {

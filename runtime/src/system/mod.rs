@@ -30,6 +30,7 @@ mod rung;
 mod schedule;
 mod shard;
 mod slots;
+mod snapshots;
 mod stats;
 mod store;
 mod timekeeper;
@@ -52,6 +53,7 @@ use mailbox::{Mailbox, mailbox};
 use readers::Readers;
 use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
+use snapshots::{SHARDS_PER_SAVER, Saver, Shelf};
 use stats::Counters;
 use timekeeper::Timekeeper;
 
@@ -144,7 +146,8 @@ impl System {
     }
 
     fn start(journal: Arc<dyn Journal>, readers: Arc<Readers>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
+        let Builder { clock, services, shutdown_within, settings, registrations, snapshots, .. } = builder;
+        let snapshots = snapshots.or_else(|| journal.snapshots());
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
@@ -155,6 +158,17 @@ impl System {
         let registry = Arc::new(registry);
         registrations.iter().for_each(|register| register(&registry));
         let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+        let mut shelves = Vec::new();
+        for _ in 0..builder.shards.div_ceil(SHARDS_PER_SAVER) {
+            let (shelf, jobs) = Shelf::new(snapshots.is_some(), settings.snapshot_bytes_max);
+            shelves.push(shelf);
+            let Some(store) = snapshots.clone() else { continue };
+            let (journal, readers, clock) = (journal.clone(), readers.clone(), clock.clone());
+            let counted = Arc::new(Counters::default());
+            counters.push(counted.clone());
+            let saver = Saver { journal, store, readers, clock, counters: counted };
+            tasks.spawn(snapshots::run(Arc::new(saver), jobs, stages.clone()));
+        }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
             let (probe, probed) = mpsc::channel(1);
@@ -169,6 +183,8 @@ impl System {
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
                 schedule: schedule.clone(),
+                shelf: shelves[index / SHARDS_PER_SAVER].clone(),
+                snapshots: snapshots.clone(),
                 stage: stages.clone(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
@@ -178,6 +194,8 @@ impl System {
             counters.push(counted);
             probes.push(probe);
         }
+        // ORDER: a saver ends when the last of its shards has.
+        drop(shelves);
         let timekeeper = Timekeeper {
             journal: journal.clone(),
             clock,
@@ -290,7 +308,7 @@ async fn join_all(tasks: &mut JoinSet<()>) -> bool {
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("System")
-            .field("shards", &self.inner.counters.len())
+            .field("shards", &self.inner.mailboxes.len())
             .field("facts", &self.inner.journal.facts())
             .finish_non_exhaustive()
     }

@@ -15,7 +15,7 @@ use crate::message::Message;
 use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
-use crate::system::recovery::{Found, recover};
+use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::{Keyed as _, Slots};
@@ -185,11 +185,20 @@ impl<A: Aggregate> Store for EntityStore<A> {
                 wanted.push((key.slot, entity.key().clone(), entity.wants_head()));
             }
         }
-        let (store, journal, keys_max) = (self.number, desk.journal.clone(), desk.settings.keys_max);
+        let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
+        let (snapshots, counters) = (desk.snapshots.clone(), desk.counters.clone());
         Box::new(move || {
             let runtime = Handle::current();
+            let source = Source {
+                journal: &*journal,
+                runtime: &runtime,
+                snapshots: snapshots.as_deref(),
+                keys_max: settings.keys_max,
+                verify: settings.verify_snapshots,
+                unusable: &counters.snapshots_unusable,
+            };
             let load = |(slot, id, head)| match head {
-                false => (slot, Brought::Data(recover::<A>(&*journal, &runtime, &id, keys_max))),
+                false => (slot, Brought::Data(recover::<A>(source, &id))),
                 true => (slot, Brought::Head(open_head::<A>(&*journal, &runtime, &id))),
             };
             let batch: Batch<A> = wanted.into_iter().map(load).collect();

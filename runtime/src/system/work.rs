@@ -9,6 +9,7 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, RunBuilder, StoredKey};
 use crate::message::Message;
 use crate::system::shard::Desk;
+use crate::system::snapshots::Waiting;
 
 /// How many runs may wait to be handed over: one that is complete, and one that grows.
 const PENDING_MAX: usize = 2;
@@ -25,6 +26,8 @@ pub(crate) struct Work<A> {
     /// The last sequence number of each run that the journal has, and what it makes of the deadline.
     pub(super) in_flight: VecDeque<(SeqNr, Due)>,
     pub(super) held: VecDeque<Held<A>>,
+    /// Snapshots that tell what isn't durable yet, the oldest first.
+    pub(super) snapshots: VecDeque<Waiting>,
     /// How many steps' effects wait for room.
     pub(super) effects_waiting: u32,
     /// Whether it is in the desk's list of turns.
@@ -90,6 +93,7 @@ impl<A: Aggregate> Work<A> {
             sealed: None,
             in_flight: VecDeque::new(),
             held: VecDeque::new(),
+            snapshots: VecDeque::new(),
             effects_waiting: 0,
             ready: false,
             dirty: false,
@@ -101,6 +105,7 @@ impl<A: Aggregate> Work<A> {
             && self.pending.is_empty()
             && self.in_flight.is_empty()
             && self.held.is_empty()
+            && self.snapshots.is_empty()
             && self.effects_waiting == 0
             && !self.ready
             && !self.dirty
