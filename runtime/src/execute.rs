@@ -472,6 +472,11 @@ impl<A: Aggregate> Replayed<A> {
         }
     }
 
+    /// The state that it is in, or since when it is in one that the machine doesn't have.
+    pub(crate) fn state(&self) -> Result<A::State, (SeqNr, &str)> {
+        self.unknown.as_ref().map_or(Ok(self.standing.state), |(seq_nr, name)| Err((*seq_nr, name.as_str())))
+    }
+
     /// Ends the replay.
     pub(crate) fn finish(mut self) -> Result<Self, Unrecoverable> {
         if let Some((seq_nr, name)) = self.unknown.take() {

@@ -96,8 +96,8 @@ pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, DeleteError, Deleted, ForgetError, ReadMark, ReaderError, ShutdownError, StartError, Stats, System,
-    Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, Happened, Past, ReadMark, ReaderError, Replay, ReplayError, ReplayStep,
+    ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError, Transitions,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.

@@ -26,6 +26,7 @@ mod readers;
 mod recovery;
 mod registry;
 mod repeat;
+mod replay;
 mod rung;
 mod schedule;
 mod shard;
@@ -43,6 +44,7 @@ pub use builder::{Builder, StartError};
 pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
+pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
