@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@Event`].
+//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@fsm`], [`macro@Event`],
+//!   [`macro@Snapshot`].
 //! - What a handler returns: [`Step`], begun with [`applying`] or [`stay`]; what it may know: [`Context`].
 //! - What a caller holds and gets: [`Call`], [`CallError`].
 //! - What runs it: [`System`], set up with [`Builder`]; what keeps it: [`journal`].
