@@ -64,12 +64,12 @@ impl Taken {
         let mut payload = Vec::new();
         let beside = OVERHEAD_MAX + id.aggregate.len() + id.entity.as_str().len() + keys.bytes_max();
         let room = bytes_max.saturating_sub(beside);
-        contained(|| encode_within(A::CODEC, data, &mut payload, room))
-            .map_err(SnapshotError::Panicked)?
-            .map_err(|why| match why {
+        contained(|| encode_within(A::CODEC, data, &mut payload, room)).map_err(SnapshotError::Panicked)?.map_err(
+            |why| match why {
                 NotWithin::TooLong => SnapshotError::TooBig { limit: bytes_max },
                 NotWithin::Encode(error) => error.into(),
-            })?;
+            },
+        )?;
         Ok(Self {
             id,
             seq_nr,

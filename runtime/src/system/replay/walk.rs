@@ -363,5 +363,9 @@ fn unusable(id: &PersistenceId, seq_nr: SeqNr, why: Unusable) -> ReplayError {
         Unusable::Run(error) => ReplayError::Run { id, seq_nr, error },
         Unusable::Missing { .. } | Unusable::Short { .. } => ReplayError::Missing { id, seq_nr },
         Unusable::Ended => ReplayError::Ended { id, seq_nr },
+        Unusable::Deleted { floor, .. } => ReplayError::Deleted { id, floor, from: None },
+        Unusable::FoldsDiffer { .. } | Unusable::SnapshotDiffers { .. } => {
+            unreachable!("a replay compares nothing");
+        }
     }
 }
