@@ -21,6 +21,7 @@ use super::{
     Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::SnapshotStore;
 
 mod deadlines;
 mod engine;
@@ -32,6 +33,7 @@ mod open;
 mod read;
 mod removal;
 mod rows;
+mod snapshots;
 mod streams;
 mod syncer;
 #[cfg(test)]
@@ -41,6 +43,7 @@ mod writer;
 pub use error::OpenError;
 
 use engine::Engine;
+use snapshots::FjallSnapshots;
 use streams::Streams;
 use writer::{Queue, Request};
 
@@ -87,14 +90,19 @@ impl Default for FjallOptions {
 /// it: it blocks until what was handed over is stored.
 ///
 /// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
-/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy.
+/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. Once a snapshot was saved, an engine
+/// of its own is in the directory `snapshots`: it belongs to the journal where events were deleted for snapshots. If it is
+/// damaged, the journal opens, and asking for a snapshot fails.
 ///
-/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with three exceptions:
+/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///
 /// - power loss together with a media fault within the last 100 ms,
 /// - an older copy of the whole directory, the head included,
 /// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
-///   that stream doesn't.
+///   that stream doesn't,
+/// - the row that says how far one stream is deleted, if it alone is gone from the engine's tables: reading everything
+///   finds it, and reading that stream finds it if runs are missing. Where none is, since only a part of one was deleted,
+///   that part is read again. A stream that has ended stays ended.
 ///
 /// # Examples
 ///
@@ -134,6 +142,7 @@ struct Shared {
     cursors: Mutex<VecDeque<(Offset, u64)>>,
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
+    snapshots: Arc<FjallSnapshots>,
     #[cfg(test)]
     faults: faults::Faults,
 }
@@ -238,6 +247,11 @@ impl Journal for FjallJournal {
         Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
     }
 
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        let snapshots: Arc<dyn SnapshotStore> = self.shared.snapshots.clone();
+        Some(snapshots)
+    }
+
     fn health(&self) -> Health {
         lock(&self.shared.health).clone()
     }
@@ -256,6 +270,8 @@ impl Drop for FjallJournal {
             // A panic in it was caught and told already.
             let _result = writer.join();
         }
+        // The writer has done it, unless it has panicked.
+        self.shared.snapshots.close();
     }
 }
 

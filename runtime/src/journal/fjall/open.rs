@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::lock::{LockError, LockFile};
 use super::removal::Removals;
 use super::rows::{floor_key, floor_keys, read_floor_row, stream_key, stream_of_key};
+use super::snapshots::FjallSnapshots;
 use super::streams::Streams;
 use super::syncer::Syncer;
 use super::writer::{Queue, Writer};
@@ -29,6 +30,7 @@ use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
 const LOCK: &str = "lock";
 const HEAD: &str = "head";
 const ENGINE: &str = "fjall";
+const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -181,7 +183,8 @@ fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), Ope
 
 fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     let engine = path.join(ENGINE);
-    Engine::create(&engine).map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
+    Engine::create(&engine, TRUTH)
+        .map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
     let mut head = Head {
         store: random(),
         epoch: 0,
@@ -207,7 +210,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     let head_path = path.join(HEAD);
     let mut head = read_head(path, &head_path)?;
     let engine_path = path.join(ENGINE);
-    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let engine = Engine::open(&engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
     let shared = shared_by(path, &head, options);
     let check = Check { shared: &shared, engine: &engine, head: &head };
     check.look_for_floors().map_err(|error| check_error(path, error))?;
@@ -271,6 +274,7 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         has_floors: AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
+        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     }
