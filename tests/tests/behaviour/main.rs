@@ -14,6 +14,7 @@ mod directory;
 mod durable;
 mod effects;
 mod encoding;
+mod evolution;
 mod failures;
 mod hostile;
 mod ids;
