@@ -11,6 +11,8 @@ use crate::snapshot::SnapshotStore;
 
 mod bytes;
 mod changed;
+#[cfg(feature = "fjall")]
+mod cipher;
 mod due;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
@@ -18,6 +20,8 @@ mod faults;
 mod fjall;
 #[cfg(feature = "fjall")]
 mod head;
+#[cfg(feature = "fjall")]
+mod keys;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
 mod oneshot;
@@ -25,6 +29,8 @@ mod oneshot;
 mod order;
 mod record;
 mod run;
+#[cfg(feature = "fjall")]
+mod sealed;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
