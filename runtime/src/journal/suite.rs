@@ -1,6 +1,7 @@
 //! What every journal must do: each test runs against all of them.
 
 pub(super) mod deadlines;
+pub(super) mod deletion;
 mod waiting;
 
 use std::sync::Arc;
@@ -89,6 +90,13 @@ use deadlines::{
     a_deadline_is_armed_until_it_is_armed_anew_or_cleared, a_run_that_is_refused_changes_no_deadline,
     deadlines_come_in_the_order_of_their_times, the_last_write_of_a_run_decides_its_deadline,
 };
+use deletion::{
+    a_page_begins_behind_what_is_deleted, a_run_that_says_wrongly_that_it_ends_is_refused,
+    a_stream_ends_also_where_all_of_it_is_deleted_already, a_stream_whose_records_are_all_deleted_goes_on,
+    a_tombstone_clears_the_deadline, an_ended_stream_keeps_its_tombstone_and_takes_nothing_more,
+    more_than_there_is_can_not_be_deleted, what_is_deleted_is_not_read_again,
+    what_was_handed_over_before_is_there_to_be_deleted,
+};
 use waiting::{
     a_stream_is_named_once_it_has_records, the_end_of_a_journal_ends_all_waiting,
     who_has_waited_in_vain_leaves_no_trace, who_waits_hears_of_what_became_durable,
@@ -118,6 +126,15 @@ every_journal! {
     who_has_waited_in_vain_leaves_no_trace
     the_end_of_a_journal_ends_all_waiting
     a_stream_is_named_once_it_has_records
+    a_page_begins_behind_what_is_deleted
+    a_run_that_says_wrongly_that_it_ends_is_refused
+    a_stream_ends_also_where_all_of_it_is_deleted_already
+    a_stream_whose_records_are_all_deleted_goes_on
+    a_tombstone_clears_the_deadline
+    an_ended_stream_keeps_its_tombstone_and_takes_nothing_more
+    more_than_there_is_can_not_be_deleted
+    what_is_deleted_is_not_read_again
+    what_was_handed_over_before_is_there_to_be_deleted
 }
 
 pub(super) fn id(entity: &str) -> PersistenceId {
@@ -153,13 +170,15 @@ pub(super) fn store(journal: &dyn Journal, id: &PersistenceId, payloads: &[&[u8]
     }
 }
 
-/// The sequence numbers and payloads of a page.
+/// The sequence numbers and payloads of a page, without what is deleted.
 pub(super) fn events(journal: &dyn Journal, page: &Page) -> Vec<(u64, Vec<u8>)> {
     let mut events = Vec::new();
     for run in &page.runs {
         let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
         let read = view.for_each(|seq, _, record| {
-            if let Record::Event(event) = record {
+            if let Record::Event(event) = record
+                && seq > run.floor
+            {
                 events.push((seq.0, event.payload.to_vec()));
             }
             Ok::<(), RunError>(())
