@@ -185,7 +185,7 @@ impl std::fmt::Debug for StreamKey {
 /// off as one of these, nor one of these as a run.
 #[derive(Debug)]
 pub(crate) struct StreamCipher {
-    key: Arc<StreamKey>,
+    key: StreamKey,
     digest: IdDigest,
 }
 
@@ -193,8 +193,17 @@ pub(crate) struct StreamCipher {
 const ELSEWHERE: [u8; 1] = [0];
 
 impl StreamCipher {
-    pub(crate) fn new(key: Arc<StreamKey>, digest: IdDigest) -> Self {
+    pub(crate) fn new(key: StreamKey, digest: IdDigest) -> Self {
         Self { key, digest }
+    }
+
+    pub(crate) fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// What stands for the stream's id.
+    pub(crate) fn digest(&self) -> &IdDigest {
+        &self.digest
     }
 }
 

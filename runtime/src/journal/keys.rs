@@ -18,7 +18,7 @@ use super::lock;
 use crate::id::{PersistenceId, StreamNo};
 
 const MAGIC: [u8; 8] = *b"annals\0\x04";
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 /// The header is as long as a slot: the slot of key n begins at n times this.
 const SLOT_BYTES: usize = 64;
 const TEMPORARY: &str = "keys.tmp";
@@ -119,7 +119,12 @@ impl Keys {
         Ok(Self { store, path, secret, nonces, next: AtomicU64::new(slots.max(1)), files })
     }
 
-    /// Whether a key was ever stored here.
+    /// Whether a key was ever given.
+    pub(crate) fn are_given(&self) -> bool {
+        self.next.load(Ordering::Relaxed) > 1
+    }
+
+    /// Whether there is a file, so that a key may have been stored.
     pub(crate) fn exist(&self) -> bool {
         self.files.get().is_some()
     }
@@ -135,10 +140,10 @@ impl Keys {
     }
 
     /// Makes a key for a new stream. It is in memory only, until it is [stored](Keys::store).
-    pub(crate) fn draw(&self, stream: StreamNo) -> Result<Arc<StreamKey>, NoRandomness> {
+    pub(crate) fn draw(&self, stream: StreamNo) -> Result<StreamKey, NoRandomness> {
         let secret = draw_secret()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(StreamKey::new(number, stream, secret, Arc::clone(&self.nonces))))
+        Ok(StreamKey::new(number, stream, secret, Arc::clone(&self.nonces)))
     }
 
     /// Reads the key of a stream.
@@ -160,7 +165,7 @@ impl Keys {
     }
 
     /// Stores new keys, with one sync.
-    pub(crate) fn store(&self, keys: &[Arc<StreamKey>]) -> Result<(), KeysError> {
+    pub(crate) fn store(&self, keys: &[&StreamKey]) -> Result<(), KeysError> {
         let files = match self.files.get() {
             Some(files) => files,
             None => {
@@ -171,7 +176,7 @@ impl Keys {
         };
         let mut file = lock(&files.writer);
         self.check_there(&file)?;
-        let mut keys: Vec<_> = keys.iter().collect();
+        let mut keys = keys.to_vec();
         keys.sort_unstable_by_key(|key| key.number);
         for neighbours in keys.chunk_by(|one, next| one.number + 1 == next.number) {
             for part in neighbours.chunks(SLOTS_AT_ONCE) {

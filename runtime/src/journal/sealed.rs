@@ -15,6 +15,7 @@ struct Parts<'a> {
     salt: [u8; SALT_BYTES],
     key: u64,
     first: u64,
+    body_bytes: usize,
     rest: Reader<'a>,
 }
 
@@ -31,14 +32,15 @@ impl<'a> Parts<'a> {
         if flags & !RUN_EXTENSIONS != 0 {
             return Err(RunError::NewerFeature { what: "a flag of a run", number: flags.into() });
         }
-        let mut rest = Reader::new(reader.prefixed("the body")?);
+        let body = reader.prefixed("the body")?;
+        let mut rest = Reader::new(body);
         reader.end("the body")?;
         let epoch = rest.varint("the epoch")?;
         let number = rest.varint("the run number")?;
         let salt = rest.array("the salt")?;
         let key = rest.varint("the key number")?;
         let first = rest.varint("the first sequence number")?;
-        Ok(Self { flags, epoch, number, salt, key, first, rest })
+        Ok(Self { flags, epoch, number, salt, key, first, body_bytes: body.len(), rest })
     }
 
     /// Writes these parts with another key number and `more` behind them. `behind` bytes follow in the body.
@@ -121,6 +123,13 @@ impl<'a> SealedRun<'a> {
 
     pub(crate) fn records(&self) -> u64 {
         self.records
+    }
+
+    /// How many bytes the plain run has.
+    pub(crate) fn plain_bytes(&self) -> usize {
+        let more = NONCE_BYTES + TAG_BYTES + Varint::new(self.parts.key).as_slice().len() - 1;
+        let body = self.parts.body_bytes.saturating_sub(more);
+        2 + Varint::new(len_u64(body)).as_slice().len() + body + CHECKSUM_BYTES
     }
 
     /// The plain run, as it was handed to the journal.

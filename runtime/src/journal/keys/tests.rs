@@ -21,7 +21,7 @@ fn filled(dir: &Path) -> Vec<Secret> {
     let keys = keys_in(dir);
     let drawn: Vec<_> = [11, 12, 13].map(|stream| keys.draw(StreamNo(stream)).unwrap()).into();
     assert_eq!(drawn.iter().map(|key| key.number).collect::<Vec<_>>(), [1, 2, 3]);
-    keys.store(&drawn).unwrap();
+    keys.store(&drawn.iter().collect::<Vec<_>>()).unwrap();
     drawn.iter().map(|key| key.with_secret(Secret::clone).unwrap()).collect()
 }
 
@@ -113,7 +113,7 @@ fn keys_that_are_not_neighbours_are_stored_too() {
     let mut drawn: Vec<_> = (1..=3000).map(|stream| keys.draw(StreamNo(stream)).unwrap()).collect();
     drawn.retain(|key| key.number % 1500 != 7);
     drawn.reverse();
-    keys.store(&drawn).unwrap();
+    keys.store(&drawn.iter().collect::<Vec<_>>()).unwrap();
     let keys = keys_in(dir.path());
     for number in 1..=3000 {
         assert_eq!(keys.load(number, StreamNo(number)).is_ok(), number % 1500 != 7, "{number}");
@@ -207,7 +207,7 @@ fn nothing_is_written_into_a_file_that_was_replaced() {
     let bytes = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     for _ in 0..2 {
-        assert!(matches!(keys.store(&[keys.draw(StreamNo(14)).unwrap()]), Err(KeysError::Gone)));
+        assert!(matches!(keys.store(&[&keys.draw(StreamNo(14)).unwrap()]), Err(KeysError::Gone)));
         assert!(matches!(keys.destroy(&[(1, StreamNo(11))]), Err(KeysError::Gone)));
         fs::write(&path, &bytes).unwrap();
     }

@@ -17,6 +17,10 @@ fn key(number: u64, stream: u64, byte: u8) -> StreamKey {
 }
 
 fn plain() -> Vec<u8> {
+    plain_with(b"hidden")
+}
+
+fn plain_with(payload: &[u8]) -> Vec<u8> {
     let facts = Facts {
         store: STORE,
         epoch: 3,
@@ -25,8 +29,8 @@ fn plain() -> Vec<u8> {
         durability: Durability::Memory,
     };
     let mut run = RunBuilder::new(StreamNo(5), PersistenceId::new("account", "alice"), SeqNr(7));
-    let event = |payload| EventRecord { name: "deposited", version: 1, codec: Codec::Json, payload };
-    let records = [Record::Event(event(b"secret")), Record::Event(event(b"hidden"))];
+    let records = [&b"secret"[..], payload]
+        .map(|payload| Record::Event(EventRecord { name: "deposited", version: 1, codec: Codec::Json, payload }));
     run.push_write(&Write::at(Timestamp::UNIX_EPOCH), Due::Unchanged, records.into_iter());
     run.seal(&facts, 300).bytes
 }
@@ -69,8 +73,22 @@ fn an_encrypted_run_is_the_plain_one_again_with_its_key() {
     let run = SealedRun::read(&bytes).unwrap();
     assert_eq!((run.key(), run.first(), run.last(), run.records()), (2, SeqNr(7), SeqNr(8), 2));
     assert_eq!(run.open(STORE, &key(2, 5, 9)).unwrap(), plain);
+    assert_eq!(run.plain_bytes(), plain.len());
     for part in ["account", "alice", "deposited", "secret", "hidden"] {
         assert!(contains(&plain, part) && !contains(&bytes, part), "{part}");
+    }
+}
+
+#[test]
+fn the_length_of_a_plain_run_is_known_before_it_is_decrypted() {
+    for payload in (0..300).chain(16_200..16_400) {
+        let plain = plain_with(&vec![7; payload]);
+        for number in [1, 127, 128, u64::MAX] {
+            let bytes = seal(&plain, STORE, &key(number, 5, 9)).unwrap().unwrap();
+            let run = SealedRun::read(&bytes).unwrap();
+            assert_eq!(run.plain_bytes(), plain.len(), "{payload} bytes, key {number}");
+            assert_eq!(run.open(STORE, &key(number, 5, 9)).unwrap(), plain);
+        }
     }
 }
 
@@ -134,8 +152,7 @@ fn what_is_cut_off_is_no_run() {
 
 #[test]
 fn what_is_stored_elsewhere_is_encrypted_too() {
-    let stream_key = Arc::new(key(2, 5, 9));
-    let cipher = StreamCipher::new(Arc::clone(&stream_key), [0xab; 16]);
+    let cipher = StreamCipher::new(key(2, 5, 9), [0xab; 16]);
     assert_eq!(cipher.pseudonym().as_str(), "ab".repeat(16));
     let [one, other] = [0, 1].map(|_| cipher.encrypt(b"a secret"));
     assert_ne!(one, other);
@@ -155,7 +172,7 @@ fn what_is_stored_elsewhere_is_encrypted_too() {
     let nonce = SealedRun::read(&run).unwrap().before.len();
     assert!(cipher.decrypt(&[&[0], &run[nonce..run.len() - CHECKSUM_BYTES]].concat()).is_err());
 
-    stream_key.destroy();
+    cipher.key().destroy();
     let late = cipher.encrypt(b"a secret");
     assert!(!contains(&late, "secret"));
     for bytes in [one, late] {
