@@ -14,16 +14,20 @@ mod event;
 mod expand;
 #[cfg(test)]
 mod expansions;
+mod fields;
 mod graph;
 mod marker;
 mod model;
 mod near;
 mod options;
+mod retention;
+mod snapshot;
 mod spell;
 mod states;
 mod stored;
 mod symbol;
 mod types;
+mod versions;
 mod words;
 
 use proc_macro::TokenStream;
@@ -730,4 +734,11 @@ pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(item: TokenStream) -> TokenStream {
     event::event(item.into()).into()
+}
+
+/// Implements `annals::Snapshot` for the data of an aggregate: in which version its snapshots are written, and how older
+/// ones are read.
+#[proc_macro_derive(Snapshot, attributes(snapshot))]
+pub fn derive_snapshot(item: TokenStream) -> TokenStream {
+    snapshot::snapshot(item.into()).into()
 }

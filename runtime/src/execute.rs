@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
-use crate::codec::{self, Codec, DecodeError, Payload};
+use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
-use crate::event::{Event, EventList};
+use crate::event::{Event, EventList, variant_named};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
@@ -38,6 +38,8 @@ pub(crate) struct Draft {
     codec: Codec,
     cause: Option<StoredCause<'static>>,
     due: Due,
+    /// Whether a snapshot is to be taken after it; also of a step that stores nothing.
+    snapshot: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Default for Draft {
             codec: Codec::MessagePack,
             cause: None,
             due: Due::Unchanged,
+            snapshot: false,
         }
     }
 }
@@ -75,7 +78,7 @@ impl Draft {
         self.events.clear();
         self.answer.clear();
         (self.time, self.key, self.due) = (time, key, Due::Unchanged);
-        (self.last, self.outcome, self.cause) = (None, None, None);
+        (self.last, self.outcome, self.cause, self.snapshot) = (None, None, None, false);
     }
 
     /// The length of the write in a run, or a little more, but for names that the run doesn't have yet.
@@ -97,10 +100,21 @@ impl Draft {
         self.key
     }
 
+    /// Whether the step asks for a snapshot after it.
+    pub(crate) fn snapshot(&self) -> bool {
+        self.snapshot
+    }
+
     /// What the caller is answered, if that is kept.
     #[cfg(feature = "testing")]
     pub(crate) fn answer(&self) -> Option<(OutcomeKind, &[u8])> {
         Some((self.outcome?, &self.answer))
+    }
+
+    /// Drafts the end of the stream: its tombstone, which clears the deadline.
+    pub(crate) fn end(&mut self, time: Timestamp) {
+        self.clear(time, None);
+        (self.last, self.due) = (Some(Record::Tombstone), Due::Cleared);
     }
 
     /// Encodes the event, and reads it back.
@@ -111,6 +125,9 @@ impl Draft {
         };
         let variant = codec::encode(A::CODEC, event, &mut self.payloads)
             .map_err(|error| NotStored::Event { event: name(None), error })?;
+        if let Some(since) = A::Event::VARIANTS[variant].ignored_since {
+            return Err(NotStored::Event { event: name(Some(variant)), error: EncodeError::Ignored { since } });
+        }
         let payload = Payload { codec: A::CODEC, bytes: &self.payloads[start..] };
         let event = codec::decode_current::<A::Event>(variant, payload)
             .map_err(|error| NotStored::Event { event: name(Some(variant)), error: error.into() })?;
@@ -189,6 +206,7 @@ pub(crate) fn execute<A: Aggregate>(
     let decided = contained(|| {
         let decided = message.handle(data, cx);
         note(&decided.events);
+        draft.snapshot = decided.snapshot;
         let mut read_again = EventList::new();
         for event in decided.events.as_slice() {
             read_again.push(draft.push::<A>(event)?);
@@ -283,6 +301,20 @@ fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: Arc<str>) -> Failure 
     Failure::Panicked { id: id(message), command: message.command(), message: panic }
 }
 
+/// Reads a stored event; `None` if it is one that is ignored by now.
+pub(crate) fn read<A: Aggregate>(stored: EventRecord<'_>) -> Result<Option<A::Event>, Unusable> {
+    let EventRecord { name, version, codec, payload } = stored;
+    let ignored = variant_named::<A::Event>(name).and_then(|variant| A::Event::VARIANTS[variant].ignored_since);
+    if ignored.is_some() {
+        return Ok(None);
+    }
+    codec::decode(name, version, Payload { codec, bytes: payload }).map(Some).map_err(|why| Unusable::Event {
+        name: name.to_owned(),
+        version,
+        why,
+    })
+}
+
 /// An entity as far as it has been replayed.
 pub(crate) struct Replayed<A: Aggregate> {
     pub(crate) data: A,
@@ -296,6 +328,8 @@ pub(crate) struct Replayed<A: Aggregate> {
     keys_max: usize,
     /// The last state that was entered, and where, if the machine doesn't have it.
     unknown: Option<(SeqNr, String)>,
+    /// The deadline of the visit that is stored, and for which the machine has no handler.
+    pub(crate) unheard: Option<Timestamp>,
 }
 
 /// Why an entity can't be loaded, and at which record.
@@ -316,14 +350,24 @@ pub(crate) enum Unusable {
     Missing { found: SeqNr },
     #[error("it is missing: the stream ends before it, and should end at {last}")]
     Short { last: SeqNr },
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    #[error("event `{name}` in version {version}: {why}")]
+    Event { name: String, version: u32, why: DecodeError },
+    #[error("event `{name}` in version {version} made the replay panic: {panic}")]
+    EventPanicked { name: String, version: u32, panic: Arc<str> },
     #[error(
         "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
     )]
     UnknownState { name: String },
+    #[error(
+        "the records up to {floor} are deleted, and no snapshot can stand for them: {tried}; put the snapshots back \
+         from a copy of the store, or run the program that could read them"
+    )]
+    Deleted { floor: SeqNr, tried: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
+    /// There is nothing to load any more.
+    #[error("the stream was deleted")]
+    Ended,
 }
 
 impl<A: Aggregate> Replayed<A> {
@@ -331,41 +375,76 @@ impl<A: Aggregate> Replayed<A> {
     pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
         let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
         let data = contained(A::default).map_err(unusable)?;
-        let (standing, keys) = (Standing::initial::<A>(), Keys::default());
-        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max, unknown: None })
+        let before = (SeqNr::ZERO, Timestamp::MIN);
+        Ok(Self::begun(data, before, Standing::initial::<A>(), Keys::default(), keys_max))
+    }
+
+    /// The data of a snapshot, which includes the record `last` with its time.
+    pub(crate) fn begun(
+        data: A,
+        (last, time): (SeqNr, Timestamp),
+        standing: Standing<A::State>,
+        mut keys: Keys,
+        keys_max: usize,
+    ) -> Self {
+        keys.cut(keys_max);
+        Self { data, last, time, standing, keys, keys_max, unknown: None, unheard: None }
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
-        let mut at = self.last.next();
+        self.fold_each(run, store, |replayed, seq_nr, write, record| replayed.take_in(seq_nr, write, record))
+    }
+
+    /// Hands over the records of a stored run that the data doesn't include yet, one after the other.
+    pub(crate) fn fold_each(
+        &mut self,
+        run: &StoredRun,
+        store: u64,
+        mut take_in: impl FnMut(&mut Self, SeqNr, &Write<'_>, Record<'_>) -> Result<(), Unusable>,
+    ) -> Result<(), Unrecoverable> {
+        // What is being decoded and applied, for the case that it panics.
+        let mut event = None;
         let folded = contained(|| {
             RunView::parse(&run.bytes, store)?.for_each(|seq_nr, write, record| {
+                let at = self.last.next();
                 if seq_nr < at {
                     return Ok(());
                 }
                 if seq_nr > at {
                     return Err(Unusable::Missing { found: seq_nr });
                 }
-                match record {
-                    Record::Event(EventRecord { name, version, codec, payload }) => {
-                        let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
-                        self.data.apply(event);
-                    }
-                    Record::Transition(transition) => self.enter(seq_nr, transition),
-                    Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
-                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
-                }
-                if let Some(key) = write.key {
-                    self.keys.insert(key, seq_nr, self.keys_max);
-                }
-                (self.last, self.time) = (seq_nr, write.time);
-                at = seq_nr.next();
-                Ok(())
+                event = if let Record::Event(stored) = record { Some((stored.name, stored.version)) } else { None };
+                take_in(self, seq_nr, write, record)
             })
         });
         folded
-            .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
+            .unwrap_or_else(|panic| {
+                Err(match event {
+                    Some((name, version)) => Unusable::EventPanicked { name: name.to_owned(), version, panic },
+                    None => Unusable::Panicked(panic),
+                })
+            })
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+    }
+
+    /// Folds the next record.
+    pub(crate) fn take_in(&mut self, seq_nr: SeqNr, write: &Write<'_>, record: Record<'_>) -> Result<(), Unusable> {
+        match record {
+            Record::Event(stored) => {
+                if let Some(event) = read::<A>(stored)? {
+                    self.data.apply(event);
+                }
+            }
+            Record::Transition(transition) => self.enter(seq_nr, transition),
+            Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
+            Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
+        }
+        if let Some(key) = write.key {
+            self.keys.insert(key, seq_nr, self.keys_max);
+        }
+        (self.last, self.time) = (seq_nr, write.time);
+        Ok(())
     }
 
     fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) {
@@ -390,7 +469,7 @@ impl<A: Aggregate> Replayed<A> {
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {
-            self.standing.due = None;
+            self.unheard = self.standing.due.take();
         }
         Ok(self)
     }

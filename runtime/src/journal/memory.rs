@@ -298,10 +298,12 @@ impl Store {
         Ok(offset)
     }
 
-    fn delete_to(&mut self, facts: &Facts, stream: StreamNo, to: SeqNr) -> Result<Offset, Why> {
-        if let Some(why) = self.shut(facts) {
-            return Err(why);
-        }
+    pub(super) fn delete_to(&mut self, facts: &Facts, stream: StreamNo, to: SeqNr) -> Outcome {
+        let deleted = self.shut(facts).map_or_else(|| self.delete(stream, to), Err);
+        deleted.map_or_else(Outcome::NotStored, Outcome::Stored)
+    }
+
+    fn delete(&mut self, stream: StreamNo, to: SeqNr) -> Result<Offset, Why> {
         let Some(open) = self.stream(stream).filter(|stream| stream.opened > 0) else {
             return Err(Why::BadRun(super::NOT_OPEN.into()));
         };
@@ -430,8 +432,14 @@ impl Journal for MemoryJournal {
     }
 
     fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        let deleted = lock(&self.store).delete_to(&self.facts, stream, to);
-        Box::pin(std::future::ready(deleted.map_or_else(Outcome::NotStored, Outcome::Stored)))
+        let mut store = lock(&self.store);
+        #[cfg(any(test, feature = "testing"))]
+        if store.shut(&self.facts).is_none()
+            && let Some(held) = store.faults.hold_deletion(self.facts, stream, to)
+        {
+            return held;
+        }
+        Box::pin(std::future::ready(store.delete_to(&self.facts, stream, to)))
     }
 
     fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {

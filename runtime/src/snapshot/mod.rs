@@ -15,6 +15,13 @@ use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut};
 
+pub(crate) mod bytes;
+mod error;
+pub(crate) mod request;
+pub(crate) mod taken;
+
+pub use error::SnapshotError;
+
 /// Data of which snapshots can be taken.
 ///
 /// Derive it: `#[derive(Snapshot)]` on the data of an aggregate, which also derives serde's `Serialize` and
@@ -36,6 +43,12 @@ pub trait Snapshot: Serialize + for<'de> Deserialize<'de> {
     ///
     /// [`DecodeError`] if the payload doesn't fit, or if there is no upcast from that version.
     fn upcast(version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
+}
+
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_snapshot_upcast<S: Snapshot>(version: u32) -> DecodeError {
+    DecodeError::NoSnapshotUpcast { version, known: S::VERSION }
 }
 
 /// An aggregate with `snapshot(..)` in its attribute; the macros implement it.

@@ -10,8 +10,10 @@ use crate::contain::contained;
 use crate::journal::{Durability, Journal};
 #[cfg(feature = "fjall")]
 use crate::journal::{FjallJournal, FjallOptions};
+use crate::snapshot::SnapshotStore;
 use crate::system::System;
 use crate::system::mailbox::LANES;
+use crate::system::readers::{ReadMark, ReaderError, Readers};
 use crate::system::registry::{Registry, Services};
 
 /// Settings of a [`System`] before it starts.
@@ -37,6 +39,8 @@ pub struct Builder {
     pub(super) registrations: Vec<fn(&Registry)>,
     pub(super) deadlines_in_flight_max: usize,
     pub(super) settings: Settings,
+    pub(super) snapshots: Option<Arc<dyn SnapshotStore>>,
+    readers: Vec<ReadMark>,
     durability: Durability,
 }
 
@@ -48,6 +52,9 @@ pub(crate) struct Settings {
     pub(crate) residents_max: usize,
     pub(crate) idle_after: Duration,
     pub(crate) keys_max: usize,
+    pub(crate) verify_snapshots: bool,
+    /// The longest snapshot, in bytes of its data.
+    pub(crate) snapshot_bytes_max: usize,
 }
 
 impl Builder {
@@ -67,9 +74,13 @@ impl Builder {
                 residents_max: 1_000_000,
                 idle_after: Duration::from_secs(120),
                 keys_max: 128,
+                verify_snapshots: false,
+                snapshot_bytes_max: 64 << 20,
             },
+            snapshots: None,
             registrations: Vec::new(),
             deadlines_in_flight_max: 256,
+            readers: Vec::new(),
             durability: Durability::Fsync,
         }
     }
@@ -137,6 +148,35 @@ impl Builder {
         self
     }
 
+    /// Where snapshots are kept. Default: the place that the journal brings along, if it has one.
+    ///
+    /// Events that [`Retention`](crate::snapshot::Retention) lets go are deleted only if the store's
+    /// [`durability`](SnapshotStore::durability) is at least the journal's.
+    pub fn snapshots(mut self, store: impl SnapshotStore) -> Self {
+        self.snapshots = Some(Arc::new(store));
+        self
+    }
+
+    /// The longest snapshot, in bytes of the written data. Of an entity with more, none is taken, and
+    /// [`Stats::snapshots_skipped`](crate::Stats::snapshots_skipped) counts it. Default: 64 MiB.
+    pub fn snapshot_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.snapshot_bytes_max = bytes;
+        self
+    }
+
+    /// Compares snapshots with the events that they stand for, whenever an entity is loaded, as far as the events are
+    /// still there; and two folds of these events with each other. For tests, and for a look at a copy of a store: each
+    /// entity with snapshots is loaded from all of its events, twice. Default: `false`.
+    ///
+    /// An entity with a difference is quarantined. The reason names the first record on which two folds differ: the fold
+    /// depends on something that isn't in the events, such as the order of a `HashMap`, the time or a random number.
+    /// Where the folds agree with each other, it names the snapshot: the fold was changed since it was taken, which needs
+    /// a higher `#[snapshot(version = ..)]`. The order of a set is no difference.
+    pub fn verify_snapshots(mut self, verify: bool) -> Self {
+        self.settings.verify_snapshots = verify;
+        self
+    }
+
     /// How long [`System::shutdown`] may take to finish what was accepted. Default: 30 s.
     pub fn shutdown_within(mut self, time: Duration) -> Self {
         self.shutdown_within = time;
@@ -164,11 +204,20 @@ impl Builder {
         self
     }
 
+    /// Has no record deleted that this reader has still to read. See [`ReadMark`].
+    ///
+    /// Two readers of one name are refused by [`Builder::start`].
+    pub fn reader(mut self, mark: &ReadMark) -> Self {
+        self.readers.push(mark.clone());
+        self
+    }
+
     /// Starts the system on this journal, on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`StartError`] if there is no tokio runtime with a timer, or if a setting is out of range.
+    /// [`StartError`] if there is no tokio runtime with a timer, if a setting is out of range, or if two readers have
+    /// the same name.
     pub fn start(self, journal: impl Journal) -> Result<System, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
@@ -177,7 +226,8 @@ impl Builder {
         contained(|| drop(tokio::time::interval(self.settings.idle_after.max(Duration::from_millis(1)))))
             .map_err(|_| StartError::NoTimer)?;
         self.check()?;
-        Ok(System::start(Arc::new(journal), self))
+        let readers = Arc::new(Readers::of(&self.readers)?);
+        Ok(System::start(Arc::new(journal), readers, self))
     }
 
     /// Opens the journal in `directory`, or makes one there, and starts the system on it.
@@ -210,7 +260,9 @@ impl Builder {
         at_least("run_ahead_bytes_max", self.settings.run_ahead_bytes_max, 1)?;
         at_least("residents_max", self.settings.residents_max, 1)?;
         at_least("keys_max", self.settings.keys_max, 1)?;
+        at_least("snapshot_bytes_max", self.settings.snapshot_bytes_max, 1)?;
         at_least("deadlines_in_flight_max", self.deadlines_in_flight_max, 1)?;
+        Readers::of(&self.readers)?;
         Ok(())
     }
 }
@@ -260,4 +312,7 @@ pub enum StartError {
         /// The least that is possible.
         least: usize,
     },
+    /// Two readers have the same name.
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
 }

@@ -14,11 +14,14 @@ use crate::journal::{CloseError, Health, Journal};
 use crate::state::Machine;
 
 mod builder;
+mod delete;
 mod drain;
 mod effects;
+mod end;
 mod entity;
 mod mailbox;
 mod quarantine;
+mod readers;
 mod recovery;
 mod registry;
 mod repeat;
@@ -26,6 +29,7 @@ mod rung;
 mod schedule;
 mod shard;
 mod slots;
+mod snapshots;
 mod stats;
 mod store;
 mod timekeeper;
@@ -35,6 +39,8 @@ mod work;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub use delete::{DeleteError, Deleted, ForgetError};
+pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
@@ -42,8 +48,10 @@ pub use transitions::{Transition, TransitionError, Transitions};
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
+use readers::Readers;
 use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
+use snapshots::{SHARDS_PER_SAVER, Saver, Shelf};
 use stats::Counters;
 use timekeeper::Timekeeper;
 
@@ -95,6 +103,7 @@ pub struct System {
 struct Inner {
     journal: Arc<dyn Journal>,
     registry: Arc<Registry>,
+    readers: Arc<Readers>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
@@ -134,8 +143,9 @@ impl System {
         Builder::new()
     }
 
-    fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
+    fn start(journal: Arc<dyn Journal>, readers: Arc<Readers>, builder: Builder) -> Self {
+        let Builder { clock, services, shutdown_within, settings, registrations, snapshots, .. } = builder;
+        let snapshots = snapshots.or_else(|| journal.snapshots());
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
@@ -146,6 +156,17 @@ impl System {
         let registry = Arc::new(registry);
         registrations.iter().for_each(|register| register(&registry));
         let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+        let mut shelves = Vec::new();
+        for _ in 0..builder.shards.div_ceil(SHARDS_PER_SAVER) {
+            let (shelf, jobs) = Shelf::new(snapshots.is_some(), settings.snapshot_bytes_max);
+            shelves.push(shelf);
+            let Some(store) = snapshots.clone() else { continue };
+            let (journal, readers, clock) = (journal.clone(), readers.clone(), clock.clone());
+            let counted = Arc::new(Counters::default());
+            counters.push(counted.clone());
+            let saver = Saver { journal, store, readers, clock, counters: counted };
+            tasks.spawn(snapshots::run(Arc::new(saver), jobs, stages.clone()));
+        }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
             let (probe, probed) = mpsc::channel(1);
@@ -160,6 +181,8 @@ impl System {
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
                 schedule: schedule.clone(),
+                shelf: shelves[index / SHARDS_PER_SAVER].clone(),
+                snapshots: snapshots.clone(),
                 stage: stages.clone(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
@@ -169,6 +192,8 @@ impl System {
             counters.push(counted);
             probes.push(probe);
         }
+        // ORDER: a saver ends when the last of its shards has.
+        drop(shelves);
         let timekeeper = Timekeeper {
             journal: journal.clone(),
             clock,
@@ -182,7 +207,8 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        Self { inner: Arc::new(Inner { journal, registry, mailboxes, counters, stage, shutdown_within, tasks }) }
+        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The ref of one entity. It is cheap: nothing is loaded yet, and the id is checked by the first call.
@@ -198,7 +224,23 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(&self.inner.journal)
+        Transitions::new(&self.inner.journal, &self.inner.readers)
+    }
+
+    /// Has no record deleted any more that this reader has still to read. [`Builder::reader`] does so before anything
+    /// runs; what was deleted before this call, or is being deleted, is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError`] if another reader has the name and somebody holds its mark. The same mark again changes nothing.
+    pub fn register_reader(&self, mark: &ReadMark) -> Result<(), ReaderError> {
+        self.inner.readers.register(mark)
+    }
+
+    /// Takes back the registration of the reader with this name: what it hasn't read may be deleted. Tells whether
+    /// there was one.
+    pub fn unregister_reader(&self, name: &str) -> bool {
+        self.inner.readers.unregister(name)
     }
 
     /// What the system has done so far.
@@ -264,7 +306,7 @@ async fn join_all(tasks: &mut JoinSet<()>) -> bool {
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("System")
-            .field("shards", &self.inner.counters.len())
+            .field("shards", &self.inner.mailboxes.len())
             .field("facts", &self.inner.journal.facts())
             .finish_non_exhaustive()
     }

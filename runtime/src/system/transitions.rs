@@ -16,6 +16,7 @@ use crate::graph::Trigger;
 use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
 use crate::state::{Machine, named};
+use crate::system::readers::{Following, Readers};
 
 /// How much of the journal is read at once.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +82,8 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 /// It reads the journal, a page of 1 MiB at a time, and waits at its end. So it is bounded however slowly it is asked, it
 /// leaves nothing out, and it tells nothing before it is durable. It is a `Stream` of the crate futures-core, too.
 ///
+/// While it lives, no record that it has still to read is deleted: whoever keeps one and doesn't ask it keeps the records.
+///
 /// It ends when the journal is closed, or its system gone, with what it had read by then. Whoever must not miss anything keeps the `offset`
 /// of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the restart.
 ///
@@ -125,8 +128,10 @@ pub struct Transitions<A: Machine> {
     store: u64,
     /// All records up to here were read.
     after: Offset,
+    /// Keeps from deletion what is behind `after`.
+    following: Following,
     found: VecDeque<Result<Transition<A>, TransitionError>>,
-    reading: Option<Fut<'static, Result<Vec<StoredRun>, ReadError>>>,
+    reading: Option<Fut<'static, Result<Option<Found>, ReadError>>>,
     ended: bool,
     machine: PhantomData<fn() -> A>,
 }
@@ -164,15 +169,17 @@ pub enum TransitionError {
 }
 
 impl<A: Machine> Transitions<A> {
-    pub(crate) fn new(journal: &Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>) -> Self {
         let (after, store) = (journal.durable(), journal.facts().store);
-        let journal = Arc::downgrade(journal);
-        Self { journal, store, after, found: VecDeque::new(), reading: None, ended: false, machine: PhantomData }
+        let (journal, found, machine) = (Arc::downgrade(journal), VecDeque::new(), PhantomData);
+        let following = readers.follow(&format!("transitions of {}", A::NAME), A::NAME, after);
+        Self { journal, store, after, following, found, reading: None, ended: false, machine }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
     pub fn after(self, offset: Offset) -> Self {
-        Self { after: offset, found: VecDeque::new(), reading: None, ..self }
+        let following = self.following.again_after(offset);
+        Self { after: offset, following, found: VecDeque::new(), reading: None, ..self }
     }
 
     /// The next transition; `None` when the journal is closed.
@@ -189,13 +196,16 @@ impl<A: Machine> Transitions<A> {
     }
 
     /// Takes in what was read.
-    fn take_in(&mut self, runs: &[StoredRun]) {
+    fn take_in(&mut self, Found { runs, reached }: &Found) {
         let store = self.store;
+        if runs.is_empty() {
+            self.after = self.after.max(*reached);
+        }
         for (index, run) in runs.iter().enumerate() {
             let (offset, after) = (run.offset, self.after);
             let taken = RunView::parse(&run.bytes, store).and_then(|view| {
                 self.after = Offset(offset.0 + view.records().saturating_sub(1));
-                self.take_in_run(offset, &view, after)
+                self.take_in_run(run, &view, after)
             });
             if let Err(error) = taken {
                 self.found.push_back(Err(TransitionError::Run { offset, error }));
@@ -204,18 +214,19 @@ impl<A: Machine> Transitions<A> {
                 self.after = self.after.max(end);
             }
         }
+        self.following.move_to(self.after);
     }
 
-    fn take_in_run(&mut self, offset: Offset, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
+    fn take_in_run(&mut self, run: &StoredRun, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
         let id = view.id();
         if &*id.aggregate != A::NAME {
             return Ok(());
         }
         view.for_each(|seq_nr, write, record| {
-            let offset = Offset(offset.0 + (seq_nr.0 - view.first().0));
+            let offset = Offset(run.offset.0 + (seq_nr.0 - view.first().0));
             let Record::Transition(transition) = record else { return Ok(()) };
             let (Some(from), to) = (transition.from, transition.to) else { return Ok(()) };
-            if offset <= after {
+            if offset <= after || seq_nr <= run.floor {
                 return Ok(());
             }
             let state = |name: &str| {
@@ -236,20 +247,27 @@ impl<A: Machine> Transitions<A> {
     }
 }
 
+/// What is stored behind an offset.
+struct Found {
+    runs: Vec<StoredRun>,
+    /// How far the journal reached before. Without runs, all up to here is deleted.
+    reached: Offset,
+}
+
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Vec<StoredRun>, ReadError>> {
+fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Option<Found>, ReadError>> {
     Box::pin(async move {
-        let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(Vec::new()) };
+        let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(None) };
         let reached = changed.await;
-        let Some(journal) = journal.upgrade() else { return Ok(Vec::new()) };
+        let Some(journal) = journal.upgrade() else { return Ok(None) };
         if reached <= after || journal.health() == Health::Closed {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let runtime = tokio::runtime::Handle::current();
         let page = tokio::task::spawn_blocking(move || runtime.block_on(journal.read_all(after, PAGE_BYTES_MAX))).await;
         match page {
-            Ok(Ok(page)) => Ok(page.runs),
-            Ok(Err(ReadError::Closed)) | Err(_) => Ok(Vec::new()),
+            Ok(Ok(page)) => Ok(Some(Found { runs: page.runs, reached })),
+            Ok(Err(ReadError::Closed)) | Err(_) => Ok(None),
             Ok(Err(error)) => Err(error),
         }
     })
@@ -272,11 +290,11 @@ impl<A: Machine> Stream for Transitions<A> {
             }
             let after = this.after;
             let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), after));
-            let runs = ready!(reading.as_mut().poll(task));
+            let found = ready!(reading.as_mut().poll(task));
             this.reading = None;
-            match runs {
-                Ok(runs) if runs.is_empty() => this.ended = true,
-                Ok(runs) => this.take_in(&runs),
+            match found {
+                Ok(None) => this.ended = true,
+                Ok(Some(found)) => this.take_in(&found),
                 Err(error) => return Poll::Ready(Some(Err(TransitionError::Read { after, error }))),
             }
         }
