@@ -39,7 +39,7 @@
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
 //! | deadlines, a file: derived, it may be missing | magic 8 "annals\0\x02", format u8 = 1, flags u8 = 0, store id u64, the mark up to which it holds, first due i64 in us (0 if there is none), count v, each, checksum 8 over all before it |
 //! | each of the deadlines, by due and stream | due v in us since the one before (the first: since the first due), stream v |
-//! | snapshot | magic 8 "annals\0\x03", then as described in `snapshot/bytes.rs` |
+//! | snapshot; sealed snapshot | magic 8 "annals\0\x03"; "annals\0\x05"; then as described in `snapshot/bytes.rs` |
 //! | keys, a file: a header, then the slot of key n at byte 64 n | header: magic 8 "annals\0\x04", format u8 = 1, flags u8 = 0, zeros 6, store id u64, secret of the ids 32, checksum 8 over all before it |
 //! | slot of a key | key number u64, stream u64, key 32, zeros 8, checksum 8 over all before it. Only zeros: the key is destroyed, or never was written |
 //! | digest of an id | the first 16 bytes of the stream of XChaCha20 (counter 1) under the secret and a nonce: the Poly1305 tag of XChaCha20-Poly1305 under the secret, the nonce of zeros, no content and as associated data aggregate length u8, aggregate, entity id; then 8 times 01 |

@@ -17,6 +17,7 @@ use super::{
     StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::{MemorySnapshots, SnapshotStore};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
@@ -24,12 +25,14 @@ const GROUPS_IN_FLIGHT: usize = 4;
 /// Keeps everything in memory. What it stores has the same bytes, limits and order as in a journal on a disk.
 ///
 /// Clones are handles on the same open journal. [`MemoryJournal::reopen`] is what a restart is for a journal on a disk.
+/// Snapshots are kept in memory too, and are still there after it.
 #[derive(Clone)]
 pub struct MemoryJournal {
     facts: Facts,
     pub(super) store: Arc<Mutex<Store>>,
     /// Those who wait at this handle and its clones.
     waiters: Arc<Waiters>,
+    snapshots: MemorySnapshots,
 }
 
 pub(super) struct Store {
@@ -85,7 +88,7 @@ impl MemoryJournal {
             groups_in_flight: GROUPS_IN_FLIGHT,
             durability: Durability::Memory,
         };
-        Self { facts, store: Arc::new(Mutex::new(store)), waiters }
+        Self { facts, store: Arc::new(Mutex::new(store)), waiters, snapshots: MemorySnapshots::new() }
     }
 
     /// Opens the journal again, as after a restart: everything stored is there, a failed or closed journal is good
@@ -104,7 +107,7 @@ impl MemoryJournal {
         let wakers = before.tell(store.durable(), true);
         drop(store);
         wakers.wake();
-        Self { facts, store: Arc::clone(&self.store), waiters }
+        Self { facts, store: Arc::clone(&self.store), waiters, snapshots: self.snapshots.clone() }
     }
 
     fn health_in(&self, store: &Store) -> Health {
@@ -445,6 +448,10 @@ impl Journal for MemoryJournal {
     fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
         let forgotten = lock(&self.store).forget(&self.facts, stream);
         Box::pin(std::future::ready(forgotten.map_or_else(Outcome::NotStored, Outcome::Stored)))
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        Some(Arc::new(self.snapshots.clone()))
     }
 
     fn health(&self) -> Health {
