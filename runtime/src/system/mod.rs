@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
 mod builder;
@@ -106,6 +107,7 @@ struct Inner {
     journal: Arc<dyn Journal>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
@@ -209,7 +211,7 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let inner = Inner { journal, registry, readers, snapshots, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }
     }
 
