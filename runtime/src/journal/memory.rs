@@ -17,6 +17,7 @@ use super::{
     StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::{MemorySnapshots, SnapshotStore};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
@@ -24,12 +25,14 @@ const GROUPS_IN_FLIGHT: usize = 4;
 /// Keeps everything in memory. What it stores has the same bytes, limits and order as in a journal on a disk.
 ///
 /// Clones are handles on the same open journal. [`MemoryJournal::reopen`] is what a restart is for a journal on a disk.
+/// Snapshots are kept in memory too, and are still there after it.
 #[derive(Clone)]
 pub struct MemoryJournal {
     facts: Facts,
     pub(super) store: Arc<Mutex<Store>>,
     /// Those who wait at this handle and its clones.
     waiters: Arc<Waiters>,
+    snapshots: MemorySnapshots,
 }
 
 pub(super) struct Store {
@@ -83,7 +86,7 @@ impl MemoryJournal {
             groups_in_flight: GROUPS_IN_FLIGHT,
             durability: Durability::Memory,
         };
-        Self { facts, store: Arc::new(Mutex::new(store)), waiters }
+        Self { facts, store: Arc::new(Mutex::new(store)), waiters, snapshots: MemorySnapshots::new() }
     }
 
     /// Opens the journal again, as after a restart: everything stored is there, a failed or closed journal is good
@@ -102,7 +105,7 @@ impl MemoryJournal {
         let wakers = before.tell(store.durable(), true);
         drop(store);
         wakers.wake();
-        Self { facts, store: Arc::clone(&self.store), waiters }
+        Self { facts, store: Arc::clone(&self.store), waiters, snapshots: self.snapshots.clone() }
     }
 
     fn health_in(&self, store: &Store) -> Health {
@@ -294,10 +297,12 @@ impl Store {
         Ok(offset)
     }
 
-    fn delete_to(&mut self, facts: &Facts, stream: StreamNo, to: SeqNr) -> Result<Offset, Why> {
-        if let Some(why) = self.shut(facts) {
-            return Err(why);
-        }
+    pub(super) fn delete_to(&mut self, facts: &Facts, stream: StreamNo, to: SeqNr) -> Outcome {
+        let deleted = self.shut(facts).map_or_else(|| self.delete(stream, to), Err);
+        deleted.map_or_else(Outcome::NotStored, Outcome::Stored)
+    }
+
+    fn delete(&mut self, stream: StreamNo, to: SeqNr) -> Result<Offset, Why> {
         let Some(open) = self.stream(stream).filter(|stream| stream.opened > 0) else {
             return Err(Why::BadRun(super::NOT_OPEN.into()));
         };
@@ -409,12 +414,22 @@ impl Journal for MemoryJournal {
     }
 
     fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        let deleted = lock(&self.store).delete_to(&self.facts, stream, to);
-        Box::pin(std::future::ready(deleted.map_or_else(Outcome::NotStored, Outcome::Stored)))
+        let mut store = lock(&self.store);
+        #[cfg(any(test, feature = "testing"))]
+        if store.shut(&self.facts).is_none()
+            && let Some(held) = store.faults.hold_deletion(self.facts, stream, to)
+        {
+            return held;
+        }
+        Box::pin(std::future::ready(store.delete_to(&self.facts, stream, to)))
     }
 
     fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
         Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        Some(Arc::new(self.snapshots.clone()))
     }
 
     fn health(&self) -> Health {

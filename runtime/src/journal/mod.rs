@@ -21,7 +21,7 @@ mod floor;
 mod head;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
-mod oneshot;
+pub(crate) mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
 mod record;
@@ -176,7 +176,7 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -188,7 +188,7 @@ fn beyond_last(to: SeqNr, last: SeqNr) -> String {
 }
 
 /// Says whether a stream can be stored under this name.
-fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
+pub(crate) fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
     id.entity.check()?;
     match id.aggregate.len() {
         1..=PersistenceId::AGGREGATE_BYTES_MAX => Ok(()),

@@ -21,6 +21,10 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub(super) trait Store {
     fn journal(&self) -> &dyn Journal;
     fn reopen(self) -> Self;
+    /// Opens what a crash leaves of it.
+    fn crash(self) -> Self;
+    /// Lets the removal of what is deleted stop after so many steps, if the journal removes anything behind its commits.
+    fn stop_removal_after(&self, _steps: usize) {}
     /// Writes down what is derived, if the journal keeps it.
     fn write_derived(&self) {}
 }
@@ -34,6 +38,10 @@ impl Store for Memory {
 
     fn reopen(self) -> Self {
         block_on(self.0.close()).unwrap();
+        self.crash()
+    }
+
+    fn crash(self) -> Self {
         Self(self.0.reopen())
     }
 }
@@ -69,9 +77,45 @@ impl Store for OnDisk {
         Self { journal: Some(Self::open(&self.dir)), dir: self.dir }
     }
 
+    fn crash(mut self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_sparse(&self.dir.path().join("journal"), &dir.path().join("journal"));
+        drop(self.journal.take());
+        Self { journal: Some(Self::open(&dir)), dir }
+    }
+
+    fn stop_removal_after(&self, steps: usize) {
+        self.journal.as_ref().unwrap().stop_removal_after(steps);
+    }
+
     fn write_derived(&self) {
         self.journal.as_ref().unwrap().write_deadlines();
     }
+}
+
+/// Copies a journal; the zeros at the end of the engine's own journal stay a hole.
+#[cfg(feature = "fjall")]
+pub(super) fn copy_sparse(from: &std::path::Path, to: &std::path::Path) {
+    use std::fs;
+
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_sparse(&entry.path(), &to);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            fs::write(&to, &bytes[..written(&bytes)]).unwrap();
+            fs::File::options().write(true).open(&to).unwrap().set_len(super::bytes::len_u64(bytes.len())).unwrap();
+        }
+    }
+}
+
+/// The bytes of an engine's journal that are written, after the last of which there are zeros only.
+#[cfg(feature = "fjall")]
+pub(super) fn written(journal: &[u8]) -> usize {
+    journal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 macro_rules! every_journal {

@@ -59,3 +59,9 @@ impl Faults {
         }
     }
 }
+
+impl super::FjallJournal {
+    pub(in crate::journal) fn stop_removal_after(&self, steps: usize) {
+        self.shared.faults.stop_removal_after(steps);
+    }
+}

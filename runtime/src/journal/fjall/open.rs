@@ -18,6 +18,7 @@ use super::streams::Streams;
 use super::syncer::Syncer;
 use super::writer::{Queue, Writer};
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
+use crate::disk::{sync_dir, sync_tree};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::RUN_BYTES_MAX;
 use crate::journal::changed::Waiters;
@@ -194,35 +195,12 @@ fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     };
     let head_path = path.join(HEAD);
     HeadFile::create(&head_path, &mut head).map_err(io_error("write", &head_path))?;
-    sync_tree(path)?;
+    sync_tree(path).map_err(io_error("sync", path))?;
     Ok(lock)
 }
 
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// Syncs everything in a directory, and the directory.
-fn sync_tree(path: &Path) -> Result<(), OpenError> {
-    let sync = io_error("sync", path);
-    for entry in fs::read_dir(path).map_err(&sync)? {
-        let entry = entry.map_err(&sync)?;
-        if entry.file_type().map_err(&sync)?.is_dir() {
-            sync_tree(&entry.path())?;
-        } else {
-            let file = fs::File::open(entry.path());
-            file.and_then(|file| file.sync_all()).map_err(io_error("sync", &entry.path()))?;
-        }
-    }
-    sync_dir(path).map_err(sync)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    fs::File::open(path)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }
 
 fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {

@@ -328,12 +328,12 @@ impl Writer {
             if !self.may_remove() {
                 return;
             }
-            #[cfg(test)]
-            self.shared.faults.take_removal_step();
             if let Err(why) = self.remove_step() {
                 self.halt(&why, || {});
                 return;
             }
+            #[cfg(test)]
+            self.shared.faults.take_removal_step();
             if !self.removals.is_behind() {
                 return;
             }

@@ -90,6 +90,10 @@ fn calls(account: &AccountRef, note: &NoteRef) {
     let _: annals::Call<SnapshotMeta, SnapshotError> = note.snapshot();
 }
 
+async fn erase(system: &System) -> bool {
+    system.forget::<Account>("alice").await.is_ok() && system.delete::<Note>("todo").await.is_ok()
+}
+
 fn is_forgettable<A: Forgettable>() -> bool {
     A::FORGETTABLE
 }
@@ -99,7 +103,7 @@ fn every_and_keep<A: Snapshotted>() -> Option<(Option<u64>, usize)> {
 }
 
 fn main() {
-    let _ = calls;
+    let _ = (calls, erase);
     assert_eq!(every_and_keep::<Account>(), Some((Some(1000), 3)));
     assert_eq!(every_and_keep::<Note>(), Some((None, 2)));
     assert_eq!(every_and_keep::<Lamp>(), Some((None, 1)));
