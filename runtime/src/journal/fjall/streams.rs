@@ -257,3 +257,25 @@ impl Streams {
         Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor, cipher: open.cipher.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_stays_until_its_floor_is_durable() {
+        let id = PersistenceId::new("account", "alice");
+        let (mut streams, stream) = (Streams::new(1), StreamNo(1));
+        let stored = Stored { stream, last: SeqNr(5), floor: Floor::default() };
+        streams.open(&id, Some(stored));
+        let floor = streams.issue_deletion(stream, SeqNr(3)).unwrap().unwrap();
+        streams.close(stream);
+        // Who opens it now finds what is durable, and can't have the floor fall.
+        let head = StreamHead { stream, last: SeqNr(5), floor: SeqNr::ZERO, ended: false };
+        assert_eq!(streams.open_again(&id), Some(head));
+        assert_eq!(streams.issue_deletion(stream, SeqNr(2)), Ok(None));
+        streams.close(stream);
+        streams.settle_floor(stream, floor);
+        assert_eq!(streams.open_again(&id), None);
+    }
+}
