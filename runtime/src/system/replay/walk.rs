@@ -362,6 +362,7 @@ fn unusable(id: &PersistenceId, seq_nr: SeqNr, why: Unusable) -> ReplayError {
         Unusable::Read(error) => ReplayError::Read { id, seq_nr, error },
         Unusable::Run(error) => ReplayError::Run { id, seq_nr, error },
         Unusable::Missing { .. } | Unusable::Short { .. } => ReplayError::Missing { id, seq_nr },
+        Unusable::Deleted { floor, .. } => ReplayError::Deleted { id, floor, from: None },
         Unusable::Ended => ReplayError::Ended { id, seq_nr },
         Unusable::Deleted { floor, .. } => ReplayError::Deleted { id, floor, from: None },
         Unusable::FoldsDiffer { .. } | Unusable::SnapshotDiffers { .. } => {
