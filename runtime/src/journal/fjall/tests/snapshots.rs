@@ -215,7 +215,10 @@ fn the_bytes_of_the_rows_are_these_for_ever() {
     let keys: Vec<_> = rows.iter().map(|(key, _)| hex(key)).collect();
     assert_eq!(keys, [format!("01{key}"), format!("02{key}")]);
     assert_eq!(hex(&rows[0].1), "00ca9a3b00000000 0700000000000000 5fd9877dc5cf0c57".replace(' ', ""));
-    assert_eq!(hex(&rows[1].1), "616e6e616c730005 01 00ca9a3b00000000 6173206f662035 78d80e1632aecf97".replace(' ', ""));
+    assert_eq!(
+        hex(&rows[1].1),
+        "616e6e616c730005 01 00ca9a3b00000000 6173206f662035 78d80e1632aecf97".replace(' ', "")
+    );
 }
 
 #[test]
