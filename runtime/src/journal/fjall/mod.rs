@@ -88,8 +88,10 @@ impl Default for FjallOptions {
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
 /// it: it blocks until what was handed over is stored.
 ///
-/// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
-/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy.
+/// In the directory are the engine, the file `head`, which belongs to it, and the file `lock`. A file `keys` is made with
+/// the first stream that can be forgotten; it has 64 bytes for each of those, and they can't be read without it. A file
+/// `deadlines`, from which [`armed`](Journal::armed) begins, may be there too. `lock` and `deadlines` may be missing in a
+/// copy.
 ///
 /// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with three exceptions:
 ///

@@ -241,6 +241,17 @@ mod encrypted {
             Self { journal: Some(Self::open(&self.dir)), dir: self.dir }
         }
 
+        fn crash(mut self) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            copy_sparse(&self.dir.path().join("journal"), &dir.path().join("journal"));
+            drop(self.journal.take());
+            Self { journal: Some(Self::open(&dir)), dir }
+        }
+
+        fn stop_removal_after(&self, steps: usize) {
+            self.journal.as_ref().unwrap().0.stop_removal_after(steps);
+        }
+
         fn write_derived(&self) {
             self.journal.as_ref().unwrap().0.write_deadlines();
         }
