@@ -1,5 +1,6 @@
 //! Faults of the writer, for the tests of this folder.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 const ASKED_FOR: &str = "a fault that was asked for";
@@ -14,9 +15,18 @@ pub(super) struct Faults {
     removal_steps: AtomicUsize,
 }
 
+thread_local! {
+    static STOP_REMOVAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the removal of rows doesn't begin in journals that this thread opens from now on.
+pub(super) fn stop_removal_at_opening(stop: bool) {
+    STOP_REMOVAL.set(stop);
+}
+
 impl Default for Faults {
     fn default() -> Self {
-        let removal_steps = AtomicUsize::new(usize::MAX);
+        let removal_steps = AtomicUsize::new(if STOP_REMOVAL.get() { 0 } else { usize::MAX });
         Self {
             commit: AtomicU8::default(),
             fold: AtomicBool::default(),

@@ -93,12 +93,15 @@ impl Default for FjallOptions {
 /// `deadlines`, from which [`armed`](Journal::armed) begins, may be there too. `lock` and `deadlines` may be missing in a
 /// copy.
 ///
-/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with three exceptions:
+/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///
 /// - power loss together with a media fault within the last 100 ms,
 /// - an older copy of the whole directory, the head included,
 /// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
-///   that stream doesn't.
+///   that stream doesn't,
+/// - the row that says how far one stream is deleted, if it alone is gone from the engine's tables: reading everything
+///   finds it, and reading that stream finds it if runs are missing. Where none is, since only a part of one was deleted,
+///   that part is read again. A stream that has ended stays ended.
 ///
 /// # Examples
 ///
