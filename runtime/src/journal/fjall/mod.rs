@@ -22,6 +22,7 @@ use super::{
     Armed, Cause, Cipher, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::SnapshotStore;
 
 mod deadlines;
 mod engine;
@@ -34,6 +35,7 @@ mod open;
 mod read;
 mod removal;
 mod rows;
+mod snapshots;
 mod streams;
 mod syncer;
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod writer;
 pub use error::OpenError;
 
 use engine::Engine;
+use snapshots::FjallSnapshots;
 use streams::Streams;
 use writer::{Queue, Request};
 
@@ -88,10 +91,11 @@ impl Default for FjallOptions {
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
 /// it: it blocks until what was handed over is stored.
 ///
-/// In the directory are the engine, the file `head`, which belongs to it, and the file `lock`. A file `keys` is made with
-/// the first stream that can be forgotten; it has 64 bytes for each of those, and they can't be read without it. A file
-/// `deadlines`, from which [`armed`](Journal::armed) begins, may be there too. `lock` and `deadlines` may be missing in a
-/// copy.
+/// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
+/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. With the first stream that can be
+/// forgotten a file `keys` is made: it has 64 bytes for each of those streams, and they can't be read without it. Once a
+/// snapshot was saved, an engine of its own is in the directory `snapshots`: it belongs to the journal where events were
+/// deleted for snapshots. If it is damaged, the journal opens, and asking for a snapshot fails.
 ///
 /// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///
@@ -143,6 +147,7 @@ struct Shared {
     cursors: Mutex<VecDeque<(Offset, u64)>>,
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
+    snapshots: Arc<FjallSnapshots>,
     #[cfg(test)]
     faults: faults::Faults,
 }
@@ -257,6 +262,11 @@ impl Journal for FjallJournal {
         self.shared.cipher(stream)
     }
 
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        let snapshots: Arc<dyn SnapshotStore> = self.shared.snapshots.clone();
+        Some(snapshots)
+    }
+
     fn health(&self) -> Health {
         lock(&self.shared.health).clone()
     }
@@ -275,6 +285,8 @@ impl Drop for FjallJournal {
             // A panic in it was caught and told already.
             let _result = writer.join();
         }
+        // The writer has done it, unless it has panicked.
+        self.shared.snapshots.close();
     }
 }
 

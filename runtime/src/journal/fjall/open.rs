@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::lock::{LockError, LockFile};
 use super::removal::Removals;
 use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
+use super::snapshots::FjallSnapshots;
 use super::streams::Streams;
 use super::syncer::Syncer;
 use super::writer::{Queue, Writer};
@@ -30,6 +31,7 @@ use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
 const LOCK: &str = "lock";
 const HEAD: &str = "head";
 const ENGINE: &str = "fjall";
+const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -182,7 +184,8 @@ fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), Ope
 
 fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     let engine = path.join(ENGINE);
-    Engine::create(&engine).map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
+    Engine::create(&engine, TRUTH)
+        .map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
     let mut head = Head {
         store: random(),
         epoch: 0,
@@ -209,7 +212,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     let mut head = read_head(path, &head_path)?;
     let keys = Keys::open(path, head.store).map_err(|error| keys_error(path, error))?;
     let engine_path = path.join(ENGINE);
-    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let engine = Engine::open(&engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
     let shared = shared_by(path, &head, keys, options);
     let check = Check { shared: &shared, engine: &engine, head: &head };
     check.look_for_keys().map_err(|error| check_error(path, error))?;
@@ -276,6 +279,7 @@ fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Sha
         has_floors: AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
+        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     }

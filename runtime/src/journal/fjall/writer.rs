@@ -687,6 +687,8 @@ impl Writer {
             Health::Failed(cause) => Some(Arc::clone(cause)),
             Health::Good | Health::Closed => None,
         };
+        // ORDER: before the lock is given back, since the next one opens it too.
+        shared.snapshots.close();
         let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(folder) = folder {
             // It ends, since the engine is gone from it. If it has panicked, only a file is missing.
