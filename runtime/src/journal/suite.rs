@@ -2,6 +2,7 @@
 
 pub(super) mod deadlines;
 pub(super) mod deletion;
+pub(super) mod forgetting;
 mod waiting;
 
 use std::sync::Arc;
@@ -21,6 +22,10 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub(super) trait Store {
     fn journal(&self) -> &dyn Journal;
     fn reopen(self) -> Self;
+    /// Opens what a crash leaves of it.
+    fn crash(self) -> Self;
+    /// Lets the removal of what is deleted stop after so many steps, if the journal removes anything behind its commits.
+    fn stop_removal_after(&self, _steps: usize) {}
     /// Writes down what is derived, if the journal keeps it.
     fn write_derived(&self) {}
 }
@@ -34,6 +39,10 @@ impl Store for Memory {
 
     fn reopen(self) -> Self {
         block_on(self.0.close()).unwrap();
+        self.crash()
+    }
+
+    fn crash(self) -> Self {
         Self(self.0.reopen())
     }
 }
@@ -69,9 +78,45 @@ impl Store for OnDisk {
         Self { journal: Some(Self::open(&self.dir)), dir: self.dir }
     }
 
+    fn crash(mut self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_sparse(&self.dir.path().join("journal"), &dir.path().join("journal"));
+        drop(self.journal.take());
+        Self { journal: Some(Self::open(&dir)), dir }
+    }
+
+    fn stop_removal_after(&self, steps: usize) {
+        self.journal.as_ref().unwrap().stop_removal_after(steps);
+    }
+
     fn write_derived(&self) {
         self.journal.as_ref().unwrap().write_deadlines();
     }
+}
+
+/// Copies a journal; the zeros at the end of the engine's own journal stay a hole.
+#[cfg(feature = "fjall")]
+pub(super) fn copy_sparse(from: &std::path::Path, to: &std::path::Path) {
+    use std::fs;
+
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_sparse(&entry.path(), &to);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            fs::write(&to, &bytes[..written(&bytes)]).unwrap();
+            fs::File::options().write(true).open(&to).unwrap().set_len(super::bytes::len_u64(bytes.len())).unwrap();
+        }
+    }
+}
+
+/// The bytes of an engine's journal that are written, after the last of which there are zeros only.
+#[cfg(feature = "fjall")]
+pub(super) fn written(journal: &[u8]) -> usize {
+    journal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 macro_rules! every_journal {
@@ -82,6 +127,10 @@ macro_rules! every_journal {
         #[cfg(feature = "fjall")]
         mod fjall {
             $(#[test] fn $name() { super::$name(super::OnDisk::new()); })*
+        }
+        #[cfg(feature = "fjall")]
+        mod encrypted {
+            $(#[test] fn $name() { super::$name(super::forgetting::Encrypted::new()); })*
         }
     };
 }
@@ -97,12 +146,20 @@ use deletion::{
     more_than_there_is_can_not_be_deleted, what_is_deleted_is_not_read_again,
     what_was_handed_over_before_is_there_to_be_deleted,
 };
+use forgetting::{
+    a_forgotten_stream_is_read_as_nothing_and_stays_ended, forgetting_takes_nothing_from_others,
+    only_what_has_ended_and_was_begun_so_can_be_forgotten, the_first_run_decides_whether_a_stream_can_be_forgotten,
+};
 use waiting::{
     a_stream_is_named_once_it_has_records, the_end_of_a_journal_ends_all_waiting,
     who_has_waited_in_vain_leaves_no_trace, who_waits_hears_of_what_became_durable,
 };
 
 every_journal! {
+    a_forgotten_stream_is_read_as_nothing_and_stays_ended
+    only_what_has_ended_and_was_begun_so_can_be_forgotten
+    the_first_run_decides_whether_a_stream_can_be_forgotten
+    forgetting_takes_nothing_from_others
     what_is_stored_is_read_again_also_after_reopening
     a_run_that_is_not_the_next_is_a_conflict
     two_runs_of_one_stream_may_be_in_flight

@@ -192,8 +192,8 @@ impl System {
 /// One entity on its way out.
 struct Deletion<A: Aggregate> {
     journal: Arc<dyn Journal>,
-    readers: Arc<Readers>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
+    readers: Arc<Readers>,
     entity: EntityRef<A>,
 }
 
@@ -205,13 +205,9 @@ enum NotDone {
 
 impl<A: Aggregate> Deletion<A> {
     fn new(system: &System, id: EntityId) -> Self {
-        let Inner { journal, readers, snapshots, registry, .. } = &*system.inner;
-        Self {
-            journal: journal.clone(),
-            readers: readers.clone(),
-            snapshots: snapshots.clone(),
-            entity: registry.outside::<A>(id),
-        }
+        let Inner { journal, snapshots, readers, registry, .. } = &*system.inner;
+        let (journal, snapshots, readers) = (journal.clone(), snapshots.clone(), readers.clone());
+        Self { journal, snapshots, readers, entity: registry.outside::<A>(id) }
     }
 
     fn id(&self) -> PersistenceId {

@@ -370,7 +370,8 @@ impl<A: Aggregate> Entity<A> {
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
         let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
         // One that is due waits for the next state that is recovered to.
-        if !wanted && !(is_due && !is_transient::<A>(self.standing.state)) {
+        let policy = is_due && !is_transient::<A>(self.standing.state);
+        if !wanted && !policy {
             return;
         }
         let none = Keys::none();

@@ -105,9 +105,9 @@ pub struct System {
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
-    snapshots: Option<Arc<dyn SnapshotStore>>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
@@ -211,7 +211,7 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, registry, readers, snapshots, mailboxes, counters, stage, shutdown_within, tasks };
+        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }
     }
 
