@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use super::changed::Waiters;
+use super::keys::Keys;
 use super::lock;
 use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{
-    Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead, Why,
+    Armed, Cause, Cipher, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
@@ -28,6 +29,7 @@ mod engine;
 mod error;
 #[cfg(test)]
 mod faults;
+mod forgetting;
 mod lock;
 mod open;
 mod read;
@@ -90,9 +92,10 @@ impl Default for FjallOptions {
 /// it: it blocks until what was handed over is stored.
 ///
 /// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
-/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. Once a snapshot was saved, an engine
-/// of its own is in the directory `snapshots`: it belongs to the journal where events were deleted for snapshots. If it is
-/// damaged, the journal opens, and asking for a snapshot fails.
+/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. With the first stream that can be
+/// forgotten a file `keys` is made: it has 64 bytes for each of those streams, and they can't be read without it. Once a
+/// snapshot was saved, an engine of its own is in the directory `snapshots`: it belongs to the journal where events were
+/// deleted for snapshots. If it is damaged, the journal opens, and asking for a snapshot fails.
 ///
 /// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///
@@ -136,6 +139,8 @@ struct Shared {
     durable: Mutex<Mark>,
     waiters: Arc<Waiters>,
     health: Mutex<Health>,
+    /// Those of the streams that can be forgotten.
+    keys: Keys,
     /// Whether something of any stream is deleted; if not, no reader looks for floors.
     has_floors: AtomicBool,
     /// Where readers of everything have stopped: the record behind the offset is in the group.
@@ -201,9 +206,11 @@ impl Journal for FjallJournal {
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let runs = group.len();
-        let verdicts = group.iter().map(|run| run.check(&self.shared.facts)).collect();
+        let mut group = group;
+        let mut verdicts: Vec<_> = group.iter().map(|run| run.check(&self.shared.facts)).collect();
+        let ciphers = self.shared.encrypt(&mut group, &mut verdicts);
         let (done, outcomes) = oneshot();
-        self.shared.queue.push(Request::append(group, verdicts, done));
+        self.shared.queue.push(Request::append(group, ciphers, verdicts, done));
         Box::pin(async move {
             // The writer answers all that it takes, also when it panics; this is for the case that it couldn't.
             let gone = || vec![Outcome::Unknown(Cause("the writer is gone".into())); runs];
@@ -243,8 +250,16 @@ impl Journal for FjallJournal {
         Box::pin(async move { outcome.await.unwrap_or_else(gone) })
     }
 
-    fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
-        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
+        let (done, outcome) = oneshot();
+        self.shared.queue.push(Request::forget(stream, done));
+        // As with a group.
+        let gone = || Outcome::Unknown(Cause("the writer is gone".into()));
+        Box::pin(async move { outcome.await.unwrap_or_else(gone) })
+    }
+
+    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
+        self.shared.cipher(stream)
     }
 
     fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {

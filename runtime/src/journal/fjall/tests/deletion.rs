@@ -18,7 +18,7 @@ fn open_without_removal(path: &Path) -> FjallJournal {
 
 /// The first sequence numbers of the rows of a stream, in a journal that nobody has open.
 fn rows_of(path: &Path, stream: u64) -> Vec<u64> {
-    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let engine = Engine::open(&path.join("fjall"), engine::TRUTH, CACHE_BYTES).unwrap();
     firsts(&engine, stream)
 }
 
@@ -225,6 +225,20 @@ fn a_floor_that_is_lost_is_never_a_history_with_a_hole() {
     assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))));
     assert!(matches!(read_all(&journal, 100), Err(ReadError::Corrupt(_))));
     assert_eq!(read(&journal, &id("bob")).unwrap(), []);
+}
+
+#[test]
+fn a_floor_that_is_lost_and_left_no_hole_is_found_by_reading_everything() {
+    let (_dir, path, journal) = new();
+    store(&journal, &id("alice"), &[b"x", b"y"]);
+    delete(&journal, &id("alice"), 1);
+    drop(journal);
+    tamper(&path, |_, batch| batch.remove(&floor_key(1, 1, false)));
+    let journal = journal_in(&path).unwrap();
+    // Nothing tells the stream from one of which nothing was ever deleted.
+    assert_eq!(read(&journal, &id("alice")).unwrap().len(), 2);
+    let error = read_all(&journal, 100).unwrap_err();
+    assert!(matches!(&error, ReadError::Corrupt(corrupt) if corrupt.reason.contains("floor")), "{error}");
 }
 
 #[test]
