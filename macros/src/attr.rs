@@ -163,7 +163,10 @@ fn literal_text(input: ParseStream<'_>) -> syn::Result<LitStr> {
 pub(crate) fn texts(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
     let list;
     parenthesized!(list in input);
-    Ok(list.parse_terminated(literal_text, Token![,])?.into_iter().collect())
+    let texts = list.parse_terminated(literal_text, Token![,]);
+    // Or the parser would complain of what is left, too.
+    list.parse::<TokenStream>()?;
+    Ok(texts?.into_iter().collect())
 }
 
 /// Reads `(Path, ..)`.

@@ -28,8 +28,9 @@ pub(crate) fn snapshot(item: TokenStream) -> TokenStream {
         Ok(()) => expand::snapshot_data(&data),
         Err(mistakes) => {
             let mistakes = mistakes.into_compile_error();
-            // Parameters are a mistake that would be repeated by the impl.
-            let stub = input.generics.params.is_empty().then(|| expand::snapshot_data_stub(&data));
+            // These are mistakes that would be repeated by the impl.
+            let can_be = input.generics.params.is_empty() && !matches!(input.data, Data::Union(_));
+            let stub = can_be.then(|| expand::snapshot_data_stub(&data));
             quote!(#mistakes #stub)
         }
     }

@@ -60,14 +60,20 @@ impl State {
             ctxt.error(attr, "a state has docs and no other attributes; remove this");
         }
         let mut words = Vec::new();
-        while input.peek(Ident::peek_any) && input.peek2(Ident::peek_any) && !is_before_was(input) {
+        while input.peek(Ident::peek_any) && input.peek2(Ident::peek_any) && !names_before_list(input) {
             words.push(input.call(Ident::parse_any)?);
         }
-        if begins_was(input) {
+        if begins_list(input, WAS) {
             let message = "`was(..)` stands behind the name of its state: `Shut was(\"Closed\")`";
-            return Err(Error::new(input.span(), message));
+            let misplaced = Error::new(input.span(), message);
+            input.parse::<Ident>()?;
+            texts(input)?;
+            if ends(input) {
+                return Err(misplaced);
+            }
+            ctxt.push(misplaced);
         }
-        if let Some(unknown) = words.iter().find(|word| !STATE_WORDS.iter().any(|known| *word == known)) {
+        if let Some(unknown) = words.iter().find(|word| !is_state_word(word)) {
             return Err(Error::new(unknown.span(), near::unknown("word", &unknown.to_string(), STATE_WORDS)));
         }
         let expected = "expected the name of a state, such as `Open` or `terminal Closed`";
@@ -76,16 +82,11 @@ impl State {
         }
         let found = input.span();
         let ident: Ident = input.parse().map_err(|_| Error::new(found, expected))?;
-        if STATE_WORDS.iter().any(|word| ident == word) {
+        if is_state_word(&ident) {
             return Err(Error::new(ident.span(), format!("expected the name of a state after `{ident}`")));
         }
-        let was = if begins_was(input) { was(input)? } else { Vec::new() };
-        if begins_was(input) {
-            return Err(input.error("`was` is given twice; write one list: `was(\"Closed\", \"Ajar\")`"));
-        }
-        if !input.is_empty() && !input.peek(Token![,]) {
-            return Err(input.error("expected `,` between states"));
-        }
+        // What is wrong behind its name doesn't make it another state.
+        let was = ctxt.ok(older_names(input)).unwrap_or_default();
         Ok(Self { docs, words, ident, was })
     }
 
@@ -111,24 +112,47 @@ impl State {
     }
 }
 
-/// Whether `was(..)` is next. A state may also be called `was`.
-fn begins_was(input: ParseStream<'_>) -> bool {
-    let word = input.fork();
-    word.parse::<Ident>().is_ok_and(|word| word == WAS) && word.peek(Paren)
+fn is_state_word(ident: &Ident) -> bool {
+    STATE_WORDS.iter().any(|word| ident == word)
 }
 
-/// Whether the next word is followed by `was(..)`, and so the name of a state.
-fn is_before_was(input: ParseStream<'_>) -> bool {
+/// Whether the next word is the name of a state, and not a word before it: behind it stands `was`, or something in
+/// parentheses that is meant so. A state may be called `was`, too.
+fn names_before_list(input: ParseStream<'_>) -> bool {
     let ahead = input.fork();
-    ahead.call(Ident::parse_any).is_ok() && begins_was(&ahead)
+    let Ok(name) = ahead.call(Ident::parse_any) else { return false };
+    !is_state_word(&name) && ahead.parse::<Ident>().is_ok_and(|word| word == WAS || ahead.peek(Paren))
 }
 
-/// Reads `was("Closed", "Ajar")`.
-fn was(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
-    let word: Ident = input.parse()?;
-    let was: Vec<LitStr> = texts(input)?.into_iter().map(checked_name).collect::<syn::Result<_>>()?;
-    if was.is_empty() {
-        return Err(Error::new(word.span(), "`was` has the older names of the state: `was(\"Closed\")`"));
+fn begins_list(input: ParseStream<'_>, word: &str) -> bool {
+    let ahead = input.fork();
+    ahead.parse::<Ident>().is_ok_and(|ident| ident == word) && ahead.peek(Paren)
+}
+
+fn ends(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+/// Reads what stands behind the name of a state: nothing, or `was("Closed", "Ajar")`.
+fn older_names(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    if ends(input) {
+        return Ok(Vec::new());
     }
-    Ok(was)
+    let found = input.span();
+    let between = "expected `,` between states";
+    let word: Ident = input.parse().map_err(|_| Error::new(found, between))?;
+    if word != WAS {
+        let is_list = input.peek(Paren);
+        let unknown = near::unknown("word", &word.to_string(), &[WAS]);
+        return Err(Error::new(found, if is_list { unknown } else { between.to_owned() }));
+    }
+    let example = "older names are written like this: `Shut was(\"Closed\", \"Ajar\")`";
+    if !input.peek(Paren) {
+        return Err(Error::new(found, example));
+    }
+    let was: Vec<LitStr> = texts(input)?.into_iter().map(checked_name).collect::<syn::Result<_>>()?;
+    if was.is_empty() || begins_list(input, WAS) {
+        return Err(Error::new(found, example));
+    }
+    if ends(input) { Ok(was) } else { Err(input.error(between)) }
 }

@@ -363,6 +363,16 @@ pub(crate) enum Unusable {
          from a copy of the store, or run the program that could read them"
     )]
     Deleted { floor: SeqNr, tried: String },
+    #[error(
+        "two folds of the same records differ on this one{event}{place}: the fold depends on something that is neither \
+         in the events nor in the data, such as the order of a `HashMap`, the time or a random number"
+    )]
+    FoldsDiffer { event: String, place: String },
+    #[error(
+        "the snapshot at {at} differs from a fold of the records{place}, and folds don't differ among each other: the \
+         fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
+    )]
+    SnapshotDiffers { at: SeqNr, place: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.
@@ -393,7 +403,7 @@ impl<A: Aggregate> Replayed<A> {
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
-        self.fold_each(run, store, |replayed, seq_nr, write, record| replayed.take_in(seq_nr, write, record))
+        self.fold_each(run, store, Self::take_in)
     }
 
     /// Hands over the records of a stored run that the data doesn't include yet, one after the other.
@@ -460,6 +470,11 @@ impl<A: Aggregate> Replayed<A> {
             // It may be left again: a machine has to know the state in which it stands, and no other.
             None => self.unknown = Some((visit, transition.to.to_owned())),
         }
+    }
+
+    /// The state that it is in, or since when it is in one that the machine doesn't have.
+    pub(crate) fn state(&self) -> Result<A::State, (SeqNr, &str)> {
+        self.unknown.as_ref().map_or(Ok(self.standing.state), |(seq_nr, name)| Err((*seq_nr, name.as_str())))
     }
 
     /// Ends the replay.

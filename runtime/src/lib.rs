@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@Event`].
+//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@fsm`], [`macro@Event`],
+//!   [`macro@Snapshot`].
 //! - What a handler returns: [`Step`], begun with [`applying`] or [`stay`]; what it may know: [`Context`].
 //! - What a caller holds and gets: [`Call`], [`CallError`].
 //! - What runs it: [`System`], set up with [`Builder`]; what keeps it: [`journal`].
@@ -59,6 +60,7 @@ mod call;
 mod clock;
 mod codec;
 mod contain;
+mod disk;
 mod effects;
 mod entity_ref;
 mod event;
@@ -74,6 +76,7 @@ mod step;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 
 pub use annals_macros::{Event, Snapshot, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
@@ -94,8 +97,8 @@ pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, DeleteError, Deleted, ForgetError, ReadMark, ReaderError, ShutdownError, StartError, Stats, System,
-    Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, Happened, Past, ReadMark, ReaderError, Replay, ReplayError, ReplayStep,
+    ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError, Transitions,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.

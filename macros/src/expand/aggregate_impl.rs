@@ -1,10 +1,11 @@
 //! The impls of `Aggregate` and of what goes with it.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use crate::duration::Duration;
-use crate::expand::{length, quiet_calls};
+use crate::expand::{call_at, length, quiet_calls};
 use crate::model::Model;
 use crate::retention::{Retained, Snapshots};
 use crate::words::at;
@@ -94,24 +95,28 @@ fn kept(model: &Model<'_>) -> TokenStream {
             Some(every) => quote!(#krate::__rt::Some(#every)),
             None => quote!(#krate::__rt::None),
         };
-        // What the type lacks is the type's.
-        let new = at(quote!(#krate::snapshot::Snapshots::new), model.ident.span());
+        // That it has no snapshots is the type's matter.
+        let new = quote!(#krate::snapshot::Snapshots::new);
+        let snapshots = call_at(model.ident.span(), new, quote!(#every, #keep));
         quote! {
-            const SNAPSHOTS: #krate::__rt::Option<#krate::snapshot::Snapshots<Self>> =
-                #krate::__rt::Some(#new(#every, #keep));
+            const SNAPSHOTS: #krate::__rt::Option<#krate::snapshot::Snapshots<Self>> = #krate::__rt::Some(#snapshots);
         }
     });
     let retention = model.options.retention.as_ref().map(|retention| {
-        let what = match &retention.what {
-            Retained::All => quote!(All),
-            Retained::SinceSnapshot => quote!(SinceSnapshot),
-            Retained::For(Duration::Literal { literal, length: found }) => {
-                let length = length(&model.options.crate_path, literal, *found);
-                quote!(For(#length))
-            }
-            Retained::For(Duration::Constant(path)) => quote!(For(#path)),
+        let variant = |word: &str| {
+            let word = format_ident!("{word}");
+            quote!(#krate::snapshot::Retention::#word)
         };
-        quote!(const RETENTION: #krate::snapshot::Retention = #krate::snapshot::Retention::#what;)
+        let retention = match &retention.what {
+            Retained::All => variant("All"),
+            Retained::SinceSnapshot => variant("SinceSnapshot"),
+            Retained::For(Duration::Literal { literal, length: found }) => {
+                let (kept, length) = (variant("For"), length(krate, literal, *found));
+                quote!(#kept(#length))
+            }
+            Retained::For(Duration::Constant(path)) => call_at(path.span(), variant("For"), path.to_token_stream()),
+        };
+        quote!(const RETENTION: #krate::snapshot::Retention = #retention;)
     });
     let forgettable = model.options.forgettable.then(|| quote!(const FORGETTABLE: #krate::__rt::bool = true;));
     quote!(#snapshots #retention #forgettable)

@@ -78,7 +78,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
 fn snapshot(model: &Model<'_>) -> TokenStream {
     let (krate, vis) = (&model.options.crate_path, &model.options.vis);
     quote! {
-        /// Has a snapshot taken of all that is stored by now; says when it is saved, which one it is.
+        /// Has a snapshot taken, and tells what is known of it when it is saved.
         #vis fn snapshot(
             &self,
         ) -> #krate::Call<#krate::snapshot::SnapshotMeta, #krate::snapshot::SnapshotError> {

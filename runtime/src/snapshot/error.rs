@@ -33,8 +33,8 @@ pub enum SnapshotError {
         /// How many bytes of them may wait.
         bytes_max: usize,
     },
-    /// The data is longer than a snapshot may be.
-    #[error("the data takes more than {limit} bytes; `Builder::snapshot_bytes_max` sets this limit")]
+    /// It would be longer than a snapshot may be.
+    #[error("the snapshot would take more than {limit} bytes; `Builder::snapshot_bytes_max` sets this limit")]
     TooBig {
         /// The limit, in bytes.
         limit: usize,

@@ -15,6 +15,9 @@ use crate::snapshot::bytes::{OpenedSnapshot, SnapshotBytesError, SnapshotDraft, 
 use crate::snapshot::{SnapshotError, Snapshots, StoredSnapshot};
 use crate::state::{Standing, State as _, has_states, is_transient, named};
 
+/// What a snapshot needs beside its data, its keys and the ids, at most; encrypted, too.
+const OVERHEAD_MAX: usize = 512;
+
 /// Where an entity stands when a snapshot of it is taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment<'a, S> {
@@ -43,7 +46,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Takes a snapshot, in at most `bytes_max` bytes of data.
+    /// Takes a snapshot of at most `bytes_max` bytes.
     pub(crate) fn of<A: Aggregate>(
         id: PersistenceId,
         data: &A,
@@ -59,12 +62,14 @@ impl Taken {
             return Err(SnapshotError::Transient { state: standing.state.name() });
         }
         let mut payload = Vec::new();
-        contained(|| encode_within(A::CODEC, data, &mut payload, bytes_max))
-            .map_err(SnapshotError::Panicked)?
-            .map_err(|why| match why {
+        let beside = OVERHEAD_MAX + id.aggregate.len() + id.entity.as_str().len() + keys.bytes_max();
+        let room = bytes_max.saturating_sub(beside);
+        contained(|| encode_within(A::CODEC, data, &mut payload, room)).map_err(SnapshotError::Panicked)?.map_err(
+            |why| match why {
                 NotWithin::TooLong => SnapshotError::TooBig { limit: bytes_max },
                 NotWithin::Encode(error) => error.into(),
-            })?;
+            },
+        )?;
         Ok(Self {
             id,
             seq_nr,

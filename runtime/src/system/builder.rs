@@ -10,7 +10,7 @@ use crate::contain::contained;
 use crate::journal::{Durability, Journal};
 #[cfg(feature = "fjall")]
 use crate::journal::{FjallJournal, FjallOptions};
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotStore};
 use crate::system::System;
 use crate::system::mailbox::LANES;
 use crate::system::readers::{ReadMark, ReaderError, Readers};
@@ -53,7 +53,7 @@ pub(crate) struct Settings {
     pub(crate) idle_after: Duration,
     pub(crate) keys_max: usize,
     pub(crate) verify_snapshots: bool,
-    /// The longest snapshot, in bytes of its data.
+    /// The longest snapshot, in bytes.
     pub(crate) snapshot_bytes_max: usize,
 }
 
@@ -75,7 +75,7 @@ impl Builder {
                 idle_after: Duration::from_secs(120),
                 keys_max: 128,
                 verify_snapshots: false,
-                snapshot_bytes_max: 64 << 20,
+                snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
             },
             snapshots: None,
             registrations: Vec::new(),
@@ -157,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// The longest snapshot, in bytes of the written data. Of an entity with more, none is taken, and
+    /// The longest snapshot, in bytes. Of an entity that needs more, none is taken, and
     /// [`Stats::snapshots_skipped`](crate::Stats::snapshots_skipped) counts it. Default: 64 MiB.
     pub fn snapshot_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.snapshot_bytes_max = bytes;

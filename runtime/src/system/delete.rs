@@ -10,7 +10,7 @@ use crate::call::{CallError, Failure, Never};
 use crate::entity_ref::{EntityRef, send};
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Journal, Outcome, ReadError, StreamHead, Why};
-use crate::snapshot::{Criteria, Forgettable, SnapshotStoreError};
+use crate::snapshot::{Criteria, Forgettable, SnapshotStore, SnapshotStoreError};
 use crate::system::end::{End, NotEnded, ReadBefore, last_record};
 use crate::system::readers::Readers;
 use crate::system::{Inner, System};
@@ -192,6 +192,7 @@ impl System {
 /// One entity on its way out.
 struct Deletion<A: Aggregate> {
     journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     readers: Arc<Readers>,
     entity: EntityRef<A>,
 }
@@ -204,8 +205,9 @@ enum NotDone {
 
 impl<A: Aggregate> Deletion<A> {
     fn new(system: &System, id: EntityId) -> Self {
-        let Inner { journal, readers, registry, .. } = &*system.inner;
-        Self { journal: journal.clone(), readers: readers.clone(), entity: registry.outside::<A>(id) }
+        let Inner { journal, snapshots, readers, registry, .. } = &*system.inner;
+        let (journal, snapshots, readers) = (journal.clone(), snapshots.clone(), readers.clone());
+        Self { journal, snapshots, readers, entity: registry.outside::<A>(id) }
     }
 
     fn id(&self) -> PersistenceId {
@@ -307,7 +309,7 @@ impl<A: Aggregate> Deletion<A> {
 
     /// Deletes what is in the store of snapshots, and says how many there were.
     async fn delete_snapshots(&self) -> Result<usize, SnapshotStoreError> {
-        let Some(store) = self.journal.snapshots() else { return Ok(0) };
+        let Some(store) = self.snapshots.clone() else { return Ok(0) };
         let id = self.id();
         let deleted = self.with_stream(move |journal, runtime, head| {
             let stored_as = match journal.cipher(head.stream) {

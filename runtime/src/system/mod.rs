@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
 mod builder;
@@ -25,6 +26,7 @@ mod readers;
 mod recovery;
 mod registry;
 mod repeat;
+mod replay;
 mod rung;
 mod schedule;
 mod shard;
@@ -42,6 +44,7 @@ pub use builder::{Builder, StartError};
 pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
+pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
@@ -102,6 +105,7 @@ pub struct System {
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
     mailboxes: Vec<Mailbox>,
@@ -207,7 +211,7 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Shelf {
     /// `None` if there is no store.
     jobs: Option<mpsc::Sender<Job>>,
     bytes_waiting: Arc<AtomicUsize>,
-    /// The longest snapshot, in bytes of its data.
+    /// The longest snapshot, in bytes.
     bytes_max: usize,
 }
 

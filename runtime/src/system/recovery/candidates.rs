@@ -118,7 +118,11 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
                 (stored.seq_nr, Ok(stored))
             }
             Err(error @ SnapshotStoreError::Damaged { seq_nr, .. }) => (seq_nr, Err((seq_nr, error))),
-            Err(error @ SnapshotStoreError::Failed { .. }) => {
+            Err(
+                error @ (SnapshotStoreError::Failed { .. }
+                | SnapshotStoreError::TooLarge { .. }
+                | SnapshotStoreError::InvalidId { .. }),
+            ) => {
                 tracing::warn!(id = %self.id, %error, "snapshots can't be loaded; older ones are not looked for");
                 self.told.push(error.to_string());
                 return None;

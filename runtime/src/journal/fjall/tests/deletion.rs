@@ -18,7 +18,7 @@ fn open_without_removal(path: &Path) -> FjallJournal {
 
 /// The first sequence numbers of the rows of a stream, in a journal that nobody has open.
 fn rows_of(path: &Path, stream: u64) -> Vec<u64> {
-    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let engine = Engine::open(&path.join("fjall"), engine::TRUTH, CACHE_BYTES).unwrap();
     firsts(&engine, stream)
 }
 

@@ -22,6 +22,10 @@ impl Account {
     #[event(ignored_since = "2.0")]
     fn greeted(&mut self, by: String) {}
 
+    /// It isn't read, so nothing is said of its older versions.
+    #[event(ignored_since = "2.0", version = 3)]
+    fn waved(&mut self) {}
+
     #[command]
     fn deposit(&self, amount: u64) -> Step<u64> {
         applying(AccountEvent::Deposited { amount }).replying_with(|account| account.balance).snapshot()
@@ -90,6 +94,10 @@ fn calls(account: &AccountRef, note: &NoteRef) {
     let _: annals::Call<SnapshotMeta, SnapshotError> = note.snapshot();
 }
 
+async fn erase(system: &System) -> bool {
+    system.forget::<Account>("alice").await.is_ok() && system.delete::<Note>("todo").await.is_ok()
+}
+
 fn is_forgettable<A: Forgettable>() -> bool {
     A::FORGETTABLE
 }
@@ -99,7 +107,7 @@ fn every_and_keep<A: Snapshotted>() -> Option<(Option<u64>, usize)> {
 }
 
 fn main() {
-    let _ = calls;
+    let _ = (calls, erase);
     assert_eq!(every_and_keep::<Account>(), Some((Some(1000), 3)));
     assert_eq!(every_and_keep::<Note>(), Some((None, 2)));
     assert_eq!(every_and_keep::<Lamp>(), Some((None, 1)));
@@ -109,5 +117,5 @@ fn main() {
     assert_eq!(retentions, [Retention::SinceSnapshot, Retention::For(Note::A_WHILE), Retention::All, days]);
     assert!(is_forgettable::<Account>() && is_forgettable::<Door>() && !Note::FORGETTABLE);
     let ignored: Vec<_> = AccountEvent::VARIANTS.iter().map(|event| event.ignored_since).collect();
-    assert_eq!(ignored, [None, Some("2.0")]);
+    assert_eq!(ignored, [None, Some("2.0"), Some("2.0")]);
 }
