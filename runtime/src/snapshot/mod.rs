@@ -73,6 +73,8 @@ pub(crate) mod sealed;
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 pub(crate) mod taken;
+#[cfg(test)]
+mod upcasts;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
 pub use error::SnapshotError;
