@@ -16,6 +16,7 @@ mod durable;
 mod effects;
 mod encoding;
 mod failures;
+mod forgetting;
 mod hostile;
 mod ids;
 mod keys;

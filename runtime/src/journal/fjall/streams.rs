@@ -229,6 +229,11 @@ impl Streams {
         Ok((open.issued_key, open.raise(Floor { to: open.issued, ended: true, forgotten: true })))
     }
 
+    /// What the runs of a stream are encrypted with, if it is open and they are.
+    pub(super) fn cipher(&self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
+        self.by_number.get(&stream.0)?.cipher.clone()
+    }
+
     /// Takes the key away from a stream that is forgotten.
     pub(super) fn forget(&mut self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
         self.by_number.get_mut(&stream.0)?.cipher.take()

@@ -11,6 +11,7 @@ use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
 mod deletion;
+mod forgetting;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
