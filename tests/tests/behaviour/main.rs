@@ -17,6 +17,7 @@ mod effects;
 mod encoding;
 mod evolution;
 mod failures;
+mod forgetting;
 mod hostile;
 mod ids;
 mod keys;
