@@ -25,6 +25,7 @@ mod quarantine;
 mod shutdown;
 mod sixty_days;
 mod smallest;
+mod snapshots;
 mod traces;
 mod transitions;
 mod world;
