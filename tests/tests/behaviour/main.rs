@@ -31,6 +31,7 @@ mod shelf;
 mod shutdown;
 mod sixty_days;
 mod smallest;
+mod snapshots;
 mod traces;
 mod transitions;
 mod world;
