@@ -119,6 +119,12 @@ pub enum EncodeError {
     /// It was written, and can't be read again.
     #[error("it can be written, but not read again: {0}")]
     ReadAgain(#[from] DecodeError),
+    /// It is ignored by now: it is read where it is stored, and must not happen any more.
+    #[error("it is ignored since {since}, so it can't be applied any more")]
+    Ignored {
+        /// Since when, as its attribute says.
+        since: &'static str,
+    },
 }
 
 /// The stored bytes of one event, without its name.
@@ -240,6 +246,57 @@ pub(crate) fn encode_value<T: Serialize>(codec: Codec, value: &T, out: &mut Vec<
             .serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
             .map_err(|error| fail(error.to_string())),
         Codec::Json => serde_json::to_writer(out, value).map_err(|error| fail(error.to_string())),
+    }
+}
+
+/// Why a value isn't written whose length is limited.
+pub(crate) enum NotWithin {
+    TooLong,
+    Encode(EncodeError),
+}
+
+/// Appends a value of its own to `out`, as [`encode_value`] does, if that takes no more than `bytes_max`. It stops where
+/// it is too long.
+pub(crate) fn encode_within<T: Serialize>(
+    codec: Codec,
+    value: &T,
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+) -> Result<(), NotWithin> {
+    let mut sink = Within { out, bytes_left: bytes_max, is_full: false };
+    let written = match codec {
+        Codec::MessagePack => value
+            .serialize(&mut rmp_serde::Serializer::new(&mut sink).with_struct_map())
+            .map_err(|error| error.to_string()),
+        Codec::Json => serde_json::to_writer(&mut sink, value).map_err(|error| error.to_string()),
+    };
+    match written {
+        _ if sink.is_full => Err(NotWithin::TooLong),
+        Ok(()) => Ok(()),
+        Err(reason) => Err(NotWithin::Encode(EncodeError::Write { codec, reason })),
+    }
+}
+
+/// Writes so many bytes, and no more.
+struct Within<'a> {
+    out: &'a mut Vec<u8>,
+    bytes_left: usize,
+    is_full: bool,
+}
+
+impl std::io::Write for Within<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let Some(left) = self.bytes_left.checked_sub(bytes.len()) else {
+            self.is_full = true;
+            return Err(std::io::Error::other("too long"));
+        };
+        self.bytes_left = left;
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

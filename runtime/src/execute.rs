@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
-use crate::codec::{self, Codec, DecodeError, Payload};
+use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
-use crate::event::{Event, EventList};
+use crate::event::{Event, EventList, variant_named};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
@@ -38,6 +38,8 @@ pub(crate) struct Draft {
     codec: Codec,
     cause: Option<StoredCause<'static>>,
     due: Due,
+    /// Whether a snapshot is to be taken after it; also of a step that stores nothing.
+    snapshot: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Default for Draft {
             codec: Codec::MessagePack,
             cause: None,
             due: Due::Unchanged,
+            snapshot: false,
         }
     }
 }
@@ -75,7 +78,7 @@ impl Draft {
         self.events.clear();
         self.answer.clear();
         (self.time, self.key, self.due) = (time, key, Due::Unchanged);
-        (self.last, self.outcome, self.cause) = (None, None, None);
+        (self.last, self.outcome, self.cause, self.snapshot) = (None, None, None, false);
     }
 
     /// The length of the write in a run, or a little more, but for names that the run doesn't have yet.
@@ -97,6 +100,11 @@ impl Draft {
         self.key
     }
 
+    /// Whether the step asks for a snapshot after it.
+    pub(crate) fn snapshot(&self) -> bool {
+        self.snapshot
+    }
+
     /// What the caller is answered, if that is kept.
     #[cfg(feature = "testing")]
     pub(crate) fn answer(&self) -> Option<(OutcomeKind, &[u8])> {
@@ -111,6 +119,9 @@ impl Draft {
         };
         let variant = codec::encode(A::CODEC, event, &mut self.payloads)
             .map_err(|error| NotStored::Event { event: name(None), error })?;
+        if let Some(since) = A::Event::VARIANTS[variant].ignored_since {
+            return Err(NotStored::Event { event: name(Some(variant)), error: EncodeError::Ignored { since } });
+        }
         let payload = Payload { codec: A::CODEC, bytes: &self.payloads[start..] };
         let event = codec::decode_current::<A::Event>(variant, payload)
             .map_err(|error| NotStored::Event { event: name(Some(variant)), error: error.into() })?;
@@ -189,6 +200,7 @@ pub(crate) fn execute<A: Aggregate>(
     let decided = contained(|| {
         let decided = message.handle(data, cx);
         note(&decided.events);
+        draft.snapshot = decided.snapshot;
         let mut read_again = EventList::new();
         for event in decided.events.as_slice() {
             read_again.push(draft.push::<A>(event)?);
@@ -283,6 +295,18 @@ fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: Arc<str>) -> Failure 
     Failure::Panicked { id: id(message), command: message.command(), message: panic }
 }
 
+/// Reads a stored event; `None` if it is one that is ignored by now.
+pub(crate) fn read<A: Aggregate>(stored: EventRecord<'_>) -> Result<Option<A::Event>, Unusable> {
+    let EventRecord { name, version, codec, payload } = stored;
+    let ignored = variant_named::<A::Event>(name).and_then(|variant| A::Event::VARIANTS[variant].ignored_since);
+    if ignored.is_some() {
+        return Ok(None);
+    }
+    codec::decode(name, version, Payload { codec, bytes: payload })
+        .map(Some)
+        .map_err(|why| Unusable::Event { name: name.to_owned(), version, why })
+}
+
 /// An entity as far as it has been replayed.
 pub(crate) struct Replayed<A: Aggregate> {
     pub(crate) data: A,
@@ -316,8 +340,10 @@ pub(crate) enum Unusable {
     Missing { found: SeqNr },
     #[error("it is missing: the stream ends before it, and should end at {last}")]
     Short { last: SeqNr },
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    #[error("event `{name}` in version {version}: {why}")]
+    Event { name: String, version: u32, why: DecodeError },
+    #[error("event `{name}` in version {version} made the replay panic: {panic}")]
+    EventPanicked { name: String, version: u32, panic: Arc<str> },
     #[error(
         "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
     )]
@@ -337,19 +363,29 @@ impl<A: Aggregate> Replayed<A> {
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
+        self.fold_to(run, store, SeqNr(u64::MAX))
+    }
+
+    /// Folds the records of a stored run that the data doesn't include yet, up to `to`.
+    pub(crate) fn fold_to(&mut self, run: &StoredRun, store: u64, to: SeqNr) -> Result<(), Unrecoverable> {
         let mut at = self.last.next();
+        // What is being decoded and applied, for the case that it panics.
+        let mut event = None;
         let folded = contained(|| {
             RunView::parse(&run.bytes, store)?.for_each(|seq_nr, write, record| {
-                if seq_nr < at {
+                if seq_nr < at || seq_nr > to {
                     return Ok(());
                 }
                 if seq_nr > at {
                     return Err(Unusable::Missing { found: seq_nr });
                 }
                 match record {
-                    Record::Event(EventRecord { name, version, codec, payload }) => {
-                        let event = codec::decode::<A::Event>(name, version, Payload { codec, bytes: payload })?;
-                        self.data.apply(event);
+                    Record::Event(stored) => {
+                        event = Some((stored.name, stored.version));
+                        if let Some(decoded) = read::<A>(stored)? {
+                            self.data.apply(decoded);
+                        }
+                        event = None;
                     }
                     Record::Transition(transition) => self.enter(seq_nr, transition),
                     Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
@@ -364,7 +400,12 @@ impl<A: Aggregate> Replayed<A> {
             })
         });
         folded
-            .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
+            .unwrap_or_else(|panic| {
+                Err(match event {
+                    Some((name, version)) => Unusable::EventPanicked { name: name.to_owned(), version, panic },
+                    None => Unusable::Panicked(panic),
+                })
+            })
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
     }
 

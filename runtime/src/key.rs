@@ -10,6 +10,7 @@ use crate::codec::{Codec, DecodeError, EncodeError, Payload, encode_value};
 use crate::contain::contained;
 use crate::id::SeqNr;
 use crate::journal::StoredKey;
+use crate::journal::bytes::{Flaw, Malformed, Reader, VARINT_BYTES_MAX, len_u64, push_varint};
 
 /// Tells a repeated command from a new one; given with [`Call::key`](crate::Call::key). An entity may have keys of both
 /// kinds, which know nothing of each other.
@@ -126,5 +127,54 @@ impl Keys {
                 self.unique.push_back((digest, seq_nr));
             }
         }
+    }
+}
+
+const RISING_FOLLOWS: u8 = 0x01;
+
+/// The keys as bytes; they are described in `snapshot/bytes.rs`.
+impl Keys {
+    /// They take no more bytes than this.
+    pub(crate) fn bytes_max(&self) -> usize {
+        1 + 3 * VARINT_BYTES_MAX + self.unique.len() * (16 + VARINT_BYTES_MAX)
+    }
+
+    pub(crate) fn push_to(&self, bytes: &mut Vec<u8>) {
+        match self.rising {
+            None => bytes.push(0),
+            Some((number, seq_nr)) => {
+                bytes.push(RISING_FOLLOWS);
+                push_varint(bytes, number);
+                push_varint(bytes, seq_nr.0);
+            }
+        }
+        push_varint(bytes, len_u64(self.unique.len()));
+        for (digest, seq_nr) in &self.unique {
+            bytes.extend_from_slice(digest);
+            push_varint(bytes, seq_nr.0);
+        }
+    }
+
+    /// Reads keys of records up to `last`.
+    pub(crate) fn read(reader: &mut Reader<'_>, last: SeqNr) -> Result<Self, Malformed> {
+        let record = |reader: &mut Reader<'_>, what| {
+            let seq_nr = SeqNr(reader.varint(what)?);
+            let is_one = (SeqNr(1)..=last).contains(&seq_nr);
+            if is_one { Ok(seq_nr) } else { Err(Malformed { what, flaw: Flaw::OutOfRange }) }
+        };
+        let rising = match reader.u8("the flags of the keys")? {
+            0 => None,
+            RISING_FOLLOWS => Some((reader.varint("a rising key")?, record(reader, "the record of a rising key")?)),
+            _ => return Err(Malformed { what: "the flags of the keys", flaw: Flaw::OutOfRange }),
+        };
+        let count = reader.varint("the number of unique keys")?;
+        // Each takes at least this, so reading ends with the bytes if the number is wrong.
+        let room = usize::try_from(count).unwrap_or(usize::MAX).min(reader.rest().len() / 17);
+        let mut unique = VecDeque::with_capacity(room);
+        for _ in 0..count {
+            let digest = reader.array("a unique key")?;
+            unique.push_back((digest, record(reader, "the record of a unique key")?));
+        }
+        Ok(Self { rising, unique })
     }
 }

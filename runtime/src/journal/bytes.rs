@@ -34,6 +34,7 @@
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
 //! | deadlines, a file: derived, it may be missing | magic 8 "annals\0\x02", format u8 = 1, flags u8 = 0, store id u64, the mark up to which it holds, first due i64 in us (0 if there is none), count v, each, checksum 8 over all before it |
 //! | each of the deadlines, by due and stream | due v in us since the one before (the first: since the first due), stream v |
+//! | snapshot | magic 8 "annals\0\x03", then as described in `snapshot/bytes.rs` |
 //! | acked, synced, checkpoint, mark | group u64, offset u64 (the last record's), digest u64 (the order row's) |
 //!
 //! Every format of a run keeps the format number in the first byte and the checksum in the last eight, every format
@@ -125,7 +126,6 @@ impl<'a> Reader<'a> {
         self.array::<1>(what).map(|[byte]| byte)
     }
 
-    #[cfg(feature = "fjall")]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
         self.array(what).map(u64::from_le_bytes)
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
 
-mod bytes;
+pub(crate) mod bytes;
 mod changed;
 mod due;
 #[cfg(any(test, feature = "testing"))]

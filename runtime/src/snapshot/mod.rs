@@ -15,6 +15,9 @@ use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut};
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the system that takes snapshots isn't there yet"))]
+pub(crate) mod bytes;
+
 /// Data of which snapshots can be taken.
 ///
 /// Derive it: `#[derive(Snapshot)]` on the data of an aggregate, which also derives serde's `Serialize` and
