@@ -92,7 +92,9 @@ pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
 pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
-pub use system::{Builder, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions};
+pub use system::{
+    Builder, ReadMark, ReaderError, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions,
+};
 
 /// What a module with an aggregate needs, and serde's derives for its data.
 pub mod prelude {

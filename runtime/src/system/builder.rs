@@ -12,6 +12,7 @@ use crate::journal::{Durability, Journal};
 use crate::journal::{FjallJournal, FjallOptions};
 use crate::system::System;
 use crate::system::mailbox::LANES;
+use crate::system::readers::{ReadMark, ReaderError, Readers};
 use crate::system::registry::{Registry, Services};
 
 /// Settings of a [`System`] before it starts.
@@ -37,6 +38,7 @@ pub struct Builder {
     pub(super) registrations: Vec<fn(&Registry)>,
     pub(super) deadlines_in_flight_max: usize,
     pub(super) settings: Settings,
+    readers: Vec<ReadMark>,
     durability: Durability,
 }
 
@@ -70,6 +72,7 @@ impl Builder {
             },
             registrations: Vec::new(),
             deadlines_in_flight_max: 256,
+            readers: Vec::new(),
             durability: Durability::Fsync,
         }
     }
@@ -164,11 +167,20 @@ impl Builder {
         self
     }
 
+    /// Has no record deleted that this reader has still to read. See [`ReadMark`].
+    ///
+    /// Two readers of one name are refused by [`Builder::start`].
+    pub fn reader(mut self, mark: &ReadMark) -> Self {
+        self.readers.push(mark.clone());
+        self
+    }
+
     /// Starts the system on this journal, on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`StartError`] if there is no tokio runtime with a timer, or if a setting is out of range.
+    /// [`StartError`] if there is no tokio runtime with a timer, if a setting is out of range, or if two readers have
+    /// the same name.
     pub fn start(self, journal: impl Journal) -> Result<System, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
@@ -177,7 +189,8 @@ impl Builder {
         contained(|| drop(tokio::time::interval(self.settings.idle_after.max(Duration::from_millis(1)))))
             .map_err(|_| StartError::NoTimer)?;
         self.check()?;
-        Ok(System::start(Arc::new(journal), self))
+        let readers = Arc::new(Readers::of(&self.readers)?);
+        Ok(System::start(Arc::new(journal), readers, self))
     }
 
     /// Opens the journal in `directory`, or makes one there, and starts the system on it.
@@ -211,6 +224,7 @@ impl Builder {
         at_least("residents_max", self.settings.residents_max, 1)?;
         at_least("keys_max", self.settings.keys_max, 1)?;
         at_least("deadlines_in_flight_max", self.deadlines_in_flight_max, 1)?;
+        Readers::of(&self.readers)?;
         Ok(())
     }
 }
@@ -260,4 +274,7 @@ pub enum StartError {
         /// The least that is possible.
         least: usize,
     },
+    /// Two readers have the same name.
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
 }

@@ -19,6 +19,7 @@ mod effects;
 mod entity;
 mod mailbox;
 mod quarantine;
+mod readers;
 mod recovery;
 mod registry;
 mod repeat;
@@ -35,6 +36,7 @@ mod work;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
@@ -42,6 +44,7 @@ pub use transitions::{Transition, TransitionError, Transitions};
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
+use readers::Readers;
 use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
 use stats::Counters;
@@ -95,6 +98,7 @@ pub struct System {
 struct Inner {
     journal: Arc<dyn Journal>,
     registry: Arc<Registry>,
+    readers: Arc<Readers>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
@@ -134,7 +138,7 @@ impl System {
         Builder::new()
     }
 
-    fn start(journal: Arc<dyn Journal>, builder: Builder) -> Self {
+    fn start(journal: Arc<dyn Journal>, readers: Arc<Readers>, builder: Builder) -> Self {
         let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
@@ -182,7 +186,8 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        Self { inner: Arc::new(Inner { journal, registry, mailboxes, counters, stage, shutdown_within, tasks }) }
+        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The ref of one entity. It is cheap: nothing is loaded yet, and the id is checked by the first call.
@@ -198,7 +203,23 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(&self.inner.journal)
+        Transitions::new(&self.inner.journal, &self.inner.readers)
+    }
+
+    /// Has no record deleted any more that this reader has still to read. [`Builder::reader`] does so before anything
+    /// runs; what was deleted before this call, or is being deleted, is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError`] if another reader has the name and somebody holds its mark. The same mark again changes nothing.
+    pub fn register_reader(&self, mark: &ReadMark) -> Result<(), ReaderError> {
+        self.inner.readers.register(mark)
+    }
+
+    /// Takes back the registration of the reader with this name: what it hasn't read may be deleted. Tells whether
+    /// there was one.
+    pub fn unregister_reader(&self, name: &str) -> bool {
+        self.inner.readers.unregister(name)
     }
 
     /// What the system has done so far.

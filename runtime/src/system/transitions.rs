@@ -16,6 +16,7 @@ use crate::graph::Trigger;
 use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
 use crate::state::{Machine, named};
+use crate::system::readers::{Following, Readers};
 
 /// How much of the journal is read at once.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +82,8 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 /// It reads the journal, a page of 1 MiB at a time, and waits at its end. So it is bounded however slowly it is asked, it
 /// leaves nothing out, and it tells nothing before it is durable. It is a `Stream` of the crate futures-core, too.
 ///
+/// While it lives, no record that it has still to read is deleted: whoever keeps one and doesn't ask it keeps the records.
+///
 /// It ends when the journal is closed, or its system gone, with what it had read by then. Whoever must not miss anything keeps the `offset`
 /// of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the restart.
 ///
@@ -125,6 +128,8 @@ pub struct Transitions<A: Machine> {
     store: u64,
     /// All records up to here were read.
     after: Offset,
+    /// Keeps from deletion what is behind `after`.
+    following: Following,
     found: VecDeque<Result<Transition<A>, TransitionError>>,
     reading: Option<Fut<'static, Result<Vec<StoredRun>, ReadError>>>,
     ended: bool,
@@ -164,15 +169,17 @@ pub enum TransitionError {
 }
 
 impl<A: Machine> Transitions<A> {
-    pub(crate) fn new(journal: &Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>) -> Self {
         let (after, store) = (journal.durable(), journal.facts().store);
-        let journal = Arc::downgrade(journal);
-        Self { journal, store, after, found: VecDeque::new(), reading: None, ended: false, machine: PhantomData }
+        let (journal, found, machine) = (Arc::downgrade(journal), VecDeque::new(), PhantomData);
+        let following = readers.follow(&format!("transitions of {}", A::NAME), A::NAME, after);
+        Self { journal, store, after, following, found, reading: None, ended: false, machine }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
     pub fn after(self, offset: Offset) -> Self {
-        Self { after: offset, found: VecDeque::new(), reading: None, ..self }
+        let following = self.following.again_after(offset);
+        Self { after: offset, following, found: VecDeque::new(), reading: None, ..self }
     }
 
     /// The next transition; `None` when the journal is closed.
@@ -204,6 +211,7 @@ impl<A: Machine> Transitions<A> {
                 self.after = self.after.max(end);
             }
         }
+        self.following.move_to(self.after);
     }
 
     fn take_in_run(&mut self, offset: Offset, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
