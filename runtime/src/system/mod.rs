@@ -18,6 +18,7 @@ mod drain;
 mod effects;
 mod entity;
 mod mailbox;
+mod pages;
 mod quarantine;
 mod readers;
 mod recovery;

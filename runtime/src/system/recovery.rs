@@ -1,5 +1,7 @@
 //! Loading an entity: its stream, folded from the start.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 
 use crate::aggregate::Aggregate;
@@ -7,9 +9,7 @@ use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
-
-/// How much is read at once.
-const PAGE_BYTES_MAX: usize = 1 << 20;
+use crate::system::pages::Pages;
 
 /// A loaded entity.
 pub(crate) struct Found<A: Aggregate> {
@@ -19,7 +19,7 @@ pub(crate) struct Found<A: Aggregate> {
 
 /// Loads an entity. It blocks: for the disk, and for the folds. Whatever panics on the way, it returns.
 pub(crate) fn recover<A: Aggregate>(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     runtime: &Handle,
     entity: &EntityId,
     keys_max: usize,
@@ -30,7 +30,7 @@ pub(crate) fn recover<A: Aggregate>(
 }
 
 fn replay<A: Aggregate>(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     runtime: &Handle,
     id: &PersistenceId,
     keys_max: usize,
@@ -46,18 +46,17 @@ fn replay<A: Aggregate>(
 
 /// Folds a stream up to its head.
 fn replay_to<A: Aggregate>(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     runtime: &Handle,
     head: StreamHead,
     keys_max: usize,
 ) -> Result<Replayed<A>, Unrecoverable> {
     let mut replayed = Replayed::new(keys_max)?;
     let store = journal.facts().store;
+    let mut pages = Pages::new(journal, runtime, head.stream, head.last);
     while replayed.last < head.last {
         let from = replayed.last.next();
-        let page = runtime
-            .block_on(journal.read(head.stream, from, head.last, PAGE_BYTES_MAX))
-            .map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
+        let page = pages.read(from).map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
         for run in &page.runs {
             replayed.fold(run, store)?;
         }

@@ -180,7 +180,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         let (store, journal, keys_max) = (self.number, desk.journal.clone(), desk.settings.keys_max);
         Box::new(move || {
             let runtime = Handle::current();
-            let load = |(slot, id)| (slot, recover::<A>(&*journal, &runtime, &id, keys_max));
+            let load = |(slot, id)| (slot, recover::<A>(&journal, &runtime, &id, keys_max));
             let batch: Batch<A> = wanted.into_iter().map(load).collect();
             Loaded { store, entities: Box::new(batch) }
         })
