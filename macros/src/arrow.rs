@@ -43,7 +43,9 @@ pub(crate) fn after(ctxt: &Ctxt, attr: &Attribute) -> (Option<Duration>, Option<
     let example = "`#[after(30s, A => B)]`";
     let Some(tokens) = ctxt.ok(keys_of(attr)) else { return (None, None) };
     let (duration, arrow) = split_at_comma(tokens);
-    let duration = ctxt.ok(whole(duration, attr, example, Duration::parse));
+    let duration = ctxt.ok(whole(duration, attr, example, |input| {
+        Duration::parse(input, "a state must last some time: expected a duration such as `30s`")
+    }));
     // Of an attribute without anything in it one mistake is enough.
     let arrow = (duration.is_some() || !arrow.is_empty())
         .then(|| ctxt.ok(whole(arrow, attr, example, |input| Arrow::parse(input, example))));

@@ -9,7 +9,7 @@ use syn::{Attribute, Error, LitStr, Meta, Path, Token, parenthesized};
 
 use crate::ctxt::Ctxt;
 use crate::near;
-use crate::symbol::{FLAG_KEYS, LIST_KEYS};
+use crate::symbol::{FLAG_KEYS, LIST_KEYS, OPTIONAL_LIST_KEYS};
 
 /// The keys that one item has been given so far.
 pub(crate) struct Keys<'a> {
@@ -78,11 +78,15 @@ impl<'a> Keys<'a> {
             }
             return read(&word, input);
         }
+        let is_optional = OPTIONAL_LIST_KEYS.contains(&word.as_str());
+        if is_optional && (input.is_empty() || input.peek(Token![,])) {
+            return read(&word, input);
+        }
         // The end of an attribute has no span of its own worth showing, so a value that is missing is shown at its key.
         if input.is_empty() || input.peek(Token![,]) {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: {}", example(&word))));
         }
-        let is_list = LIST_KEYS.contains(&word.as_str());
+        let is_list = is_optional || LIST_KEYS.contains(&word.as_str());
         if is_list != input.peek(Paren) || is_list == input.peek(Token![=]) {
             return Err(Error::new(key.span(), format!("`{key}` is written like this: {}", example(&word))));
         }
@@ -96,7 +100,10 @@ impl<'a> Keys<'a> {
 
 /// How a key is written.
 fn example(key: &str) -> &'static str {
-    use crate::symbol::{CODEC, COMMAND, CRATE, DERIVE, EVENT, MOD, NAME, SERVICES, STATES, UPCAST, VERSION, VIS, WAS};
+    use crate::symbol::{
+        CODEC, COMMAND, CRATE, DERIVE, EVENT, EVERY, IGNORED_SINCE, KEEP, MOD, NAME, RETAIN, SERVICES, SNAPSHOT,
+        STATES, UPCAST, VERSION, VIS, WAS,
+    };
     match key {
         COMMAND => "`command = buy`",
         MOD => "`mod = order_machine`",
@@ -105,8 +112,13 @@ fn example(key: &str) -> &'static str {
         CRATE => "`crate = path::to::annals`",
         DERIVE => "`derive(Eq, Hash)`",
         EVENT => "`event = BankEvent`",
+        EVERY => "`every = 1000`",
+        IGNORED_SINCE => "`ignored_since = \"2.0\"`",
+        KEEP => "`keep = 2`",
         NAME => "`name = \"stored_name\"`",
+        RETAIN => "`retain = since_snapshot`",
         SERVICES => "`services = Mailer`",
+        SNAPSHOT => "`snapshot`, or `snapshot(every = 1000)`",
         UPCAST => "`upcast(1 => OldShape)`",
         VERSION => "`version = 2`",
         VIS => "`vis = pub(crate)`",
@@ -151,7 +163,10 @@ fn literal_text(input: ParseStream<'_>) -> syn::Result<LitStr> {
 pub(crate) fn texts(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
     let list;
     parenthesized!(list in input);
-    Ok(list.parse_terminated(literal_text, Token![,])?.into_iter().collect())
+    let texts = list.parse_terminated(literal_text, Token![,]);
+    // Or the parser would complain of what is left, too.
+    list.parse::<TokenStream>()?;
+    Ok(texts?.into_iter().collect())
 }
 
 /// Reads `(Path, ..)`.

@@ -24,8 +24,8 @@ pub(crate) enum Length {
 }
 
 impl Duration {
-    /// Reads all of the input.
-    pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+    /// Reads all of the input. `zero` is what is said of no time at all.
+    pub(crate) fn parse(input: ParseStream<'_>, zero: &str) -> syn::Result<Self> {
         let all: TokenStream = input.fork().parse()?;
         let wrong = || Error::new_spanned(&all, expected(&spell(&all)));
         let duration = if input.peek(LitInt) {
@@ -33,7 +33,7 @@ impl Duration {
             if !input.is_empty() {
                 return Err(wrong());
             }
-            Self::Literal { length: length(&literal)?, literal }
+            Self::Literal { length: length(&literal, zero)?, literal }
         } else {
             input.call(Path::parse_mod_style).map(Self::Constant).map_err(|_| wrong())?
         };
@@ -58,7 +58,7 @@ impl ToTokens for Duration {
     }
 }
 
-fn length(literal: &LitInt) -> syn::Result<Length> {
+fn length(literal: &LitInt, zero: &str) -> syn::Result<Length> {
     let wrong = || Error::new(literal.span(), expected(&literal.to_string()));
     let unit = literal.suffix();
     let secs_of_unit = match unit {
@@ -70,7 +70,7 @@ fn length(literal: &LitInt) -> syn::Result<Length> {
     };
     let number: u64 = literal.base10_digits().parse().map_err(|_| wrong())?;
     if number == 0 {
-        return Err(Error::new(literal.span(), "a state must last some time: expected a duration such as `30s`"));
+        return Err(Error::new(literal.span(), zero));
     }
     if unit == "ms" {
         return Ok(Length::Millis(number));
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> syn::Result<Length> {
-        length(&syn::parse_str(text).expect("a literal"))
+        length(&syn::parse_str(text).expect("a literal"), "no time")
     }
 
     #[test]

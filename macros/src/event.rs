@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Attribute, Data, DeriveInput, Field, Ident, Type, Variant};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Type};
 
 use crate::attr::{Keys, keys_of};
 use crate::crate_path::{self, CratePath};
@@ -20,7 +20,7 @@ pub(crate) fn event(item: TokenStream) -> TokenStream {
     let ctxt = Ctxt::new();
     let events = EventEnum::read(&ctxt, &input);
     check::event_enum(&ctxt, &input);
-    stored::check(&ctxt, &events.variants.iter().collect::<Vec<_>>());
+    stored::check(&ctxt, &events.variants.iter().map(|variant| &variant.stored).collect::<Vec<_>>());
     match ctxt.finish() {
         Ok(()) => expand::event_enum(&events),
         Err(mistakes) => {
@@ -36,9 +36,15 @@ pub(crate) fn event(item: TokenStream) -> TokenStream {
 pub(crate) struct EventEnum<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) crate_path: CratePath,
-    pub(crate) variants: Vec<Stored>,
+    pub(crate) variants: Vec<Variant<'a>>,
     /// The types of fields that serde must know, each once; those that it knows in any case are left out.
     pub(crate) field_types: Vec<&'a Type>,
+}
+
+/// A variant: how it is stored, and its fields.
+pub(crate) struct Variant<'a> {
+    pub(crate) stored: Stored,
+    pub(crate) fields: &'a Fields,
 }
 
 impl<'a> EventEnum<'a> {
@@ -55,7 +61,7 @@ impl<'a> EventEnum<'a> {
             }
         }
         let variants = match &input.data {
-            Data::Enum(data) => data.variants.iter().map(|variant| stored(ctxt, variant)).collect(),
+            Data::Enum(data) => data.variants.iter().map(|variant| Variant::read(ctxt, variant)).collect(),
             Data::Struct(_) | Data::Union(_) => Vec::new(),
         };
         let fields = match &input.data {
@@ -79,10 +85,13 @@ fn field_types<'a>(fields: &[&'a Field]) -> Vec<&'a Type> {
     types.into_iter().map(|(_, ty)| ty).collect()
 }
 
-fn stored(ctxt: &Ctxt, variant: &Variant) -> Stored {
-    let name = case::snake(&variant.ident.unraw().to_string());
-    let attrs: Vec<&Attribute> = events_of(&variant.attrs).collect();
-    Stored::read(ctxt, &variant.ident, name, &attrs, false)
+impl<'a> Variant<'a> {
+    fn read(ctxt: &Ctxt, variant: &'a syn::Variant) -> Self {
+        let name = case::snake(&variant.ident.unraw().to_string());
+        let attrs: Vec<&Attribute> = events_of(&variant.attrs).collect();
+        let stored = Stored::read(ctxt, &variant.ident, name, &attrs, false);
+        Self { stored, fields: &variant.fields }
+    }
 }
 
 /// All `#[event(..)]` among these.

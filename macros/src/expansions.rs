@@ -7,6 +7,7 @@ use quote::quote;
 
 use crate::aggregate::{aggregate, fsm};
 use crate::event::event;
+use crate::snapshot::snapshot;
 
 fn pretty(tokens: TokenStream) -> String {
     prettyplease::unparse(&syn::parse2(tokens).expect("the macros make items"))
@@ -85,6 +86,9 @@ fn an_aggregate_with_all_options() {
         name = "bank/account",
         codec = json,
         services = Mailer,
+        snapshot(every = 1_000, keep = 3),
+        retain = 90d,
+        forgettable,
         vis = pub(crate),
         derive(Eq, serde::Serialize),
         crate = crate::deps::annals
@@ -97,6 +101,9 @@ fn an_aggregate_with_all_options() {
             fn deposited(&mut self, #[serde(default)] mut amount: u64) {
                 self.balance += amount;
             }
+
+            #[event(ignored_since = "2.0")]
+            fn greeted(&mut self, by: String) {}
 
             #[cfg(feature = "notes")]
             #[event]
@@ -168,12 +175,14 @@ fn a_machine_with_everything() {
             /// The customer is looking around.
             initial Shopping,
             Paying,
-            transient Checking,
-            Sent,
+            transient Checking was("Asking"),
+            Sent was("Shipped", "Gone"),
             terminal Closed,
         ),
         exhaustive,
         name = "shop/order",
+        snapshot,
+        retain = Self::KEPT,
         mod = order,
         derive(Hash, strum::EnumIter),
         vis = pub(crate),
@@ -381,7 +390,7 @@ fn an_event_enum_with_upcasts() {
         enum AccountEvent {
             #[event(version = 3, upcast(2 => DepositedV2, 1 => DepositedV1))]
             Deposited { amount: u64 },
-            #[event(was("taken"))]
+            #[event(was("taken"), ignored_since = "2.0")]
             Withdrawn(u64),
         }
     };
@@ -394,6 +403,29 @@ fn an_event_enum_without_upcasts() {
         enum AccountEvent {
             Opened,
             HTTPAnswered,
+        }
+    ))));
+}
+
+#[test]
+fn data_with_upcasts() {
+    let item = quote! {
+        #[snapshot(version = 3, upcast(2 => AccountV2, 1 => AccountV1), crate = crate::deps::annals)]
+        struct Account {
+            balance: u64,
+            r#type: Vec<(String, [u8; 32],),>,
+        }
+    };
+    insta::assert_snapshot!(pretty(snapshot(item)));
+}
+
+#[test]
+fn data_without_upcasts() {
+    insta::assert_snapshot!(pretty(snapshot(quote!(
+        enum Lamp {
+            Off,
+            On { since: Timestamp },
+            Broken(String),
         }
     ))));
 }

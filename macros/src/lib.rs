@@ -1,4 +1,4 @@
-//! The macros of annals, which re-exports them: `#[aggregate]`, `#[fsm]` and `#[derive(Event)]`.
+//! The macros of annals, which re-exports them: `#[aggregate]`, `#[fsm]`, `#[derive(Event)]` and `#[derive(Snapshot)]`.
 
 mod aggregate;
 mod arrow;
@@ -14,16 +14,20 @@ mod event;
 mod expand;
 #[cfg(test)]
 mod expansions;
+mod fields;
 mod graph;
 mod marker;
 mod model;
 mod near;
 mod options;
+mod retention;
+mod snapshot;
 mod spell;
 mod states;
 mod stored;
 mod symbol;
 mod types;
+mod versions;
 mod words;
 
 use proc_macro::TokenStream;
@@ -107,6 +111,9 @@ use proc_macro::TokenStream;
 /// An event takes the keys of [`Event`](derive@Event): `#[event(name = "paid", was("paid_in"), version = 2,
 /// upcast(1 => PaidV1))]`. It is stored under its method's name, if nothing else is said.
 ///
+/// An event that is to do nothing any more keeps its method, with an empty body: `#[event(ignored_since = "2.0")]`. What
+/// is stored of it is then skipped, and a handler that still applies it is warned.
+///
 /// # Keys
 ///
 /// | key | meaning | default |
@@ -115,6 +122,9 @@ use proc_macro::TokenStream;
 /// | `event = BankEvent` | an event enum of your own; see below | generated |
 /// | `codec = json` | how events are written: `message_pack` or `json`; any can be read | `message_pack` |
 /// | `services = Mailer` | what effects may use | `()` |
+/// | `snapshot(every = 1000, keep = 2)` | after how many records a snapshot is taken, and how many are kept | none |
+/// | `retain = since_snapshot` | which events are kept: `all`, `since_snapshot`, or for a time such as `90d` | `all` |
+/// | `forgettable` | new streams are encrypted, so that `System::forget` can erase them | off |
 /// | `vis = pub(crate)` | how far the generated items can be seen | `pub` |
 /// | `derive(Eq, Hash)` | more derives for the generated enums; serde's are for the commands alone | none |
 /// | `crate = path` | where annals is, if it isn't `::annals` | `::annals` |
@@ -129,10 +139,63 @@ use proc_macro::TokenStream;
 ///   `PartialEq`.
 /// - `AccountRef`: a cheap handle with a method for each command and query, which returns a `Call`. It is documented
 ///   with the docs of the handlers. The names `id`, `send`, `clone`, `state`, `accepts` and `snapshot` are taken.
-/// - The impls of `Aggregate`, `Command` and `EventsOf`.
+/// - The impls of `Aggregate`, `Command` and `EventsOf`, and of `Snapshotted` and `Forgettable` where that is asked for.
 ///
 /// Docs and `#[cfg(..)]` of a method are also those of what is made of it. Attributes of a parameter, such as
 /// `#[serde(default)]`, move to the field; lints stay.
+///
+/// # Snapshots
+///
+/// With `snapshot(..)` an entity is loaded from its newest snapshot and the events after it, not from its first event.
+/// The data has [`Snapshot`](derive@Snapshot) for that.
+///
+/// - `snapshot(every = 1000)`: one is taken after so many records.
+/// - `snapshot`, or `snapshot(keep = 3)`: only where a step says `.snapshot()`, or a caller `account.snapshot()`. Both
+///   work with `every`, too.
+/// - `keep`: how many are kept, at least one; 2 if nothing is said.
+///
+/// With `retain = ..` events are deleted that a kept snapshot stands for: all of them with `since_snapshot`, those that
+/// are older than a time with `retain = 90d`, or with the path of a `Duration` constant. What is deleted can't be
+/// replayed.
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+/// pub struct Meter {
+///     total: u64,
+/// }
+///
+/// #[aggregate(snapshot(every = 1000), retain = 90d, forgettable)]
+/// impl Meter {
+///     #[event]
+///     fn counted(&mut self, by: u64) {
+///         self.total += by;
+///     }
+///
+///     /// Nobody looks at it any more.
+///     #[event(ignored_since = "2.0")]
+///     fn greeted(&mut self, by: String) {}
+///
+///     #[command]
+///     fn count(&self, by: u64) -> Step {
+///         applying(MeterEvent::Counted { by })
+///     }
+///
+///     /// Begins a new year.
+///     #[command]
+///     fn close(&self) -> Step<u64> {
+///         stay().replying(self.total).snapshot()
+///     }
+/// }
+///
+/// async fn before_the_update(meter: MeterRef) -> bool {
+///     meter.snapshot().await.is_ok()
+/// }
+///
+/// assert_eq!(MeterEvent::VARIANTS[1].ignored_since, Some("2.0"));
+/// # let _ = before_the_update;
+/// ```
 ///
 /// # Events of your own
 ///
@@ -257,7 +320,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 /// # States
 ///
 /// `states(initial A, B, transient C, terminal D)` lists them, in the order of diagrams. Docs before a state are those
-/// of its variant. The names are stored.
+/// of its variant. The names are stored. A state that was called otherwise says so: `Shut was("Closed", "Ajar")` is found
+/// where one of these names is stored.
 ///
 /// | word | meaning |
 /// |---|---|
@@ -468,8 +532,8 @@ pub fn aggregate(keys: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// What is stored are the names of states, and the absolute times of deadlines.
 ///
-/// - An entity that stands in a state that was removed or renamed is quarantined until the state is back. There are no
-///   aliases for states yet.
+/// - An entity that stands in a state that was removed or renamed is quarantined until the state is back, or until
+///   another says that it `was(..)` that one.
 /// - A changed duration holds for visits that begin later.
 /// - When a state loses its `#[after]`, the stored deadline is kept, and doesn't fire until a version has a handler
 ///   again.
@@ -715,10 +779,13 @@ pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
 /// | `was("paid_in", "credited")` | older names under which it may be stored | none |
 /// | `version = 2` | the version that is written, from 1 | 1 |
 /// | `upcast(1 => PaidV1)` | the shape that an older version had | none |
+/// | `ignored_since = "2.0"` | since when it is skipped where it is stored, and does nothing where it is applied | never |
 ///
 /// A stored name belongs to one variant. Each version below the current one has its upcast. A payload of version 1 is
 /// read as the shape of version 1, which becomes that of version 2 by `From`, and so on; the newest of the shapes
 /// becomes the enum. A new field with `#[serde(default)]` needs no version.
+///
+/// What is ignored keeps its name, version and upcasts, so that it is still known.
 ///
 /// On the enum, `#[event(crate = path)]` says where annals is, if it isn't `::annals`.
 ///
@@ -730,4 +797,55 @@ pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(item: TokenStream) -> TokenStream {
     event::event(item.into()).into()
+}
+
+/// Implements `annals::Snapshot` for the data of an aggregate: in which version its snapshots are written, and how older
+/// ones are read.
+///
+/// The data is a struct or an enum without parameters, and also derives serde's `Serialize` and `Deserialize`. The keys
+/// [`snapshot(..)`](macro@aggregate#snapshots) of the aggregate say when snapshots are taken.
+///
+/// ```
+/// use annals::prelude::*;
+///
+/// #[derive(Debug, Default, PartialEq, Serialize, Deserialize, Snapshot)]
+/// #[snapshot(version = 2, upcast(1 => AccountV1))]
+/// struct Account {
+///     cents: u64,
+/// }
+///
+/// /// Version 1 had whole euros.
+/// #[derive(Deserialize)]
+/// struct AccountV1 {
+///     euros: u64,
+/// }
+///
+/// impl From<AccountV1> for Account {
+///     fn from(AccountV1 { euros }: AccountV1) -> Self {
+///         Self { cents: euros * 100 }
+///     }
+/// }
+///
+/// assert_eq!(Account::VERSION, 2);
+/// assert_eq!((Account::FIELDS[0].name, Account::FIELDS[0].ty), ("cents", "u64"));
+/// ```
+///
+/// # Keys
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `version = 2` | the version that is written, from 1 | 1 |
+/// | `upcast(1 => AccountV1)` | the shape that an older version had | none |
+/// | `crate = path` | where annals is, if it isn't `::annals` | `::annals` |
+///
+/// Each version below the current one has its upcast. As with [`Event`](derive@Event), a snapshot of version 1 is read
+/// as the shape of version 1, which becomes that of version 2 by `From`, and so on to the type itself.
+///
+/// A snapshot is used only by a program whose fields, as they are written, are those with which it was taken. So where
+/// fields change and the version doesn't, older snapshots are set aside, and entities are loaded from their events. With
+/// `retain = ..` these may be gone: then raise the version. Raise it also where something changes within the types of
+/// fields, which isn't seen here.
+#[proc_macro_derive(Snapshot, attributes(snapshot))]
+pub fn derive_snapshot(item: TokenStream) -> TokenStream {
+    snapshot::snapshot(item.into()).into()
 }

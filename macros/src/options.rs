@@ -8,8 +8,12 @@ use syn::{Error, Ident, LitStr, Path, Token, Type, Visibility, parse_quote};
 use crate::attr::{self, Keys};
 use crate::crate_path::{self, CratePath};
 use crate::ctxt::Ctxt;
+use crate::retention::{Retention, Snapshots};
 use crate::states::States;
-use crate::symbol::{CODEC, CODECS, CRATE, DERIVE, EVENT, EXHAUSTIVE, JSON, MOD, NAME, SERVICES, STATES, VIS};
+use crate::symbol::{
+    CODEC, CODECS, CRATE, DERIVE, EVENT, EXHAUSTIVE, FORGETTABLE, JSON, MOD, NAME, RETAIN, SERVICES, SNAPSHOT, STATES,
+    VIS,
+};
 use crate::{near, stored};
 
 pub(crate) struct Options {
@@ -18,6 +22,12 @@ pub(crate) struct Options {
     pub(crate) event: Option<Path>,
     pub(crate) codec: Codec,
     pub(crate) services: Type,
+    /// Whether and when snapshots are taken.
+    pub(crate) snapshots: Option<Snapshots>,
+    /// Which events are kept.
+    pub(crate) retention: Option<Retention>,
+    /// Whether streams are encrypted, so that they can be forgotten.
+    pub(crate) forgettable: bool,
     /// How far the generated items can be seen.
     pub(crate) vis: Visibility,
     /// Derived by the generated enums beside what they derive in any case.
@@ -46,6 +56,9 @@ impl Options {
             event: None,
             codec: Codec::MessagePack,
             services: parse_quote!(()),
+            snapshots: None,
+            retention: None,
+            forgettable: false,
             vis: parse_quote!(pub),
             derives: Vec::new(),
             crate_path: CratePath::default(),
@@ -75,6 +88,9 @@ impl Options {
                 input.parse::<Token![=]>()?;
                 self.services = input.parse()?;
             }
+            SNAPSHOT => self.snapshots = Some(Snapshots::read(ctxt, input)?),
+            RETAIN => self.retention = Some(Retention::read(input)?),
+            FORGETTABLE => self.forgettable = true,
             VIS => {
                 input.parse::<Token![=]>()?;
                 self.vis = visibility(input)?;

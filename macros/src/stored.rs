@@ -4,11 +4,12 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Attribute, Error, LitInt, LitStr, Token, Type, parenthesized};
+use syn::{Attribute, Error, LitStr, Token};
 
 use crate::attr::{self, Keys};
 use crate::ctxt::Ctxt;
-use crate::symbol::{EVENT_KEYS, NAME, UPCAST, VERSION, WAS};
+use crate::symbol::{EVENT_KEYS, IGNORED_SINCE, NAME, UPCAST, VERSION, WAS};
+use crate::versions::{self, Versions};
 
 /// The longest stored name, in bytes of UTF-8.
 const NAME_BYTES_MAX: usize = 255;
@@ -21,24 +22,12 @@ pub(crate) struct Stored {
     default_name: String,
     name: Option<LitStr>,
     was: Vec<LitStr>,
-    version: Option<Version>,
-    upcasts: Vec<Upcast>,
+    pub(crate) versions: Versions,
+    ignored_since: Option<LitStr>,
     /// Whether a `#[cfg]` may remove it.
     conditional: bool,
     /// Whether all keys could be read. Otherwise a version or an upcast may be missing without being forgotten.
     clean: bool,
-}
-
-struct Version {
-    number: u32,
-    literal: LitInt,
-}
-
-/// `1 => OldShape`
-pub(crate) struct Upcast {
-    pub(crate) from: u32,
-    literal: LitInt,
-    pub(crate) ty: Type,
 }
 
 impl Stored {
@@ -55,8 +44,8 @@ impl Stored {
             default_name,
             name: None,
             was: Vec::new(),
-            version: None,
-            upcasts: Vec::new(),
+            versions: Versions::default(),
+            ignored_since: None,
             conditional,
             clean: true,
         };
@@ -73,16 +62,9 @@ impl Stored {
         match key {
             NAME => self.name = Some(checked_name(attr::text(input)?)?),
             WAS => self.was = attr::texts(input)?.into_iter().map(checked_name).collect::<syn::Result<_>>()?,
-            VERSION => {
-                input.parse::<Token![=]>()?;
-                let (number, literal) = version(input)?;
-                self.version = Some(Version { number, literal });
-            }
-            UPCAST => {
-                let list;
-                parenthesized!(list in input);
-                self.upcasts = list.parse_terminated(Upcast::parse, Token![,])?.into_iter().collect();
-            }
+            VERSION => self.versions.read_version(input)?,
+            IGNORED_SINCE => self.ignored_since = Some(since(input)?),
+            UPCAST => self.versions.read_upcasts(input)?,
             _ => unreachable!("`Keys` knows these keys only"),
         }
         Ok(())
@@ -96,15 +78,9 @@ impl Stored {
         &self.was
     }
 
-    pub(crate) fn version(&self) -> u32 {
-        self.version.as_ref().map_or(1, |version| version.number)
-    }
-
-    /// In the order of their versions.
-    pub(crate) fn upcasts(&self) -> Vec<&Upcast> {
-        let mut upcasts: Vec<&Upcast> = self.upcasts.iter().collect();
-        upcasts.sort_by_key(|upcast| upcast.from);
-        upcasts
+    /// Since when it is read and changes nothing.
+    pub(crate) fn ignored_since(&self) -> Option<&LitStr> {
+        self.ignored_since.as_ref()
     }
 
     /// The attribute for a variant that is called like `ident` in code: nothing if all of it is as usual there.
@@ -120,12 +96,9 @@ impl Stored {
             let was = &self.was;
             keys.push(quote!(was(#(#was),*)));
         }
-        if let Some(Version { literal, .. }) = &self.version {
-            keys.push(quote!(version = #literal));
-        }
-        if !self.upcasts.is_empty() {
-            let upcasts = self.upcasts.iter().map(|Upcast { literal, ty, .. }| quote!(#literal => #ty));
-            keys.push(quote!(upcast(#(#upcasts),*)));
+        keys.extend(self.versions.keys());
+        if let Some(since) = &self.ignored_since {
+            keys.push(quote!(ignored_since = #since));
         }
         (!keys.is_empty()).then(|| quote!(#[event(#(#keys),*)]))
     }
@@ -141,21 +114,13 @@ impl Stored {
     }
 }
 
-impl Upcast {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let (from, literal) = version(input)?;
-        input.parse::<Token![=>]>()?;
-        Ok(Self { from, literal, ty: input.parse()? })
-    }
-}
-
-fn version(input: ParseStream<'_>) -> syn::Result<(u32, LitInt)> {
+/// Reads `= "2.0"`.
+fn since(input: ParseStream<'_>) -> syn::Result<LitStr> {
+    let expected = "expected since when it is ignored, in quotes, such as `\"2.0\"`";
+    input.parse::<Token![=]>()?;
     let found = input.span();
-    let literal: LitInt = input.parse().map_err(|_| Error::new(found, "expected a version: a number from 1"))?;
-    match literal.base10_parse() {
-        Ok(number @ 1..) if literal.suffix().is_empty() => Ok((number, literal)),
-        _ => Err(Error::new(found, format!("`{literal}` is not a version; expected a number from 1 to {}", u32::MAX))),
-    }
+    let since: LitStr = input.parse().map_err(|_| Error::new(found, expected))?;
+    if since.value().is_empty() { Err(Error::new(found, expected)) } else { Ok(since) }
 }
 
 /// A stored name has 1 to 255 bytes.
@@ -173,9 +138,7 @@ pub(crate) fn checked_name(name: LitStr) -> syn::Result<LitStr> {
 pub(crate) fn check(ctxt: &Ctxt, events: &[&Stored]) {
     check_names_differ(ctxt, events);
     for stored in events.iter().filter(|stored| stored.clean) {
-        check_upcasts_start_below_the_version(ctxt, stored);
-        check_upcasts_differ(ctxt, stored);
-        check_chain_has_no_gap(ctxt, stored);
+        versions::check(ctxt, &stored.versions);
     }
 }
 
@@ -210,52 +173,5 @@ fn check_names_differ(ctxt: &Ctxt, events: &[&Stored]) {
                 None => seen.push((name, stored, tokens)),
             }
         }
-    }
-}
-
-/// An upcast leads from an older version to the current one.
-fn check_upcasts_start_below_the_version(ctxt: &Ctxt, stored: &Stored) {
-    let current = stored.version();
-    for Upcast { from, literal, .. } in &stored.upcasts {
-        if *from >= current {
-            ctxt.error(
-                literal,
-                format!(
-                    "version {from} is not older than the current version {current}: upcasts lead from older versions; \
-                     raise `version`, or remove this"
-                ),
-            );
-        }
-    }
-}
-
-/// There is one upcast from each version.
-fn check_upcasts_differ(ctxt: &Ctxt, stored: &Stored) {
-    for (at, upcast) in stored.upcasts.iter().enumerate() {
-        if let Some(first) = stored.upcasts[..at].iter().find(|first| first.from == upcast.from) {
-            let from = upcast.from;
-            ctxt.collision(
-                &upcast.literal,
-                format!("the upcast from version {from} is given twice; remove one"),
-                &first.literal,
-                format!("the upcast from version {from} is first given here"),
-            );
-        }
-    }
-}
-
-/// What was stored in an older version can still be read: each older version has its upcast.
-fn check_chain_has_no_gap(ctxt: &Ctxt, stored: &Stored) {
-    let Some(Version { number, literal }) = &stored.version else { return };
-    let missing = (1..*number).find(|version| stored.upcasts.iter().all(|upcast| upcast.from != *version));
-    if let Some(from) = missing {
-        let to = from + 1;
-        ctxt.error(
-            literal,
-            format!(
-                "no upcast from version {from} to {to}: add `upcast({from} => ..)` with the shape that version {from} \
-                 had"
-            ),
-        );
     }
 }

@@ -27,10 +27,16 @@ pub(crate) const BESIDE_ON: &[&str] = &[IGNORE, REJECT];
 pub(crate) const CODEC: &str = "codec";
 pub(crate) const CRATE: &str = "crate";
 pub(crate) const DERIVE: &str = "derive";
+pub(crate) const EVERY: &str = "every";
 pub(crate) const EXHAUSTIVE: &str = "exhaustive";
+pub(crate) const FORGETTABLE: &str = "forgettable";
+pub(crate) const IGNORED_SINCE: &str = "ignored_since";
+pub(crate) const KEEP: &str = "keep";
 pub(crate) const MOD: &str = "mod";
 pub(crate) const NAME: &str = "name";
+pub(crate) const RETAIN: &str = "retain";
 pub(crate) const SERVICES: &str = "services";
+pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const STATES: &str = "states";
 pub(crate) const UPCAST: &str = "upcast";
 pub(crate) const VERSION: &str = "version";
@@ -38,19 +44,27 @@ pub(crate) const VIS: &str = "vis";
 pub(crate) const WAS: &str = "was";
 
 /// The keys of `#[aggregate(..)]`.
-pub(crate) const AGGREGATE_KEYS: &[&str] = &[NAME, EVENT, CODEC, SERVICES, VIS, DERIVE, CRATE];
+pub(crate) const AGGREGATE_KEYS: &[&str] =
+    &[NAME, EVENT, CODEC, SERVICES, SNAPSHOT, RETAIN, FORGETTABLE, VIS, DERIVE, CRATE];
 /// The keys of `#[fsm(..)]`.
-pub(crate) const FSM_KEYS: &[&str] = &[STATES, EXHAUSTIVE, NAME, EVENT, CODEC, SERVICES, VIS, DERIVE, MOD, CRATE];
+pub(crate) const FSM_KEYS: &[&str] =
+    &[STATES, EXHAUSTIVE, NAME, EVENT, CODEC, SERVICES, SNAPSHOT, RETAIN, FORGETTABLE, VIS, DERIVE, MOD, CRATE];
+/// The keys of `snapshot(..)`.
+pub(crate) const SNAPSHOT_KEYS: &[&str] = &[EVERY, KEEP];
 /// The keys of `#[on(..)]` after the arrow and its targets.
 pub(crate) const ON_KEYS: &[&str] = &[COMMAND];
 /// The keys of `#[event(..)]` on a method or a variant.
-pub(crate) const EVENT_KEYS: &[&str] = &[NAME, WAS, VERSION, UPCAST];
+pub(crate) const EVENT_KEYS: &[&str] = &[NAME, WAS, VERSION, UPCAST, IGNORED_SINCE];
 /// The keys of `#[event(..)]` on an enum.
 pub(crate) const EVENT_ENUM_KEYS: &[&str] = &[CRATE];
+/// The keys of `#[snapshot(..)]` on a type.
+pub(crate) const SNAPSHOT_DERIVE_KEYS: &[&str] = &[VERSION, UPCAST, CRATE];
 /// The keys whose values are in parentheses.
 pub(crate) const LIST_KEYS: &[&str] = &[WAS, UPCAST, DERIVE, STATES];
 /// The keys without a value.
-pub(crate) const FLAG_KEYS: &[&str] = &[EXHAUSTIVE];
+pub(crate) const FLAG_KEYS: &[&str] = &[EXHAUSTIVE, FORGETTABLE];
+/// The keys that may stand alone, or have a list.
+pub(crate) const OPTIONAL_LIST_KEYS: &[&str] = &[SNAPSHOT];
 
 pub(crate) const INITIAL: &str = "initial";
 pub(crate) const TERMINAL: &str = "terminal";
@@ -64,6 +78,12 @@ pub(crate) const JSON: &str = "json";
 pub(crate) const MESSAGE_PACK: &str = "message_pack";
 /// The values of `codec`.
 pub(crate) const CODECS: &[&str] = &[MESSAGE_PACK, JSON];
+
+pub(crate) const ALL: &str = "all";
+pub(crate) const SINCE_SNAPSHOT: &str = "since_snapshot";
+/// The values of `retain`; what isn't a word is a duration.
+pub(crate) const RETENTIONS: &[&str] =
+    &[ALL, SINCE_SNAPSHOT, "a duration such as 90d", "the path of a `Duration` constant"];
 
 pub(crate) const APPLYING: &str = "applying";
 pub(crate) const GOTO: &str = "goto";

@@ -5,7 +5,7 @@ use std::any::Any;
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, Parcel};
 use crate::contain::drop_contained;
-use crate::id::{EntityId, SeqNr};
+use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::StoredOutcome;
 use crate::key::Key;
 use crate::message::{Decided, Message, Passage, with_hooks};
@@ -63,6 +63,11 @@ impl<A: Aggregate, R: Report> Message<A> for Alarm<A, R> {
         true
     }
 
+    fn ended(self: Box<Self>, _: PersistenceId, _: SeqNr) {
+        // There is nothing to do any more.
+        self.report.heard();
+    }
+
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A> {
         let standing = cx.standing();
         if standing.due.is_none_or(|due| due > cx.now()) {
@@ -70,13 +75,7 @@ impl<A: Aggregate, R: Report> Message<A> for Alarm<A, R> {
         }
         let Some(step) = standing.state.elapsed(data, cx) else { return Decided::nothing() };
         self.effects = step.effects;
-        Decided {
-            events: step.events,
-            goes: step.goes,
-            elapsed: Some(standing.visit),
-            snapshot: step.snapshot,
-            ends: false,
-        }
+        Decided { events: step.events, goes: step.goes, elapsed: Some(standing.visit), snapshot: step.snapshot }
     }
 
     fn applied(&mut self, data: &A, passage: Option<Passage<A::State>>) {

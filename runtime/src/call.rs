@@ -85,6 +85,15 @@ pub enum CallError<E> {
         /// From when on a call makes another attempt.
         retry_at: Timestamp,
     },
+    /// The entity was deleted with [`System::delete`](crate::System::delete) or
+    /// [`System::forget`](crate::System::forget), for ever. Nothing was stored.
+    #[error("{id}: deleted; its last record is {seq_nr}")]
+    Deleted {
+        /// The entity.
+        id: PersistenceId,
+        /// The sequence number of the record that ends its stream.
+        seq_nr: SeqNr,
+    },
     /// The handler, a fold or a reply panicked on this command. Nothing of it was stored.
     #[error("{id}: `{command}` panicked: {message}; nothing was stored")]
     Panicked {
@@ -101,6 +110,28 @@ pub enum CallError<E> {
         /// The entity.
         id: PersistenceId,
     },
+}
+
+impl<E> CallError<E> {
+    /// The refusal, or else the same error of a call that can't be refused.
+    pub(crate) fn without_refusal(self) -> Result<E, CallError<Never>> {
+        Err(match self {
+            CallError::Refused(refusal) => return Ok(refusal),
+            CallError::NotAccepted { id, state, command, accepted_in } => {
+                CallError::NotAccepted { id, state, command, accepted_in }
+            }
+            CallError::AlreadyDone { id, seq_nr } => CallError::AlreadyDone { id, seq_nr },
+            CallError::Overloaded { id, limit } => CallError::Overloaded { id, limit },
+            CallError::NotStored { id, why } => CallError::NotStored { id, why },
+            CallError::Unknown { id, why } => CallError::Unknown { id, why },
+            CallError::Quarantined { id, seq_nr, reason, retry_at } => {
+                CallError::Quarantined { id, seq_nr, reason, retry_at }
+            }
+            CallError::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
+            CallError::Panicked { id, command, message } => CallError::Panicked { id, command, message },
+            CallError::Stopped { id } => CallError::Stopped { id },
+        })
+    }
 }
 
 /// A list of states for a message.
@@ -174,6 +205,7 @@ pub(crate) enum Failure {
     NotStored { id: PersistenceId, why: NotStored },
     Unknown { id: PersistenceId, why: Unknown },
     Quarantined { id: PersistenceId, seq_nr: SeqNr, reason: Arc<str>, retry_at: Timestamp },
+    Deleted { id: PersistenceId, seq_nr: SeqNr },
     Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
     Stopped { id: PersistenceId },
 }
@@ -187,6 +219,7 @@ impl<E> From<Failure> for CallError<E> {
             Failure::Quarantined { id, seq_nr, reason, retry_at } => {
                 CallError::Quarantined { id, seq_nr, reason, retry_at }
             }
+            Failure::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             Failure::Stopped { id } => CallError::Stopped { id },
         }

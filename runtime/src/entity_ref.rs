@@ -7,9 +7,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Command, Context, Handler};
-use crate::call::{Call, Never, Port};
+use crate::call::{Call, CallError, Never, Parcel, Port};
 use crate::id::EntityId;
 use crate::message::Envelope;
+use crate::snapshot::request::{Asker, Request};
+use crate::snapshot::{SnapshotError, SnapshotMeta, Snapshotted};
 use crate::state::{Machine, State, info};
 use crate::step::{Decision, HandlerReturn, Refused, decided, stay};
 
@@ -38,6 +40,15 @@ impl<A: Aggregate> EntityRef<A> {
     pub fn send(&self, command: A::Command) -> Call<(), Refused> {
         dispatch(self, command.name(), move |data, cx| command.handle(data, cx))
     }
+}
+
+/// Makes the call of a parcel that is no command.
+pub(crate) fn send<A, R, E>(
+    to: &EntityRef<A>,
+    parcel: Box<dyn Parcel>,
+    answer: oneshot::Receiver<Result<R, CallError<E>>>,
+) -> Call<R, E> {
+    Call::new(to.entity.clone(), to.hash, to.port.clone(), parcel, answer)
 }
 
 /// Makes the call behind a command's method of a generated ref.
@@ -97,6 +108,14 @@ pub fn accepts<A: Machine>(to: &EntityRef<A>) -> Call<Vec<&'static str>, Never> 
     look(to, "accepts", |_, cx| {
         info::<A>(cx.state()).map_or_else(Vec::new, |state| A::State::GRAPH.accepts(state.name).collect())
     })
+}
+
+/// Makes the call behind `snapshot()` of a ref whose aggregate takes snapshots.
+#[doc(hidden)]
+pub fn snapshot<A: Snapshotted>(to: &EntityRef<A>) -> Call<SnapshotMeta, SnapshotError> {
+    let (caller, answer) = oneshot::channel();
+    let request = Request::<A>::new(to.entity.clone(), Asker::new(caller));
+    Call::new(to.entity.clone(), to.hash, to.port.clone(), Box::new(request), answer)
 }
 
 /// Looks at an entity without changing it.

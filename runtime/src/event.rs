@@ -61,9 +61,10 @@ pub struct EventVariant {
 /// A field of an event, or of the data in a snapshot, as it is written in the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Field {
-    /// Its name in the code; a dot and another name behind it for the fields of an enum's variant.
+    /// Its name in the code. For the data in a snapshot that is an enum: the variant's name, a dot, and the field's name;
+    /// the variant's name alone if it has no fields.
     pub name: &'static str,
-    /// Its type as it is written, with single spaces between tokens where there are any.
+    /// Its type as it is written, however its lines are broken; nothing where there is no field.
     pub ty: &'static str,
 }
 

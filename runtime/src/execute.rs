@@ -111,6 +111,12 @@ impl Draft {
         Some((self.outcome?, &self.answer))
     }
 
+    /// Drafts the end of the stream: its tombstone, which clears the deadline.
+    pub(crate) fn end(&mut self, time: Timestamp) {
+        self.clear(time, None);
+        (self.last, self.due) = (Some(Record::Tombstone), Due::Cleared);
+    }
+
     /// Encodes the event, and reads it back.
     fn push<A: Aggregate>(&mut self, event: &A::Event) -> Result<A::Event, NotStored> {
         let start = self.payloads.len();
@@ -318,6 +324,8 @@ pub(crate) struct Replayed<A: Aggregate> {
     keys_max: usize,
     /// The last state that was entered, and where, if the machine doesn't have it.
     unknown: Option<(SeqNr, String)>,
+    /// The deadline of the visit that is stored, and for which the machine has no handler.
+    pub(crate) unheard: Option<Timestamp>,
 }
 
 /// Why an entity can't be loaded, and at which record.
@@ -346,8 +354,26 @@ pub(crate) enum Unusable {
         "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
     )]
     UnknownState { name: String },
+    #[error(
+        "the records up to {floor} are deleted, and no snapshot can stand for them: {tried}; put the snapshots back \
+         from a copy of the store, or run the program that could read them"
+    )]
+    Deleted { floor: SeqNr, tried: String },
+    #[error(
+        "two folds of the same records differ on this one{event}{place}: the fold depends on something that is neither \
+         in the events nor in the data, such as the order of a `HashMap`, the time or a random number"
+    )]
+    FoldsDiffer { event: String, place: String },
+    #[error(
+        "the snapshot at {at} differs from a fold of the records{place}, and folds don't differ among each other: the \
+         fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
+    )]
+    SnapshotDiffers { at: SeqNr, place: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
+    /// There is nothing to load any more.
+    #[error("the stream was deleted")]
+    Ended,
 }
 
 impl<A: Aggregate> Replayed<A> {
@@ -355,46 +381,47 @@ impl<A: Aggregate> Replayed<A> {
     pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
         let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
         let data = contained(A::default).map_err(unusable)?;
-        let (standing, keys) = (Standing::initial::<A>(), Keys::default());
-        Ok(Self { data, last: SeqNr::ZERO, time: Timestamp::MIN, standing, keys, keys_max, unknown: None })
+        let before = (SeqNr::ZERO, Timestamp::MIN);
+        Ok(Self::begun(data, before, Standing::initial::<A>(), Keys::default(), keys_max))
+    }
+
+    /// The data of a snapshot, which includes the record `last` with its time.
+    pub(crate) fn begun(
+        data: A,
+        (last, time): (SeqNr, Timestamp),
+        standing: Standing<A::State>,
+        mut keys: Keys,
+        keys_max: usize,
+    ) -> Self {
+        keys.cut(keys_max);
+        Self { data, last, time, standing, keys, keys_max, unknown: None, unheard: None }
     }
 
     /// Folds the records of a stored run that the data doesn't include yet.
     pub(crate) fn fold(&mut self, run: &StoredRun, store: u64) -> Result<(), Unrecoverable> {
-        self.fold_to(run, store, SeqNr(u64::MAX))
+        self.fold_each(run, store, Self::take_in)
     }
 
-    /// Folds the records of a stored run that the data doesn't include yet, up to `to`.
-    pub(crate) fn fold_to(&mut self, run: &StoredRun, store: u64, to: SeqNr) -> Result<(), Unrecoverable> {
-        let mut at = self.last.next();
+    /// Hands over the records of a stored run that the data doesn't include yet, one after the other.
+    pub(crate) fn fold_each(
+        &mut self,
+        run: &StoredRun,
+        store: u64,
+        mut take_in: impl FnMut(&mut Self, SeqNr, &Write<'_>, Record<'_>) -> Result<(), Unusable>,
+    ) -> Result<(), Unrecoverable> {
         // What is being decoded and applied, for the case that it panics.
         let mut event = None;
         let folded = contained(|| {
             RunView::parse(&run.bytes, store)?.for_each(|seq_nr, write, record| {
-                if seq_nr < at || seq_nr > to {
+                let at = self.last.next();
+                if seq_nr < at {
                     return Ok(());
                 }
                 if seq_nr > at {
                     return Err(Unusable::Missing { found: seq_nr });
                 }
-                match record {
-                    Record::Event(stored) => {
-                        event = Some((stored.name, stored.version));
-                        if let Some(decoded) = read::<A>(stored)? {
-                            self.data.apply(decoded);
-                        }
-                        event = None;
-                    }
-                    Record::Transition(transition) => self.enter(seq_nr, transition),
-                    Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
-                    Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
-                }
-                if let Some(key) = write.key {
-                    self.keys.insert(key, seq_nr, self.keys_max);
-                }
-                (self.last, self.time) = (seq_nr, write.time);
-                at = seq_nr.next();
-                Ok(())
+                event = if let Record::Event(stored) = record { Some((stored.name, stored.version)) } else { None };
+                take_in(self, seq_nr, write, record)
             })
         });
         folded
@@ -405,6 +432,25 @@ impl<A: Aggregate> Replayed<A> {
                 })
             })
             .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+    }
+
+    /// Folds the next record.
+    pub(crate) fn take_in(&mut self, seq_nr: SeqNr, write: &Write<'_>, record: Record<'_>) -> Result<(), Unusable> {
+        match record {
+            Record::Event(stored) => {
+                if let Some(event) = read::<A>(stored)? {
+                    self.data.apply(event);
+                }
+            }
+            Record::Transition(transition) => self.enter(seq_nr, transition),
+            Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
+            Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
+        }
+        if let Some(key) = write.key {
+            self.keys.insert(key, seq_nr, self.keys_max);
+        }
+        (self.last, self.time) = (seq_nr, write.time);
+        Ok(())
     }
 
     fn enter(&mut self, visit: SeqNr, transition: TransitionRecord<'_>) {
@@ -422,6 +468,11 @@ impl<A: Aggregate> Replayed<A> {
         }
     }
 
+    /// The state that it is in, or since when it is in one that the machine doesn't have.
+    pub(crate) fn state(&self) -> Result<A::State, (SeqNr, &str)> {
+        self.unknown.as_ref().map_or(Ok(self.standing.state), |(seq_nr, name)| Err((*seq_nr, name.as_str())))
+    }
+
     /// Ends the replay.
     pub(crate) fn finish(mut self) -> Result<Self, Unrecoverable> {
         if let Some((seq_nr, name)) = self.unknown.take() {
@@ -429,7 +480,7 @@ impl<A: Aggregate> Replayed<A> {
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {
-            self.standing.due = None;
+            self.unheard = self.standing.due.take();
         }
         Ok(self)
     }

@@ -152,5 +152,11 @@ impl fmt::Display for By {
     }
 }
 
+/// A duration as a person writes it.
+#[cfg(feature = "testing")]
+pub(crate) fn spelled(duration: Duration) -> impl fmt::Display {
+    duration::Spelled(duration)
+}
+
 #[cfg(test)]
 mod tests;

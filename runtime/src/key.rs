@@ -97,6 +97,10 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    pub(crate) fn none() -> Self {
+        Self { rising: None, unique: VecDeque::new() }
+    }
+
     /// The last record up to which the write of a command with this key must be found, if there was one.
     pub(crate) fn seen(&self, key: StoredKey) -> Option<SeqNr> {
         match key {
@@ -127,6 +131,18 @@ impl Keys {
                 self.unique.push_back((digest, seq_nr));
             }
         }
+    }
+
+    /// Forgets the oldest unique ones beyond the window.
+    pub(crate) fn cut(&mut self, unique_max: usize) {
+        let beyond = self.unique.len().saturating_sub(unique_max.max(1));
+        self.unique.drain(..beyond);
+    }
+
+    /// The lowest of the records that hold the answers which may still be asked for.
+    pub(crate) fn oldest(&self) -> Option<SeqNr> {
+        let unique = self.unique.iter().map(|(_, seq_nr)| *seq_nr).min();
+        self.rising.map(|(_, seq_nr)| seq_nr).into_iter().chain(unique).min()
     }
 }
 

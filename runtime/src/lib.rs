@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@Event`].
+//! - What to write in the block, and every key of it: [`macro@aggregate`], [`macro@fsm`], [`macro@Event`],
+//!   [`macro@Snapshot`].
 //! - What a handler returns: [`Step`], begun with [`applying`] or [`stay`]; what it may know: [`Context`].
 //! - What a caller holds and gets: [`Call`], [`CallError`].
 //! - What runs it: [`System`], set up with [`Builder`]; what keeps it: [`journal`].
@@ -59,6 +60,7 @@ mod call;
 mod clock;
 mod codec;
 mod contain;
+mod disk;
 mod effects;
 mod entity_ref;
 mod event;
@@ -74,8 +76,9 @@ mod step;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 
-pub use annals_macros::{Event, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
+pub use annals_macros::{Event, Snapshot, after, aggregate, command, enter, event, exit, fsm, on, query, reject};
 
 pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
@@ -88,12 +91,14 @@ pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Tr
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
 pub use key::{Key, Repeatable};
+pub use snapshot::Snapshot;
 pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
 pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, ReadMark, ReaderError, ShutdownError, StartError, Stats, System, Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, Happened, Past, ReadMark, ReaderError, Replay, ReplayError, ReplayStep,
+    ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError, Transitions,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.
@@ -101,8 +106,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Step, System, after, aggregate, applying,
-        command, enter, event, exit, fsm, goto, on, query, reject, stay,
+        Aggregate, Call, CallError, Context, Effects, EntityId, Event, Key, Snapshot, Step, System, after, aggregate,
+        applying, command, enter, event, exit, fsm, goto, on, query, reject, stay,
     };
 }
 
@@ -110,12 +115,13 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __rt {
     pub use crate::call::Never;
-    pub use crate::entity_ref::{accepts, call, dispatch, query, state};
+    pub use crate::entity_ref::{accepts, call, dispatch, query, snapshot, state};
     pub use crate::event::{no_upcast, stored_in, upcast};
+    pub use crate::snapshot::no_snapshot_upcast;
     pub use crate::step::{decided, elapsed, ignored, not_accepted, unnamed};
     pub use serde;
     pub use std::option::Option::{self, None, Some};
-    pub use std::primitive::{str, u32, usize};
+    pub use std::primitive::{bool, str, u32, usize};
     pub use std::result::Result::{self, Err, Ok};
     pub use std::time::Duration;
     pub use std::vec::Vec;

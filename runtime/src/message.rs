@@ -12,6 +12,7 @@ use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, StoredOutcome};
 use crate::key::{Coder, Key};
+use crate::snapshot::request::Asked;
 use crate::state::{Hooks, State, named};
 use crate::step::{Decision, Effect, Goes, Reply, Step};
 
@@ -30,6 +31,23 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     /// Whether it is the time of a state that is over.
     fn is_alarm(&self) -> bool {
         false
+    }
+    /// Whether it is to end the stream. It isn't handled then, but asked with `may_end`: it needs no data.
+    fn is_end(&self) -> bool {
+        false
+    }
+    /// Whether the stream may end behind its record `last`; why not is told at the `release`.
+    fn may_end(&mut self, last: SeqNr) -> bool {
+        let _ = last;
+        false
+    }
+    /// Answers that the stream has ended with the record `seq_nr`.
+    fn ended(self: Box<Self>, id: PersistenceId, seq_nr: SeqNr) {
+        self.fail(Failure::Deleted { id, seq_nr });
+    }
+    /// What a request for a snapshot leaves to its entity.
+    fn asked(&mut self) -> Option<&mut Asked> {
+        None
     }
     /// Runs the handler, keeps its reply and effects, and hands out what is to be stored.
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A>;
@@ -55,13 +73,11 @@ pub(crate) struct Decided<A: Aggregate> {
     pub(crate) elapsed: Option<SeqNr>,
     /// Whether a snapshot is to be taken after it.
     pub(crate) snapshot: bool,
-    /// Whether the stream is to end with it.
-    pub(crate) ends: bool,
 }
 
 impl<A: Aggregate> Decided<A> {
     pub(crate) fn nothing() -> Self {
-        Self { events: EventList::new(), goes: None, elapsed: None, snapshot: false, ends: false }
+        Self { events: EventList::new(), goes: None, elapsed: None, snapshot: false }
     }
 }
 
@@ -217,7 +233,7 @@ where
         match decide(data, cx) {
             Decision::Step(Step { events, reply, effects, goes, snapshot }) => {
                 self.progress = Progress::Decided { reply, effects };
-                Decided { events, goes, elapsed: None, snapshot, ends: false }
+                Decided { events, goes, elapsed: None, snapshot }
             }
             Decision::Refused(refusal) => {
                 self.progress = Progress::Refused(refusal);

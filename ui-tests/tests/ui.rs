@@ -20,3 +20,10 @@ fn fsm() {
     cases.pass("tests/ui/fsm/pass/*.rs");
     cases.compile_fail("tests/ui/fsm/fail/*.rs");
 }
+
+#[test]
+fn snapshot() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/ui/snapshot/pass/*.rs");
+    cases.compile_fail("tests/ui/snapshot/fail/*.rs");
+}

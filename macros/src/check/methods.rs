@@ -6,7 +6,7 @@ use syn::{Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 use crate::ctxt::Ctxt;
 use crate::model::{Answer, Event, Handler, Member, Model, Query, parameters};
 use crate::spell::spell;
-use crate::symbol::{COMMAND, ON};
+use crate::symbol::{COMMAND, IGNORED_SINCE, ON};
 use crate::types::{is_context, is_owned_context, mentions_context, mentions_effects};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
@@ -14,6 +14,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
         check_event_receiver(ctxt, event);
         check_event_return(ctxt, event);
         check_event_sync(ctxt, event);
+        check_ignored_event_does_nothing(ctxt, event);
         check_no_context(
             ctxt,
             &event.member,
@@ -114,6 +115,20 @@ fn check_event_return(ctxt: &Ctxt, event: &Event<'_>) {
 fn check_event_sync(ctxt: &Ctxt, event: &Event<'_>) {
     if let Some(keyword) = &event.member.method.sig.asyncness {
         ctxt.error(keyword, "an event only changes data; it waits for nothing: remove `async`");
+    }
+}
+
+/// An ignored event isn't applied, so what its method did would be done no more.
+fn check_ignored_event_does_nothing(ctxt: &Ctxt, event: &Event<'_>) {
+    let body = &event.member.method.body;
+    if event.stored.ignored_since().is_some() && !body.stream().is_empty() {
+        ctxt.error(
+            body.stream(),
+            format!(
+                "`{}` is ignored, so this isn't run: leave the body empty, or remove `{IGNORED_SINCE}`",
+                event.member.name()
+            ),
+        );
     }
 }
 

@@ -9,6 +9,8 @@ mod helpers;
 mod hooks;
 mod methods;
 mod names;
+mod options;
+mod snapshot;
 mod states;
 mod types;
 mod ways;
@@ -22,10 +24,12 @@ pub(crate) use block::{header, markers};
 pub(crate) use bodies::{is_camel, misuse};
 pub(crate) use event_enum::event_enum;
 pub(crate) use methods::has_mut_self;
+pub(crate) use snapshot::snapshot_data;
 pub(crate) use states::own_graph;
 
 /// All rules for the finished model.
 pub(crate) fn aggregate(ctxt: &Ctxt, model: &Model<'_>) {
+    options::check(ctxt, model);
     names::check(ctxt, model);
     helpers::check(ctxt, model);
     methods::check(ctxt, model);

@@ -1,6 +1,7 @@
 //! Rules for the states of a machine, and for the names that are made of them and of handlers.
 
 use proc_macro2::TokenTree;
+use syn::LitStr;
 use syn::ext::IdentExt;
 
 use crate::block::Item;
@@ -14,6 +15,7 @@ pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>, graph: &Graph<'_>) {
     check_has_states(ctxt, model);
     check_one_initial(ctxt, model, graph);
     check_states_differ(ctxt, graph);
+    check_older_names_differ(ctxt, graph);
     for state in &graph.states {
         check_words_differ(ctxt, state);
         check_transient_is_left(ctxt, state);
@@ -67,6 +69,36 @@ fn check_states_differ(ctxt: &Ctxt, graph: &Graph<'_>) {
                 &first.ident,
                 format!("`{name}` is first declared here"),
             );
+        }
+    }
+}
+
+/// A stored name leads to one state, be it today's name or an older one.
+fn check_older_names_differ(ctxt: &Ctxt, graph: &Graph<'_>) {
+    let mut seen: Vec<(String, &State, &LitStr)> = Vec::new();
+    for state in &graph.states {
+        let name = state.name();
+        for literal in &state.was {
+            let was = literal.value();
+            if was == name {
+                ctxt.error(literal, format!("`{name}` is called so today; remove this"));
+            } else if let Some(other) = graph.states.iter().find(|other| other.name() == was) {
+                ctxt.collision(
+                    literal,
+                    format!("`{was}` is another state of today, so what is stored as `{was}` is that; remove this"),
+                    &other.ident,
+                    format!("`{was}` is declared here"),
+                );
+            } else if let Some((_, first_state, first)) = seen.iter().find(|(first, ..)| *first == was) {
+                let message = if std::ptr::eq(*first_state, state) {
+                    format!("`{name}` has the older name `{was}` twice; remove one")
+                } else {
+                    format!("`{}` and `{name}` were both stored as `{was}`; remove one", first_state.name())
+                };
+                ctxt.collision(literal, message, first, format!("`{was}` is first given here"));
+            } else {
+                seen.push((was, state, literal));
+            }
         }
     }
 }

@@ -1,16 +1,23 @@
 //! The impls of `Aggregate` and of what goes with it.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
-use crate::expand::quiet_calls;
+use crate::duration::Duration;
+use crate::expand::{call_at, length, quiet_calls};
 use crate::model::Model;
+use crate::retention::{Retained, Snapshots};
 use crate::words::at;
 
 /// ```text
 /// impl Aggregate for Account {
 ///     const NAME: &'static str = "Account";
 ///     const CODEC: Codec = Codec::MessagePack;
+///     // where its attribute says so:
+///     const SNAPSHOTS: Option<Snapshots<Self>> = Some(Snapshots::new(Some(1000), 2));
+///     const RETENTION: Retention = Retention::SinceSnapshot;
+///     const FORGETTABLE: bool = true;
 ///     type Event = AccountEvent;
 ///     type Command = AccountCommand;
 ///     type Ref = AccountRef;
@@ -20,6 +27,9 @@ use crate::words::at;
 /// }
 ///
 /// impl EventsOf<Account> for AccountEvent { .. }
+///
+/// impl Snapshotted for Account {}
+/// impl Forgettable for Account {}
 /// ```
 pub(super) fn expand(model: &Model<'_>) -> TokenStream {
     with_apply(model, &apply(model))
@@ -36,9 +46,11 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         None => quote!(()),
     };
     let quiet = quiet_calls();
+    let kept = kept(model);
     let constants_and_types = quote! {
         const NAME: &'static #krate::__rt::str = #name;
         const CODEC: #krate::Codec = #krate::Codec::#codec;
+        #kept
         type Event = #event_type;
         type Command = #command_type;
         type Ref = #ref_type;
@@ -54,6 +66,7 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
             events.push(self);
         }
     };
+    let kinds = kinds(model);
     // What the type lacks is reported at these impls, and so at the type's name.
     let span = model.ident.span();
     let aggregate = at(quote!(#krate::Aggregate), span);
@@ -69,7 +82,63 @@ pub(super) fn with_apply(model: &Model<'_>, apply: &TokenStream) -> TokenStream 
         impl #events_of for #event_type {
             #push_to
         }
+
+        #kinds
     }
+}
+
+/// The constants that say what is kept of an entity, where they aren't as usual.
+fn kept(model: &Model<'_>) -> TokenStream {
+    let krate = &model.options.crate_path;
+    let snapshots = model.options.snapshots.as_ref().map(|Snapshots { every, keep }| {
+        let every = match every {
+            Some(every) => quote!(#krate::__rt::Some(#every)),
+            None => quote!(#krate::__rt::None),
+        };
+        // That it has no snapshots is the type's matter.
+        let new = quote!(#krate::snapshot::Snapshots::new);
+        let snapshots = call_at(model.ident.span(), new, quote!(#every, #keep));
+        quote! {
+            const SNAPSHOTS: #krate::__rt::Option<#krate::snapshot::Snapshots<Self>> = #krate::__rt::Some(#snapshots);
+        }
+    });
+    let retention = model.options.retention.as_ref().map(|retention| {
+        let variant = |word: &str| {
+            let word = format_ident!("{word}");
+            quote!(#krate::snapshot::Retention::#word)
+        };
+        let retention = match &retention.what {
+            Retained::All => variant("All"),
+            Retained::SinceSnapshot => variant("SinceSnapshot"),
+            Retained::For(Duration::Literal { literal, length: found }) => {
+                let (kept, length) = (variant("For"), length(krate, literal, *found));
+                quote!(#kept(#length))
+            }
+            Retained::For(Duration::Constant(path)) => call_at(path.span(), variant("For"), path.to_token_stream()),
+        };
+        quote!(const RETENTION: #krate::snapshot::Retention = #retention;)
+    });
+    let forgettable = model.options.forgettable.then(|| quote!(const FORGETTABLE: #krate::__rt::bool = true;));
+    quote!(#snapshots #retention #forgettable)
+}
+
+/// ```text
+/// impl Snapshotted for Account {}
+/// impl Forgettable for Account {}
+/// ```
+fn kinds(model: &Model<'_>) -> TokenStream {
+    let (krate, ty) = (&model.options.crate_path, &model.ty);
+    let snapshotted = model.options.snapshots.as_ref().map(|_| quote!(Snapshotted));
+    let forgettable = model.options.forgettable.then(|| quote!(Forgettable));
+    let kinds = snapshotted.into_iter().chain(forgettable);
+    kinds
+        .map(|kind| {
+            quote! {
+                #[automatically_derived]
+                impl #krate::snapshot::#kind for #ty {}
+            }
+        })
+        .collect()
 }
 
 /// ```text

@@ -19,6 +19,8 @@ use crate::words::at;
 /// impl AccountRef {
 ///     pub fn id(&self) -> &EntityId { .. }
 ///     pub fn send(&self, command: AccountCommand) -> Call<(), Refused> { .. }
+///     // where snapshots are taken:
+///     pub fn snapshot(&self) -> Call<SnapshotMeta, SnapshotError> { .. }
 ///     // of a machine:
 ///     pub fn state(&self) -> Call<LockState, Never> { .. }
 ///     pub fn accepts(&self) -> Call<Vec<&'static str>, Never> { .. }
@@ -37,6 +39,7 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
     let (ref_type, command_type) = (model.ref_type(), model.command_type());
     let doc = format!(" The handle of one `{}`, with a method for each command and query.", model.ident);
     let (quiet, calls) = (quiet_item(), quiet_calls());
+    let snapshot = model.options.snapshots.is_some().then(|| snapshot(model));
     let of_machine = model.graph.is_some().then(|| of_machine(model));
     quote! {
         #[doc = #doc]
@@ -64,8 +67,22 @@ pub(super) fn with_methods(model: &Model<'_>, methods: &TokenStream) -> TokenStr
                 self.0.send(command)
             }
 
+            #snapshot
             #of_machine
             #methods
+        }
+    }
+}
+
+/// What the ref has of an aggregate that takes snapshots.
+fn snapshot(model: &Model<'_>) -> TokenStream {
+    let (krate, vis) = (&model.options.crate_path, &model.options.vis);
+    quote! {
+        /// Has a snapshot taken, and tells what is known of it when it is saved.
+        #vis fn snapshot(
+            &self,
+        ) -> #krate::Call<#krate::snapshot::SnapshotMeta, #krate::snapshot::SnapshotError> {
+            #krate::__rt::snapshot(&self.0)
         }
     }
 }

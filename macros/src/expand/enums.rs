@@ -29,7 +29,11 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
     let variants = model.events.iter().map(|event| {
         let stored = event.stored.attribute(&case::snake(&event.variant.unraw().to_string()));
         let variant = variant(&event.member, event.member.docs(), &event.variant);
-        quote!(#stored #variant)
+        // Who still applies it is told so.
+        let deprecated = event.stored.ignored_since().map(
+            |since| quote!(#[deprecated(since = #since, note = "this event is ignored: applying it changes nothing")]),
+        );
+        quote!(#stored #deprecated #variant)
     });
     let doc = format!(" What happens to `{}`: its stored events.", model.ident);
     let quiet = quiet_item();

@@ -1,24 +1,37 @@
 //! The impl of `Event`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use crate::crate_path::CratePath;
-use crate::event::EventEnum;
-use crate::stored::Upcast;
+use crate::event::{EventEnum, Variant};
+use crate::expand::{described_fields, upcast};
+use crate::fields::described;
 
 /// ```text
 /// impl Event for AccountEvent {
-///     const VARIANTS: &'static [EventVariant] = &[EventVariant { name: "deposited", was: &["paid_in"], version: 2 }];
+///     const VARIANTS: &'static [EventVariant] = &[EventVariant { name: "deposited", was: &["paid_in"], .. }];
 ///     fn upcast(variant: usize, version: u32, payload: Payload<'_>) -> Result<Self, DecodeError> { .. }
 /// }
 /// ```
 pub(crate) fn event_enum(events: &EventEnum<'_>) -> TokenStream {
     let krate = &events.crate_path;
-    let variants = events.variants.iter().map(|stored| {
-        let (name, was, version) = (stored.name(), stored.was(), stored.version());
-        quote!(#krate::EventVariant { name: #name, was: &[#(#was),*], version: #version, ignored_since: #krate::__rt::None, fields: &[] })
+    let variants = events.variants.iter().map(|Variant { stored, fields }| {
+        let (name, was, version) = (stored.name(), stored.was(), stored.versions.current());
+        let ignored_since = match stored.ignored_since() {
+            Some(version) => quote!(#krate::__rt::Some(#version)),
+            None => quote!(#krate::__rt::None),
+        };
+        let fields = described_fields(krate, &described(fields));
+        quote! {
+            #krate::EventVariant {
+                name: #name,
+                was: &[#(#was),*],
+                version: #version,
+                ignored_since: #ignored_since,
+                fields: #fields,
+            }
+        }
     });
     let upcast = upcast(events);
     let implementation = implementation(events, &quote!(&[#(#variants),*]), &upcast);
@@ -41,22 +54,16 @@ fn stored_fields(events: &EventEnum<'_>) -> Option<TokenStream> {
 
 /// ```text
 /// match (variant, version) {
-///     (0usize, 1u32) => Ok(upcast::<DepositedV2, Self>(upcast::<DepositedV1, DepositedV2>(payload.decode()?))),
-///     (0usize, 2u32) => Ok(upcast::<DepositedV2, Self>(payload.decode()?)),
+///     (0usize, 1u32) => Ok(upcast::<DepositedV1, Self>(payload.decode()?)),
 ///     _ => Err(no_upcast::<Self>(variant, version)),
 /// }
 /// ```
 fn upcast(events: &EventEnum<'_>) -> TokenStream {
     let krate = &events.crate_path;
-    let arms: Vec<TokenStream> = events
-        .variants
-        .iter()
-        .enumerate()
-        .flat_map(|(index, stored)| {
-            let chain = stored.upcasts();
-            (0..chain.len()).filter_map(move |start| arm(krate, index, &chain[start..])).collect::<Vec<_>>()
-        })
-        .collect();
+    let of_variant = |(index, variant): (usize, &Variant<'_>)| {
+        upcast::arms(krate, &variant.stored.versions, |version| quote!((#index, #version)))
+    };
+    let arms: Vec<TokenStream> = events.variants.iter().enumerate().flat_map(of_variant).collect();
     if arms.is_empty() {
         return quote!(#krate::__rt::Err(#krate::__rt::no_upcast::<Self>(variant, version)));
     }
@@ -66,18 +73,6 @@ fn upcast(events: &EventEnum<'_>) -> TokenStream {
             _ => #krate::__rt::Err(#krate::__rt::no_upcast::<Self>(variant, version)),
         }
     }
-}
-
-/// From the oldest shape of `chain`, through the newer ones, to the enum.
-fn arm(krate: &CratePath, index: usize, chain: &[&Upcast]) -> Option<TokenStream> {
-    let Upcast { from: version, ty: oldest, .. } = chain.first()?;
-    let newer = chain[1..].iter().map(|upcast| upcast.ty.to_token_stream());
-    let mut event = quote!(payload.decode::<#oldest>()?);
-    for (Upcast { ty, .. }, next) in chain.iter().zip(newer.chain([quote!(Self)])) {
-        // The shape that must be convertible is the one to blame.
-        event = quote_spanned!(ty.span()=> #krate::__rt::upcast::<#ty, #next>(#event));
-    }
-    Some(quote!((#index, #version) => #krate::__rt::Ok(#event),))
 }
 
 /// The impl of an enum with mistakes.

@@ -6,22 +6,28 @@ mod entity_ref;
 mod enums;
 mod event_impl;
 mod markers;
+mod snapshot_impl;
 mod state_enum;
 mod state_impl;
 mod stub;
+mod upcast;
 mod warning;
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ReturnType, Signature};
+use syn::{FnArg, LitInt, ReturnType, Signature};
 
 use crate::block::Method;
+use crate::crate_path::CratePath;
+use crate::duration::Length;
+use crate::fields::Described;
 use crate::graph::Graph;
-use crate::model::{Command, Handler, Member, Model, leaves_for_field};
+use crate::model::{Command, Event, Handler, Member, Model, leaves_for_field};
 use crate::words::at;
 
 pub(crate) use event_impl::{event_enum, event_enum_stub};
+pub(crate) use snapshot_impl::{snapshot_data, snapshot_data_stub};
 pub(crate) use stub::{block_alone, stub};
 
 /// All that `#[aggregate]` emits: the block, and what it makes beside it.
@@ -89,7 +95,10 @@ fn marked(model: &Model<'_>, method: &Method) -> TokenStream {
     let quiet = quiet_method();
     let is_of_machine = model.graph.is_some() && model.is_handler(method);
     let quiet_too = is_of_machine.then(quiet_handler);
-    quote!(#(#attrs)* #quiet #quiet_too #vis #sig #body)
+    let is_ignored =
+        |event: &Event<'_>| std::ptr::eq(event.member.method, method) && event.stored.ignored_since().is_some();
+    let unused = model.events.iter().any(is_ignored).then(|| quote!(#[allow(unused_variables)]));
+    quote!(#(#attrs)* #quiet #quiet_too #unused #vis #sig #body)
 }
 
 /// The signature without the attributes that went to fields, and with each `Step` of a handler complete.
@@ -194,12 +203,27 @@ fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenSt
     quote!(#function #arguments)
 }
 
+/// `Duration::from_secs(30)`
+fn length(krate: &CratePath, literal: &LitInt, length: Length) -> TokenStream {
+    let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
+    match length {
+        Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
+        Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
+    }
+}
+
 /// The span of the return type.
 fn span_of_answer(member: &Member<'_>) -> Span {
     match &member.method.sig.output {
         ReturnType::Type(_, ty) => ty.span(),
         ReturnType::Default => member.ident().span(),
     }
+}
+
+/// `&[Field { name: "amount", ty: "u64" }]`
+fn described_fields(krate: &CratePath, fields: &[Described]) -> TokenStream {
+    let fields = fields.iter().map(|Described { name, ty }| quote!(#krate::Field { name: #name, ty: #ty }));
+    quote!(&[#(#fields),*])
 }
 
 /// `amount: u64, currency: Currency`

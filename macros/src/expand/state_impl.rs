@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 use crate::check;
-use crate::duration::{Duration, Length};
-use crate::expand::{call_at, handled, quiet_calls};
+use crate::duration::Duration;
+use crate::expand::{call_at, handled, length, quiet_calls};
 use crate::graph::{Cause, Graph, Hook, Target, Way};
 use crate::model::{Model, parameters};
 use crate::states::State;
@@ -93,8 +93,8 @@ pub(super) fn with_bodies(
 fn graph_of(model: &Model<'_>, graph: &Graph<'_>) -> TokenStream {
     let (krate, machine) = (&model.options.crate_path, model.stored_name());
     let states = graph.states.iter().enumerate().map(|(index, state)| {
-        let (name, kind, deadline) = (state.name(), kind(state), deadline(model, graph, index));
-        quote!(#krate::StateInfo { name: #name, was: &[], kind: #krate::StateKind::#kind, deadline: #deadline })
+        let (name, was, kind, deadline) = (state.name(), &state.was, kind(state), deadline(model, graph, index));
+        quote!(#krate::StateInfo { name: #name, was: &[#(#was),*], kind: #krate::StateKind::#kind, deadline: #deadline })
     });
     let edges = graph.ways.iter().map(|way| edges(model, graph, way));
     let value = quote! {
@@ -131,13 +131,7 @@ fn duration(model: &Model<'_>, way: &Way<'_>) -> Option<TokenStream> {
     let krate = &model.options.crate_path;
     match &way.cause {
         Cause::Deadline(Some(Duration::Constant(_))) => Some(constant_name(way).to_token_stream()),
-        Cause::Deadline(Some(Duration::Literal { literal, length })) => {
-            let duration = quote_spanned!(literal.span()=> #krate::__rt::Duration);
-            Some(match length {
-                Length::Millis(millis) => quote!(#duration::from_millis(#millis)),
-                Length::Secs(secs) => quote!(#duration::from_secs(#secs)),
-            })
-        }
+        Cause::Deadline(Some(Duration::Literal { literal, length: found })) => Some(length(krate, literal, *found)),
         Cause::Deadline(None) | Cause::Command(_) => None,
     }
 }

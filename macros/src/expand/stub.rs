@@ -288,6 +288,9 @@ fn derives<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m Path> {
 fn entity_ref(model: &Model<'_>, nothing: &TokenStream) -> TokenStream {
     // These two every ref has already.
     let mut seen = vec![format_ident!("id"), format_ident!("send")];
+    if model.options.snapshots.is_some() {
+        seen.push(format_ident!("snapshot"));
+    }
     if model.graph.is_some() {
         seen.extend(["state", "accepts"].map(|word| format_ident!("{word}")));
     }

@@ -17,24 +17,27 @@
 //! | outcome | kind u8. 1 reply, 2 refusal: codec u8, length v, payload. 3 not accepted: state v (index) |
 //! | cause | kind u8. 1 command: name v (index). 2 deadline: visit v, the sequence number of the record that entered the state. Reserved: 3 message |
 //! | record | kind u8, length v, body. A kind with bit 0x80 may be skipped by those who don't know it; it has a sequence number like any other |
-//! | record kinds | 1 event, 2 transition, 3 deadline consumed, 4 receipt. Reserved: 5 message out, 6 confirmation, 7 message received, 8 command, 9 command skipped, 10 tombstone |
+//! | record kinds | 1 event, 2 transition, 3 deadline consumed, 4 receipt, 10 tombstone. Reserved: 5 message out, 6 confirmation, 7 message received, 8 command, 9 command skipped |
 //! | event body | name v (index), version v, codec u8 (1 MessagePack, 2 JSON), tags v, each tag v (index), payload to the end |
 //! | transition body | from v (index; 0 where a machine begins in its initial state), to v (index), flags u8 (0x01 due follows, 0x02 transient: not recovered to; others reserved), \[due i64 in us\] |
 //! | deadline consumed body | visit v |
 //! | receipt body | nothing: a command with a key that changed nothing |
+//! | tombstone body | nothing: the last record of a run and of its stream |
 //! | group key | 01, group u64 -> order row |
 //! | stream key | 02, stream u64, first seq u64 -> stream row |
 //! | id key | 03, aggregate length u8, aggregate, entity id -> id row |
-//! | reserved keys | 04 stream, inverted seq: floor of deletion; 06 names |
+//! | floor key | 04, stream u64, floor u64 inverted, flags u8 inverted (so that a stream's highest is its first) -> floor row. Flags: 0x01 ended, 0x02 forgotten |
+//! | reserved keys | 06 names |
 //! | stream row | group u64, base offset u64, run, digest 8 over the key, group, base offset and the run's checksum |
 //! | id row | stream u64, group u64 in which it was made, digest 8 over key and both |
-//! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8 (0 before the first), aggregates v, each: length v, UTF-8, runs v, each run, controls v, each control, own digest 8 over the key and all before it |
+//! | floor row | group u64 with which the floor rose, digest 8 over key and group |
+//! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8 (0 before the first), aggregates v, each: length v, UTF-8, runs v, each run, controls v, each control (a group has at least one run or control), own digest 8 over the key and all before it |
 //! | run in an order row | stream v, aggregate v (index), first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due follows, 0x04 cleared: no deadline any more, never with 0x01; reserved: 0x02 tags), \[due i64 in us\] |
-//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. Reserved: 2 new name, 3 floor, 4 forget. Bit 0x80 as in a record |
+//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. 3 floor: stream v, floor v, flags u8 as in its key. Reserved: 2 new name, 4 forget. Bit 0x80 as in a record |
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
 //! | deadlines, a file: derived, it may be missing | magic 8 "annals\0\x02", format u8 = 1, flags u8 = 0, store id u64, the mark up to which it holds, first due i64 in us (0 if there is none), count v, each, checksum 8 over all before it |
 //! | each of the deadlines, by due and stream | due v in us since the one before (the first: since the first due), stream v |
-//! | snapshot | magic 8 "annals\0\x03", then as described in `snapshot/bytes.rs` |
+//! | snapshot; sealed snapshot | magic 8 "annals\0\x03"; "annals\0\x05"; then as described in `snapshot/bytes.rs` |
 //! | acked, synced, checkpoint, mark | group u64, offset u64 (the last record's), digest u64 (the order row's) |
 //!
 //! Every format of a run keeps the format number in the first byte and the checksum in the last eight, every format

@@ -8,6 +8,7 @@ use super::memory::{MemoryJournal, Store};
 use super::oneshot::{Sender, oneshot};
 use super::run::Run;
 use super::{CloseError, Facts, Fut, Outcome, ReadError, Why};
+use crate::id::{SeqNr, StreamNo};
 
 /// Controls a [`MemoryJournal`] from a test, across all of its handles.
 #[derive(Clone)]
@@ -39,11 +40,15 @@ pub(super) enum Fault {
     Refuse(Why),
 }
 
-/// A group that waits at the gate.
+/// What waits at the gate.
 struct Held {
     facts: Facts,
-    group: Vec<Run>,
-    done: Sender<Vec<Outcome>>,
+    work: HeldWork,
+}
+
+enum HeldWork {
+    Append { group: Vec<Run>, done: Sender<Vec<Outcome>> },
+    Delete { stream: StreamNo, to: SeqNr, done: Sender<Outcome> },
 }
 
 #[derive(Default)]
@@ -73,12 +78,30 @@ impl Faults {
         if !self.closing.is_empty() {
             return Ok(Box::pin(std::future::ready(closed())));
         }
-        if !self.holding && self.held.is_empty() {
+        if !self.is_holding() {
             return Err(group);
         }
         let (done, outcomes) = oneshot();
-        self.held.push_back(Held { facts, group, done });
+        self.held.push_back(Held { facts, work: HeldWork::Append { group, done } });
         Ok(Box::pin(async move { outcomes.await.unwrap_or_else(closed) }))
+    }
+
+    /// Holds a deletion, if it isn't to happen at once.
+    pub(super) fn hold_deletion(&mut self, facts: Facts, stream: StreamNo, to: SeqNr) -> Option<Fut<'static, Outcome>> {
+        let closed = || Outcome::NotStored(Why::Closed);
+        if !self.closing.is_empty() {
+            return Some(Box::pin(std::future::ready(closed())));
+        }
+        if !self.is_holding() {
+            return None;
+        }
+        let (done, outcome) = oneshot();
+        self.held.push_back(Held { facts, work: HeldWork::Delete { stream, to, done } });
+        Some(Box::pin(async move { outcome.await.unwrap_or_else(closed) }))
+    }
+
+    fn is_holding(&self) -> bool {
+        self.holding || !self.held.is_empty()
     }
 
     /// Waits until what is held is stored, if anything is.
@@ -140,7 +163,7 @@ impl MemoryFaults {
         lock(&self.store).faults.read = None;
     }
 
-    /// Closes the gate: groups that come from now on wait.
+    /// Closes the gate: groups and deletions that come from now on wait.
     pub fn hold(&self) {
         lock(&self.store).faults.holding = true;
     }
@@ -151,20 +174,30 @@ impl MemoryFaults {
         while self.release_next() {}
     }
 
-    /// Stores the group that has waited longest, and leaves the gate as it is; says whether there was one.
+    /// Stores the group that has waited longest, or deletes what was to be deleted before it, and leaves the gate as it
+    /// is; says whether there was one.
     pub fn release_next(&self) -> bool {
         let mut store = lock(&self.store);
-        let Some(Held { facts, group, done }) = store.faults.held.pop_front() else {
+        let Some(Held { facts, work }) = store.faults.held.pop_front() else {
             return false;
         };
-        let outcomes = store.append(&facts, group);
+        let answer: Box<dyn FnOnce()> = match work {
+            HeldWork::Append { group, done } => {
+                let outcomes = store.append(&facts, group);
+                Box::new(move || done.send(outcomes))
+            }
+            HeldWork::Delete { stream, to, done } => {
+                let outcome = store.delete_to(&facts, stream, to);
+                Box::new(move || done.send(outcome))
+            }
+        };
         let last = store.faults.held.is_empty();
         let closing = if last { std::mem::take(&mut store.faults.closing) } else { Vec::new() };
         let closed = (!closing.is_empty()).then(|| store.close());
         let wakers = store.tell();
         // ORDER: told outside of the lock, since whoever waits may poll, and append, at once.
         drop(store);
-        done.send(outcomes);
+        answer();
         wakers.wake();
         for (waiting, result) in closing.into_iter().zip(std::iter::repeat(closed.unwrap_or(Ok(())))) {
             waiting.send(result);
@@ -172,7 +205,7 @@ impl MemoryFaults {
         true
     }
 
-    /// How many groups wait at the gate.
+    /// How many groups and deletions wait at the gate.
     pub fn held(&self) -> usize {
         lock(&self.store).faults.held.len()
     }
@@ -255,6 +288,30 @@ mod tests {
         assert_eq!(append(&journal, vec![]), []);
         assert_eq!(faults.appended(), Appended { groups: 5, runs: 4 });
         assert!(!faults.release_next());
+    }
+
+    #[test]
+    fn the_gate_holds_deletions_in_their_order() {
+        let journal = MemoryJournal::new();
+        store(&journal, &id("alice"), &[b"x"]);
+        let faults = journal.faults();
+        faults.hold();
+        let stream = open(&journal, &id("alice")).stream;
+        let mut first = journal.delete_to(stream, SeqNr(1));
+        let stored = next(&journal, 2);
+        let second = journal.delete_to(stream, SeqNr(2));
+        assert!(is_pending(&mut first));
+        assert_eq!((faults.held(), read(&journal, &id("alice")).unwrap().len()), (3, 1));
+        assert!(faults.release_next());
+        assert_eq!((block_on(first), read(&journal, &id("alice")).unwrap().len()), (Outcome::Stored(Offset(1)), 0));
+        let closing = journal.close();
+        assert_eq!(block_on(journal.delete_to(stream, SeqNr(1))), Outcome::NotStored(Why::Closed));
+        faults.release();
+        assert_eq!(
+            (block_on(stored), block_on(second)),
+            (vec![Outcome::Stored(Offset(2))], Outcome::Stored(Offset(2)))
+        );
+        assert_eq!(block_on(closing), Ok(()));
     }
 
     #[test]

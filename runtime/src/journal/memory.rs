@@ -9,6 +9,7 @@ use super::changed::{Waiters, Wakers};
 use super::due::Deadlines;
 #[cfg(any(test, feature = "testing"))]
 use super::faults::{Fault, Faults, UnknownRun};
+use super::floor::Floor;
 use super::lock;
 use super::run::{Run, RunView};
 use super::{
@@ -16,6 +17,7 @@ use super::{
     StreamHead, Why,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::{MemorySnapshots, SnapshotStore};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
@@ -23,12 +25,14 @@ const GROUPS_IN_FLIGHT: usize = 4;
 /// Keeps everything in memory. What it stores has the same bytes, limits and order as in a journal on a disk.
 ///
 /// Clones are handles on the same open journal. [`MemoryJournal::reopen`] is what a restart is for a journal on a disk.
+/// Snapshots are kept in memory too, and are still there after it.
 #[derive(Clone)]
 pub struct MemoryJournal {
     facts: Facts,
     pub(super) store: Arc<Mutex<Store>>,
     /// Those who wait at this handle and its clones.
     waiters: Arc<Waiters>,
+    snapshots: MemorySnapshots,
 }
 
 pub(super) struct Store {
@@ -49,7 +53,8 @@ struct Stream {
     /// How often it is open.
     opened: u64,
     last: SeqNr,
-    /// Indexes into `Store::runs`.
+    floor: Floor,
+    /// Indexes into `Store::runs`, without the runs that are wholly deleted.
     runs: Vec<usize>,
 }
 
@@ -81,7 +86,7 @@ impl MemoryJournal {
             groups_in_flight: GROUPS_IN_FLIGHT,
             durability: Durability::Memory,
         };
-        Self { facts, store: Arc::new(Mutex::new(store)), waiters }
+        Self { facts, store: Arc::new(Mutex::new(store)), waiters, snapshots: MemorySnapshots::new() }
     }
 
     /// Opens the journal again, as after a restart: everything stored is there, a failed or closed journal is good
@@ -100,7 +105,7 @@ impl MemoryJournal {
         let wakers = before.tell(store.durable(), true);
         drop(store);
         wakers.wake();
-        Self { facts, store: Arc::clone(&self.store), waiters }
+        Self { facts, store: Arc::clone(&self.store), waiters, snapshots: self.snapshots.clone() }
     }
 
     fn health_in(&self, store: &Store) -> Health {
@@ -125,16 +130,17 @@ impl MemoryJournal {
         let mut store = lock(&self.store);
         self.readable(&store)?;
         let stream = store.numbers.get(id).copied().unwrap_or_else(|| {
-            store.streams.push(Stream { id: id.clone(), opened: 0, last: SeqNr::ZERO, runs: Vec::new() });
+            let (last, floor) = (SeqNr::ZERO, Floor::default());
+            store.streams.push(Stream { id: id.clone(), opened: 0, last, floor, runs: Vec::new() });
             let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
             store.numbers.insert(id.clone(), stream);
             stream
         });
-        let last = store.stream_mut(stream).map_or(SeqNr::ZERO, |stream| {
+        let (last, floor) = store.stream_mut(stream).map_or((SeqNr::ZERO, Floor::default()), |stream| {
             stream.opened += 1;
-            stream.last
+            (stream.last, stream.floor)
         });
-        Ok(StreamHead { stream, last, floor: SeqNr::ZERO, ended: false })
+        Ok(StreamHead { stream, last, floor: floor.to, ended: floor.ended })
     }
 
     fn read_now(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
@@ -144,10 +150,14 @@ impl MemoryJournal {
             return Ok(Page { runs: Vec::new(), more: false });
         };
         let of = |&index: &usize| &store.runs[index];
+        let from = from.max(found.floor.to.next());
+        if from > to {
+            return Ok(Page { runs: Vec::new(), more: false });
+        }
         let begin = found.runs.partition_point(|index| of(index).last() < from);
         let end = found.runs.partition_point(|index| of(index).first <= to);
         let runs = found.runs.get(begin..end).unwrap_or_default();
-        self.page(runs.iter().map(of), bytes_max)
+        self.page(&store, runs.iter().map(of), bytes_max)
     }
 
     fn armed_now(&self) -> Result<Vec<Armed>, ReadError> {
@@ -166,11 +176,17 @@ impl MemoryJournal {
         let store = lock(&self.store);
         self.readable(&store)?;
         let begin = store.runs.partition_point(|stored| stored.last_offset() <= after);
-        self.page(store.runs[begin..].iter(), bytes_max)
+        let runs = store.runs[begin..].iter().filter(|stored| stored.last() > store.floor(stored.run.stream));
+        self.page(&store, runs, bytes_max)
     }
 
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
-    fn page<'a>(&self, stored: impl Iterator<Item = &'a Stored>, bytes_max: usize) -> Result<Page, ReadError> {
+    fn page<'a>(
+        &self,
+        store: &Store,
+        stored: impl Iterator<Item = &'a Stored>,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
         let mut page = Page { runs: Vec::new(), more: false };
         let mut bytes = 0_usize;
         for Stored { run, first, records } in stored {
@@ -187,7 +203,7 @@ impl MemoryJournal {
             if view.first() != *first || view.records() != *records {
                 return Err(corrupt("another run is stored here".into()).into());
             }
-            page.runs.push(run.clone());
+            page.runs.push(StoredRun { floor: store.floor(run.stream), ..run.clone() });
         }
         Ok(page)
     }
@@ -210,6 +226,10 @@ impl Store {
 
     fn stream_mut(&mut self, stream: StreamNo) -> Option<&mut Stream> {
         self.streams.get_mut(usize::try_from(stream.0.checked_sub(1)?).ok()?)
+    }
+
+    fn floor(&self, stream: StreamNo) -> SeqNr {
+        self.stream(stream).map_or(SeqNr::ZERO, |stream| stream.floor.to)
     }
 
     fn durable(&self) -> Offset {
@@ -259,15 +279,50 @@ impl Store {
         let Some(stream) = stream else {
             return Err(Why::BadRun(super::NOT_OPEN.into()));
         };
+        if stream.floor.ended {
+            return Err(Why::Ended { last: stream.last });
+        }
         if stream.last.next() != run.first {
             return Err(Why::Conflict { expected: SeqNr(run.first.0 - 1), last: stream.last });
         }
         stream.last = run.last();
         stream.runs.push(index);
-        let Run { stream, first, records, due, bytes, .. } = run;
+        let last = run.last();
+        let Run { stream, first, records, due, ends, bytes, .. } = run;
         self.deadlines.apply(stream, due);
         self.runs.push(Stored { run: StoredRun { stream, offset, floor: SeqNr::ZERO, bytes }, first, records });
+        if ends {
+            self.raise(stream, Floor::before_tombstone(last));
+        }
         Ok(offset)
+    }
+
+    pub(super) fn delete_to(&mut self, facts: &Facts, stream: StreamNo, to: SeqNr) -> Outcome {
+        let deleted = self.shut(facts).map_or_else(|| self.delete(stream, to), Err);
+        deleted.map_or_else(Outcome::NotStored, Outcome::Stored)
+    }
+
+    fn delete(&mut self, stream: StreamNo, to: SeqNr) -> Result<Offset, Why> {
+        let Some(open) = self.stream(stream).filter(|stream| stream.opened > 0) else {
+            return Err(Why::BadRun(super::NOT_OPEN.into()));
+        };
+        if to > open.last {
+            return Err(Why::BadRun(super::beyond_last(to, open.last).into()));
+        }
+        self.raise(stream, Floor { to, ..Floor::default() });
+        Ok(self.durable())
+    }
+
+    /// Raises the floor of a stream, and lets go of what is wholly below.
+    fn raise(&mut self, stream: StreamNo, floor: Floor) {
+        let index = stream.0.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        let Some(stream) = index.and_then(|index| self.streams.get_mut(index)) else { return };
+        stream.floor = stream.floor.raised(floor);
+        let to = stream.floor.to;
+        let deleted = stream.runs.partition_point(|&index| self.runs[index].last() <= to);
+        for index in stream.runs.drain(..deleted) {
+            self.runs[index].run.bytes = Vec::new();
+        }
     }
 
     /// Says how far it reaches, and whether that is all, to those who wait.
@@ -358,12 +413,23 @@ impl Journal for MemoryJournal {
         Box::pin(async move { self.stream_id_now(stream) })
     }
 
-    fn delete_to(&self, _: StreamNo, _: SeqNr) -> Fut<'static, Outcome> {
-        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
+        let mut store = lock(&self.store);
+        #[cfg(any(test, feature = "testing"))]
+        if store.shut(&self.facts).is_none()
+            && let Some(held) = store.faults.hold_deletion(self.facts, stream, to)
+        {
+            return held;
+        }
+        Box::pin(std::future::ready(store.delete_to(&self.facts, stream, to)))
     }
 
     fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
         Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        Some(Arc::new(self.snapshots.clone()))
     }
 
     fn health(&self) -> Health {

@@ -16,11 +16,12 @@ mod due;
 mod faults;
 #[cfg(feature = "fjall")]
 mod fjall;
+mod floor;
 #[cfg(feature = "fjall")]
 mod head;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
-mod oneshot;
+pub(crate) mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
 mod record;
@@ -89,14 +90,18 @@ pub trait Journal: Send + Sync + 'static {
     fn changed(&self, beyond: Offset) -> Fut<'static, Offset>;
 
     /// Reads runs of one stream, from the one that contains `from` up to the one that contains `to`, as many as fit
-    /// into `bytes_max` and at least one.
+    /// into `bytes_max` and at least one. Where `from` is deleted, it begins behind what is deleted.
     ///
     /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
     /// empty page.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
-    /// behind `after`, as many as fit into `bytes_max` and at least one. Only durable runs are read.
+    /// behind `after`, as many as fit into `bytes_max` and at least one. Only durable runs are read, and no run that is
+    /// wholly deleted.
+    ///
+    /// So a page may be empty though there are durable records behind `after`: then all that were durable before the call
+    /// are deleted, and whoever reads on begins behind them.
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// The deadlines that are armed, in the order of their times and then of their streams: what [`Run::due`] of all
@@ -171,14 +176,19 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 const NOT_OPEN: &str = "its stream isn't open under its id";
 
+/// Why records that aren't there can't be deleted.
+fn beyond_last(to: SeqNr, last: SeqNr) -> String {
+    format!("its records can't be deleted up to {to}, since the last is {last}")
+}
+
 /// Says whether a stream can be stored under this name.
-fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
+pub(crate) fn check_id(id: &PersistenceId) -> Result<(), ReadError> {
     id.entity.check()?;
     match id.aggregate.len() {
         1..=PersistenceId::AGGREGATE_BYTES_MAX => Ok(()),
@@ -283,7 +293,8 @@ pub enum Why {
     /// The id can't be stored.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open.
+    /// The bytes aren't those of a run, or of another one than its fields say, or its stream isn't open; or what is to be
+    /// deleted isn't there.
     #[error("the run can't be taken: {0}")]
     BadRun(Arc<str>),
     /// The stream was ended with a tombstone.

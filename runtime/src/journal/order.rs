@@ -10,11 +10,13 @@ use jiff::Timestamp;
 use super::bytes::{
     CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, micros, push_prefixed, push_varint, text,
 };
+use super::floor::Floor;
 use super::record::Due;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 
 const FORMAT: u8 = 1;
 const CONTROL_NEW_STREAM: u8 = 1;
+const CONTROL_FLOOR: u8 = 3;
 const CONTROL_SKIPPABLE: u8 = 0x80;
 const RUN_DUE: u8 = 0x01;
 const RUN_CLEARED: u8 = 0x04;
@@ -38,6 +40,13 @@ pub(crate) struct OrderedRun {
     pub(crate) due: Due,
 }
 
+impl OrderedRun {
+    /// The sequence number of the last record.
+    pub(crate) fn last(&self) -> SeqNr {
+        SeqNr(self.first.0 + (self.records - 1))
+    }
+}
+
 /// A group, read from its row; its digest is right.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OrderRow {
@@ -49,6 +58,8 @@ pub(crate) struct OrderRow {
     pub(crate) runs: Vec<OrderedRun>,
     /// The streams that begin with this group.
     pub(crate) new_streams: Vec<(StreamNo, PersistenceId)>,
+    /// The floors that rise with this group.
+    pub(crate) floors: Vec<(StreamNo, Floor)>,
     /// The place of this group in the chain.
     pub(crate) mark: Mark,
 }
@@ -86,7 +97,7 @@ impl OrderBuilder {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.run_count == 0
+        self.run_count == 0 && self.control_count == 0
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -124,6 +135,16 @@ impl OrderBuilder {
         self.control_count += 1;
     }
 
+    pub(crate) fn push_floor(&mut self, stream: StreamNo, floor: Floor) {
+        let (stream, to) = (Varint::new(stream.0), Varint::new(floor.to.0));
+        self.controls.push(CONTROL_FLOOR);
+        push_varint(&mut self.controls, len_u64(stream.as_slice().len() + to.as_slice().len() + 1));
+        self.controls.extend_from_slice(stream.as_slice());
+        self.controls.extend_from_slice(to.as_slice());
+        self.controls.push(floor.flags());
+        self.control_count += 1;
+    }
+
     fn aggregate_index(&mut self, name: &Arc<str>) -> u64 {
         let found = self.aggregates.iter().position(|known| Arc::ptr_eq(known, name) || known == name);
         len_u64(found.unwrap_or_else(|| {
@@ -134,7 +155,7 @@ impl OrderBuilder {
 
     /// Writes the row of the group behind `before` into `row`, and says where it stands.
     pub(crate) fn write(&self, row: &mut Vec<u8>, store: u64, epoch: u64, time: i64, before: Mark) -> Mark {
-        assert!(!self.is_empty(), "a group has at least one run");
+        assert!(!self.is_empty(), "a group has at least one run or control");
         let group = before.group + 1;
         row.clear();
         row.extend_from_slice(&[FORMAT, 0]);
@@ -195,16 +216,17 @@ impl OrderRow {
         let before = reader.u64("the digest before")?;
         let aggregates = read_aggregates(&mut reader)?;
         let runs = read_runs(&mut reader, aggregates.len())?;
-        let new_streams = read_controls(&mut reader, &aggregates)?;
+        let Controls { count, new_streams, floors } = read_controls(&mut reader, &aggregates)?;
         reader.end("an order row")?;
 
         let found = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.records));
         let last = base.checked_add(records);
-        let (true, Some(last)) = (base > 0 && records > 0 && found == Some(records), last) else {
+        let is_empty = records == 0 && count == 0;
+        let (true, Some(last)) = (base > 0 && !is_empty && found == Some(records), last) else {
             return Err(out_of_range("the number of records").into());
         };
         let mark = Mark { group, offset: Offset(last - 1), digest };
-        Ok(Self { epoch, base: Offset(base), time, before, runs, new_streams, mark })
+        Ok(Self { epoch, base: Offset(base), time, before, runs, new_streams, floors, mark })
     }
 
     /// The runs with the offsets of their first records.
@@ -271,29 +293,49 @@ fn read_due(reader: &mut Reader<'_>) -> Result<Due, OrderError> {
     }
 }
 
-fn read_controls(
-    reader: &mut Reader<'_>,
-    aggregates: &[Arc<str>],
-) -> Result<Vec<(StreamNo, PersistenceId)>, OrderError> {
+/// What a group has beside its runs.
+#[derive(Default)]
+struct Controls {
+    count: u64,
+    new_streams: Vec<(StreamNo, PersistenceId)>,
+    floors: Vec<(StreamNo, Floor)>,
+}
+
+fn read_controls(reader: &mut Reader<'_>, aggregates: &[Arc<str>]) -> Result<Controls, OrderError> {
     let count = reader.varint("the number of controls")?;
-    let mut new_streams = Vec::new();
+    let mut controls = Controls { count, ..Controls::default() };
     for _ in 0..count {
         let kind = reader.u8("a control's kind")?;
-        let mut body = Reader::new(reader.prefixed("a control")?);
+        let body = Reader::new(reader.prefixed("a control")?);
         match kind {
-            CONTROL_NEW_STREAM => {
-                let stream = StreamNo(body.varint("a new stream")?);
-                let aggregate = body.varint("a new stream's aggregate")?;
-                let aggregate = usize::try_from(aggregate).ok().and_then(|index| aggregates.get(index));
-                let aggregate = aggregate.ok_or_else(|| out_of_range("a new stream's aggregate"))?;
-                let entity = text(body.rest(), "a new stream's id")?;
-                new_streams.push((stream, PersistenceId::new(Arc::clone(aggregate), entity)));
-            }
+            CONTROL_NEW_STREAM => controls.new_streams.push(read_new_stream(body, aggregates)?),
+            CONTROL_FLOOR => controls.floors.push(read_floor(body)?),
             kind if kind & CONTROL_SKIPPABLE != 0 => {}
             kind => return Err(OrderError::NewerFeature { what: "a control", number: kind }),
         }
     }
-    Ok(new_streams)
+    Ok(controls)
+}
+
+fn read_new_stream(mut body: Reader<'_>, aggregates: &[Arc<str>]) -> Result<(StreamNo, PersistenceId), OrderError> {
+    let stream = StreamNo(body.varint("a new stream")?);
+    let aggregate = body.varint("a new stream's aggregate")?;
+    let aggregate = usize::try_from(aggregate).ok().and_then(|index| aggregates.get(index));
+    let aggregate = aggregate.ok_or_else(|| out_of_range("a new stream's aggregate"))?;
+    let entity = text(body.rest(), "a new stream's id")?;
+    Ok((stream, PersistenceId::new(Arc::clone(aggregate), entity)))
+}
+
+fn read_floor(mut body: Reader<'_>) -> Result<(StreamNo, Floor), OrderError> {
+    let stream = StreamNo(body.varint("a floor's stream")?);
+    let to = SeqNr(body.varint("a floor")?);
+    let flags = body.u8("a floor's flags")?;
+    body.end("a floor")?;
+    if flags & !Floor::FLAGS != 0 {
+        return Err(OrderError::NewerFeature { what: "a flag of a floor", number: flags });
+    }
+    let floor = Floor::of(to, flags).ok_or_else(|| out_of_range("a floor"))?;
+    Ok((stream, floor))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ const KIND_TRANSITION: u8 = 2;
 const KIND_CONSUMED: u8 = 3;
 const KIND_RECEIPT: u8 = 4;
 const KIND_TOMBSTONE: u8 = 10;
+/// A tombstone as it is written.
+pub(super) const TOMBSTONE: [u8; 2] = [KIND_TOMBSTONE, 0];
 const KIND_SKIPPABLE: u8 = 0x80;
 
 const TRANSITION_DUE: u8 = 0x01;
@@ -338,7 +340,7 @@ impl<'a> Record<'a> {
                 push_prefixed(bytes, visit.as_slice());
             }
             Record::Receipt => bytes.extend_from_slice(&[KIND_RECEIPT, 0]),
-            Record::Tombstone => bytes.extend_from_slice(&[KIND_TOMBSTONE, 0]),
+            Record::Tombstone => bytes.extend_from_slice(&TOMBSTONE),
             Record::Skipped { kind } => bytes.extend_from_slice(&[kind | KIND_SKIPPABLE, 0]),
         }
     }

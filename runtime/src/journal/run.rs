@@ -8,7 +8,7 @@ use super::bytes::{
     CHECKSUM_BYTES, Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, micros, push_prefixed,
     push_varint, skip_extensions,
 };
-use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, WRITE_HEADER_BYTES_MAX, Write};
+use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, TOMBSTONE, WRITE_HEADER_BYTES_MAX, Write};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Facts, Why};
 
@@ -66,6 +66,12 @@ impl Run {
         let view = RunView::parse(&self.bytes, facts.store).map_err(|error| Why::BadRun(error.to_string().into()))?;
         if !view.is_of(&self.id) || view.first() != self.first || view.records() != self.records {
             return Err(Why::BadRun("its bytes are of another run than its fields".into()));
+        }
+        let ends = view.ends().map_err(|error| Why::BadRun(error.to_string().into()))?;
+        if ends != self.ends || (ends && self.due != Due::Cleared) {
+            return Err(Why::BadRun(
+                "its fields don't say that it ends with a tombstone and clears the deadline".into(),
+            ));
         }
         Ok(stored_checksum(&self.bytes))
     }
@@ -220,7 +226,8 @@ impl RunBuilder {
     ///
     /// # Panics
     ///
-    /// If `records` is empty, has another length than it says, or makes something else of the deadline than `due`.
+    /// If `records` is empty, has another length than it says, makes something else of the deadline than `due`, or follows
+    /// a tombstone.
     #[expect(single_use_lifetimes, reason = "an `impl Trait` can't leave it out yet")]
     pub fn push_write<'r>(&mut self, write: &Write<'_>, due: Due, records: impl ExactSizeIterator<Item = Record<'r>>) {
         assert!(records.len() > 0, "a write has at least one record");
@@ -255,10 +262,10 @@ impl RunBuilder {
         if let Some(cause) = write.cause {
             cause.push(writes, &mut name_index);
         }
-        assert!(!self.ends, "nothing follows a tombstone");
         let mut pushed = 0;
         let mut agrees = due == Due::Unchanged;
         for record in records {
+            assert!(!self.ends, "nothing follows a tombstone");
             record.push(writes, &mut name_index);
             agrees = record.agrees_with(due).unwrap_or(agrees);
             self.ends = record == Record::Tombstone;
@@ -577,6 +584,20 @@ impl<'a> RunView<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the last record is a tombstone.
+    pub(crate) fn ends(&self) -> Result<bool, RunError> {
+        // Almost no run does, and this tells it without a look at the records.
+        if !self.body.rest().ends_with(&TOMBSTONE) {
+            return Ok(false);
+        }
+        let mut ends = false;
+        self.for_each(|_, _, record| {
+            ends = record == Record::Tombstone;
+            Ok::<(), RunError>(())
+        })?;
+        Ok(ends)
     }
 
     /// Reads a write up to its records, and how many of them follow.

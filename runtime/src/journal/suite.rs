@@ -1,6 +1,7 @@
 //! What every journal must do: each test runs against all of them.
 
 pub(super) mod deadlines;
+pub(super) mod deletion;
 mod waiting;
 
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::id::{InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub(super) trait Store {
     fn journal(&self) -> &dyn Journal;
     fn reopen(self) -> Self;
+    /// Opens what a crash leaves of it.
+    fn crash(self) -> Self;
+    /// Lets the removal of what is deleted stop after so many steps, if the journal removes anything behind its commits.
+    fn stop_removal_after(&self, _steps: usize) {}
     /// Writes down what is derived, if the journal keeps it.
     fn write_derived(&self) {}
 }
@@ -33,6 +38,10 @@ impl Store for Memory {
 
     fn reopen(self) -> Self {
         block_on(self.0.close()).unwrap();
+        self.crash()
+    }
+
+    fn crash(self) -> Self {
         Self(self.0.reopen())
     }
 }
@@ -68,9 +77,45 @@ impl Store for OnDisk {
         Self { journal: Some(Self::open(&self.dir)), dir: self.dir }
     }
 
+    fn crash(mut self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_sparse(&self.dir.path().join("journal"), &dir.path().join("journal"));
+        drop(self.journal.take());
+        Self { journal: Some(Self::open(&dir)), dir }
+    }
+
+    fn stop_removal_after(&self, steps: usize) {
+        self.journal.as_ref().unwrap().stop_removal_after(steps);
+    }
+
     fn write_derived(&self) {
         self.journal.as_ref().unwrap().write_deadlines();
     }
+}
+
+/// Copies a journal; the zeros at the end of the engine's own journal stay a hole.
+#[cfg(feature = "fjall")]
+pub(super) fn copy_sparse(from: &std::path::Path, to: &std::path::Path) {
+    use std::fs;
+
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_sparse(&entry.path(), &to);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            fs::write(&to, &bytes[..written(&bytes)]).unwrap();
+            fs::File::options().write(true).open(&to).unwrap().set_len(super::bytes::len_u64(bytes.len())).unwrap();
+        }
+    }
+}
+
+/// The bytes of an engine's journal that are written, after the last of which there are zeros only.
+#[cfg(feature = "fjall")]
+pub(super) fn written(journal: &[u8]) -> usize {
+    journal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 macro_rules! every_journal {
@@ -88,6 +133,13 @@ macro_rules! every_journal {
 use deadlines::{
     a_deadline_is_armed_until_it_is_armed_anew_or_cleared, a_run_that_is_refused_changes_no_deadline,
     deadlines_come_in_the_order_of_their_times, the_last_write_of_a_run_decides_its_deadline,
+};
+use deletion::{
+    a_page_begins_behind_what_is_deleted, a_run_that_says_wrongly_that_it_ends_is_refused,
+    a_stream_ends_also_where_all_of_it_is_deleted_already, a_stream_whose_records_are_all_deleted_goes_on,
+    a_tombstone_clears_the_deadline, an_ended_stream_keeps_its_tombstone_and_takes_nothing_more,
+    more_than_there_is_can_not_be_deleted, what_is_deleted_is_not_read_again,
+    what_was_handed_over_before_is_there_to_be_deleted,
 };
 use waiting::{
     a_stream_is_named_once_it_has_records, the_end_of_a_journal_ends_all_waiting,
@@ -118,6 +170,15 @@ every_journal! {
     who_has_waited_in_vain_leaves_no_trace
     the_end_of_a_journal_ends_all_waiting
     a_stream_is_named_once_it_has_records
+    a_page_begins_behind_what_is_deleted
+    a_run_that_says_wrongly_that_it_ends_is_refused
+    a_stream_ends_also_where_all_of_it_is_deleted_already
+    a_stream_whose_records_are_all_deleted_goes_on
+    a_tombstone_clears_the_deadline
+    an_ended_stream_keeps_its_tombstone_and_takes_nothing_more
+    more_than_there_is_can_not_be_deleted
+    what_is_deleted_is_not_read_again
+    what_was_handed_over_before_is_there_to_be_deleted
 }
 
 pub(super) fn id(entity: &str) -> PersistenceId {
@@ -153,13 +214,15 @@ pub(super) fn store(journal: &dyn Journal, id: &PersistenceId, payloads: &[&[u8]
     }
 }
 
-/// The sequence numbers and payloads of a page.
+/// The sequence numbers and payloads of a page, without what is deleted.
 pub(super) fn events(journal: &dyn Journal, page: &Page) -> Vec<(u64, Vec<u8>)> {
     let mut events = Vec::new();
     for run in &page.runs {
         let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
         let read = view.for_each(|seq, _, record| {
-            if let Record::Event(event) = record {
+            if let Record::Event(event) = record
+                && seq > run.floor
+            {
                 events.push((seq.0, event.payload.to_vec()));
             }
             Ok::<(), RunError>(())

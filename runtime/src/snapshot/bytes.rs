@@ -10,6 +10,10 @@
 //! | body | aggregate: length v, UTF-8; entity id: length v, UTF-8; seq v, time i64 in us, state: length v, UTF-8 (empty: no machine), visit v, due flags u8 (0x01 due follows; others reserved), \[due i64 in us\], keys, version v, schema hash u64, codec u8, payload: length v, bytes |
 //! | keys | flags u8 (0x01 a rising one follows; others reserved), \[number v, seq v\], unique ones: count v, each, the oldest first: digest 16, seq v |
 //! | schema hash | xxh3-64, seeded with 0, over the fields, each: name: length v, UTF-8; type: length v, UTF-8 |
+//! | sealed, as it lies on a disk | magic 8 "annals\0\x05", format u8 = 1, time i64 in us, the snapshot, seal 8 |
+//! | seal | xxh3-64, seeded with 0, over: aggregate length u64, aggregate, entity id length u64, entity id, seq u64, all that lies before the seal |
+//! | files of `DirSnapshots` | see `dir/names.rs` |
+//! | rows of the engine | see `fjall.rs` |
 //!
 //! Every format keeps magic and format number at the start and the checksum in the last eight bytes: so a newer format is
 //! told from damage.

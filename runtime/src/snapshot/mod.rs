@@ -13,10 +13,25 @@ use crate::aggregate::Aggregate;
 use crate::codec::{DecodeError, Payload};
 use crate::event::Field;
 use crate::id::{PersistenceId, SeqNr};
-use crate::journal::{Durability, Fut};
+use crate::journal::{self, Durability, Fut};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the system that takes snapshots isn't there yet"))]
 pub(crate) mod bytes;
+mod dir;
+mod error;
+mod memory;
+pub(crate) mod request;
+mod sealed;
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
+mod suite;
+pub(crate) mod taken;
+
+pub use dir::{DirSnapshots, DirSnapshotsError};
+pub use error::SnapshotError;
+pub use memory::MemorySnapshots;
+
+/// The longest snapshot that a store of annals takes, in bytes.
+pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Data of which snapshots can be taken.
 ///
@@ -39,6 +54,12 @@ pub trait Snapshot: Serialize + for<'de> Deserialize<'de> {
     ///
     /// [`DecodeError`] if the payload doesn't fit, or if there is no upcast from that version.
     fn upcast(version: u32, payload: Payload<'_>) -> Result<Self, DecodeError>;
+}
+
+/// The error for a version from which there is no upcast.
+#[doc(hidden)]
+pub fn no_snapshot_upcast<S: Snapshot>(version: u32) -> DecodeError {
+    DecodeError::NoSnapshotUpcast { version, known: S::VERSION }
 }
 
 /// An aggregate with `snapshot(..)` in its attribute; the macros implement it.
@@ -175,28 +196,87 @@ impl std::fmt::Debug for StoredSnapshot {
 
 /// Keeps snapshots, apart from the journal.
 ///
-/// Methods may block the polling thread for the disk. They begin when they are polled.
+/// A program may bring its own: the bytes of a snapshot name their entity, their sequence number and the journal whose
+/// events they stand for, and carry a checksum, so a store that mixes something up makes loading slow and never wrong.
+/// The ids that it is asked for name entities ([`EntityId::check`](crate::EntityId::check)); they may otherwise be any
+/// text, and ids are the same only if their bytes are.
+///
+/// Methods may block the polling thread for the disk: poll them where blocking is allowed. They begin when they are
+/// polled.
+///
+/// # Cancel safety
+///
+/// A future that was never polled has done nothing. One that is dropped later may have done what was asked, or
+/// nothing of it; never half a snapshot, and [`delete_matching`](SnapshotStore::delete_matching) some of it.
+///
+/// # Examples
+///
+/// ```
+/// use annals::snapshot::{Criteria, MemorySnapshots, SnapshotStore, StoredSnapshot};
+/// use annals::{PersistenceId, SeqNr, Timestamp};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemorySnapshots::new();
+/// let alice = PersistenceId::new("account", "alice");
+/// for seq_nr in [SeqNr(100), SeqNr(200)] {
+///     let snapshot = StoredSnapshot { seq_nr, time: Timestamp::UNIX_EPOCH, bytes: b"as it was".to_vec() };
+///     store.save(&alice, snapshot).await?;
+/// }
+///
+/// let newest = store.load(&alice, Criteria::LATEST).await?;
+/// assert_eq!(newest.map(|snapshot| snapshot.seq_nr), Some(SeqNr(200)));
+/// let older = store.load(&alice, Criteria::LATEST.to_seq(SeqNr(199))).await?;
+/// assert_eq!(older.map(|snapshot| snapshot.seq_nr), Some(SeqNr(100)));
+/// # Ok(())
+/// # }
+/// ```
 pub trait SnapshotStore: Send + Sync + 'static {
     /// What a saved snapshot survives. Events are deleted only if that is at least what the journal's records survive.
     fn durability(&self) -> Durability;
 
     /// Saves a snapshot, in place of one with the same sequence number. When it ends well, it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotStoreError::TooLarge`] if it is longer than the store takes, and
+    /// [`SnapshotStoreError::Failed`] if the system below fails. The snapshot may then be there or not, and one with
+    /// the same sequence number that was there before may be gone.
     fn save(&self, id: &PersistenceId, snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>>;
 
     /// The snapshot with the highest sequence number among those that `criteria` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotStoreError::Damaged`] if that one is damaged as far as the store can tell; it names the sequence
+    /// number, so that an older one can be asked for.
     fn load(
         &self,
         id: &PersistenceId,
         criteria: Criteria,
     ) -> Fut<'_, Result<Option<StoredSnapshot>, SnapshotStoreError>>;
 
-    /// All that there are of an entity, the highest sequence number first.
+    /// All that there are of an entity, the highest sequence number first. They are not read for it: one of them may
+    /// be damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotStoreError`] if they can't be listed.
     fn list(&self, id: &PersistenceId) -> Fut<'_, Result<Vec<SnapshotMeta>, SnapshotStoreError>>;
 
-    /// Deletes one, if it is there.
+    /// Deletes one, if it is there, damaged or not. When it ends well, that is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotStoreError`] if it may still be there.
     fn delete(&self, id: &PersistenceId, seq_nr: SeqNr) -> Fut<'_, Result<(), SnapshotStoreError>>;
 
-    /// Deletes those that `criteria` allows, and says how many there were.
+    /// Deletes those that `criteria` allows, damaged or not, and says how many there were. When it ends well, that is
+    /// durable.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotStoreError`] if some of them may still be there.
     fn delete_matching(&self, id: &PersistenceId, criteria: Criteria) -> Fut<'_, Result<usize, SnapshotStoreError>>;
 }
 
@@ -214,6 +294,26 @@ pub enum SnapshotStoreError {
         /// What is wrong.
         reason: String,
     },
+    /// It is longer than the limit.
+    #[error("the snapshot of {id} at sequence number {seq_nr} has {bytes} bytes, and the limit is {limit}")]
+    TooLarge {
+        /// Whose it is.
+        id: PersistenceId,
+        /// Which one.
+        seq_nr: SeqNr,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No entity has this id, so there are no snapshots of it.
+    #[error("there are no snapshots of {id}: {reason}")]
+    InvalidId {
+        /// The id.
+        id: PersistenceId,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
     /// The system below failed.
     #[error("can't {tried} the snapshots of {id}: {error}")]
     Failed {
@@ -224,4 +324,20 @@ pub enum SnapshotStoreError {
         /// What went wrong.
         error: Arc<str>,
     },
+}
+
+/// Says whether there can be snapshots of an entity with this id.
+fn check_id(id: &PersistenceId) -> Result<(), SnapshotStoreError> {
+    journal::check_id(id)
+        .map_err(|error| SnapshotStoreError::InvalidId { id: id.clone(), reason: error.to_string().into() })
+}
+
+/// Says whether a snapshot may be saved.
+fn check(id: &PersistenceId, snapshot: &StoredSnapshot) -> Result<(), SnapshotStoreError> {
+    check_id(id)?;
+    let (seq_nr, bytes) = (snapshot.seq_nr, snapshot.bytes.len());
+    if bytes > SNAPSHOT_BYTES_MAX {
+        return Err(SnapshotStoreError::TooLarge { id: id.clone(), seq_nr, bytes, limit: SNAPSHOT_BYTES_MAX });
+    }
+    Ok(())
 }

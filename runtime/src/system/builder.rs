@@ -10,6 +10,7 @@ use crate::contain::contained;
 use crate::journal::{Durability, Journal};
 #[cfg(feature = "fjall")]
 use crate::journal::{FjallJournal, FjallOptions};
+use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotStore};
 use crate::system::System;
 use crate::system::mailbox::LANES;
 use crate::system::readers::{ReadMark, ReaderError, Readers};
@@ -38,6 +39,7 @@ pub struct Builder {
     pub(super) registrations: Vec<fn(&Registry)>,
     pub(super) deadlines_in_flight_max: usize,
     pub(super) settings: Settings,
+    pub(super) snapshots: Option<Arc<dyn SnapshotStore>>,
     readers: Vec<ReadMark>,
     durability: Durability,
 }
@@ -50,6 +52,9 @@ pub(crate) struct Settings {
     pub(crate) residents_max: usize,
     pub(crate) idle_after: Duration,
     pub(crate) keys_max: usize,
+    pub(crate) verify_snapshots: bool,
+    /// The longest snapshot, in bytes.
+    pub(crate) snapshot_bytes_max: usize,
 }
 
 impl Builder {
@@ -69,7 +74,10 @@ impl Builder {
                 residents_max: 1_000_000,
                 idle_after: Duration::from_secs(120),
                 keys_max: 128,
+                verify_snapshots: false,
+                snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
             },
+            snapshots: None,
             registrations: Vec::new(),
             deadlines_in_flight_max: 256,
             readers: Vec::new(),
@@ -137,6 +145,35 @@ impl Builder {
     /// oldest first, at this rate. Default: 256.
     pub fn deadlines_in_flight_max(mut self, deadlines: usize) -> Self {
         self.deadlines_in_flight_max = deadlines;
+        self
+    }
+
+    /// Where snapshots are kept. Default: the place that the journal brings along, if it has one.
+    ///
+    /// Events that [`Retention`](crate::snapshot::Retention) lets go are deleted only if the store's
+    /// [`durability`](SnapshotStore::durability) is at least the journal's.
+    pub fn snapshots(mut self, store: impl SnapshotStore) -> Self {
+        self.snapshots = Some(Arc::new(store));
+        self
+    }
+
+    /// The longest snapshot, in bytes. Of an entity that needs more, none is taken, and
+    /// [`Stats::snapshots_skipped`](crate::Stats::snapshots_skipped) counts it. Default: 64 MiB.
+    pub fn snapshot_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.snapshot_bytes_max = bytes;
+        self
+    }
+
+    /// Compares snapshots with the events that they stand for, whenever an entity is loaded, as far as the events are
+    /// still there; and two folds of these events with each other. For tests, and for a look at a copy of a store: each
+    /// entity with snapshots is loaded from all of its events, twice. Default: `false`.
+    ///
+    /// An entity with a difference is quarantined. The reason names the first record on which two folds differ: the fold
+    /// depends on something that isn't in the events, such as the order of a `HashMap`, the time or a random number.
+    /// Where the folds agree with each other, it names the snapshot: the fold was changed since it was taken, which needs
+    /// a higher `#[snapshot(version = ..)]`. The order of a set is no difference.
+    pub fn verify_snapshots(mut self, verify: bool) -> Self {
+        self.settings.verify_snapshots = verify;
         self
     }
 
@@ -223,6 +260,7 @@ impl Builder {
         at_least("run_ahead_bytes_max", self.settings.run_ahead_bytes_max, 1)?;
         at_least("residents_max", self.settings.residents_max, 1)?;
         at_least("keys_max", self.settings.keys_max, 1)?;
+        at_least("snapshot_bytes_max", self.settings.snapshot_bytes_max, 1)?;
         at_least("deadlines_in_flight_max", self.deadlines_in_flight_max, 1)?;
         Readers::of(&self.readers)?;
         Ok(())

@@ -11,11 +11,14 @@ use tokio::task::JoinSet;
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal};
+use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
 mod builder;
+mod delete;
 mod drain;
 mod effects;
+mod end;
 mod entity;
 mod mailbox;
 mod pages;
@@ -24,10 +27,12 @@ mod readers;
 mod recovery;
 mod registry;
 mod repeat;
+mod replay;
 mod rung;
 mod schedule;
 mod shard;
 mod slots;
+mod snapshots;
 mod stats;
 mod store;
 mod timekeeper;
@@ -37,8 +42,10 @@ mod work;
 #[cfg(feature = "fjall")]
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
+pub use delete::{DeleteError, Deleted, ForgetError};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
+pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
@@ -48,6 +55,7 @@ use mailbox::{Mailbox, mailbox};
 use readers::Readers;
 use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
+use snapshots::{SHARDS_PER_SAVER, Saver, Shelf};
 use stats::Counters;
 use timekeeper::Timekeeper;
 
@@ -98,6 +106,7 @@ pub struct System {
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
     mailboxes: Vec<Mailbox>,
@@ -140,7 +149,8 @@ impl System {
     }
 
     fn start(journal: Arc<dyn Journal>, readers: Arc<Readers>, builder: Builder) -> Self {
-        let Builder { clock, services, shutdown_within, settings, registrations, .. } = builder;
+        let Builder { clock, services, shutdown_within, settings, registrations, snapshots, .. } = builder;
+        let snapshots = snapshots.or_else(|| journal.snapshots());
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
@@ -151,6 +161,17 @@ impl System {
         let registry = Arc::new(registry);
         registrations.iter().for_each(|register| register(&registry));
         let (mut counters, mut probes, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+        let mut shelves = Vec::new();
+        for _ in 0..builder.shards.div_ceil(SHARDS_PER_SAVER) {
+            let (shelf, jobs) = Shelf::new(snapshots.is_some(), settings.snapshot_bytes_max);
+            shelves.push(shelf);
+            let Some(store) = snapshots.clone() else { continue };
+            let (journal, readers, clock) = (journal.clone(), readers.clone(), clock.clone());
+            let counted = Arc::new(Counters::default());
+            counters.push(counted.clone());
+            let saver = Saver { journal, store, readers, clock, counters: counted };
+            tasks.spawn(snapshots::run(Arc::new(saver), jobs, stages.clone()));
+        }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
             let (probe, probed) = mpsc::channel(1);
@@ -165,6 +186,8 @@ impl System {
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
                 schedule: schedule.clone(),
+                shelf: shelves[index / SHARDS_PER_SAVER].clone(),
+                snapshots: snapshots.clone(),
                 stage: stages.clone(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
@@ -174,6 +197,8 @@ impl System {
             counters.push(counted);
             probes.push(probe);
         }
+        // ORDER: a saver ends when the last of its shards has.
+        drop(shelves);
         let timekeeper = Timekeeper {
             journal: journal.clone(),
             clock,
@@ -187,7 +212,7 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }
     }
 
@@ -286,7 +311,7 @@ async fn join_all(tasks: &mut JoinSet<()>) -> bool {
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("System")
-            .field("shards", &self.inner.counters.len())
+            .field("shards", &self.inner.mailboxes.len())
             .field("facts", &self.inner.journal.facts())
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use crate::execute::Unrecoverable;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, Page, ReadError, RunView};
 
@@ -26,7 +27,8 @@ struct Ahead {
     from: SeqNr,
     /// Who takes the journal out reads the page.
     ticket: Ticket,
-    page: Receiver<Result<Page, ReadError>>,
+    /// None once nothing is to be waited for.
+    page: Option<Receiver<Result<Page, ReadError>>>,
 }
 
 type Ticket = Arc<Mutex<Option<Arc<dyn Journal>>>>;
@@ -41,15 +43,17 @@ impl<'a> Pages<'a> {
     }
 
     /// The page that begins with the run that contains `from`. It blocks for the disk.
-    pub(crate) fn read(&mut self, from: SeqNr) -> Result<Page, ReadError> {
+    pub(crate) fn read(&mut self, from: SeqNr) -> Result<Page, Unrecoverable> {
         let page = match self.ahead.take() {
-            Some(ahead) if ahead.from == from => ahead.wait(),
+            Some(mut ahead) if ahead.from == from => ahead.wait(),
             other => {
                 drop(other);
                 None
             }
         };
-        let page = page.unwrap_or_else(|| read(self.journal, self.runtime, self.stream, from, self.to))?;
+        let page = page
+            .unwrap_or_else(|| read(self.journal, self.runtime, self.stream, from, self.to))
+            .map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
         if page.more
             && let Some(run) = page.runs.last()
             // Who folds the run says what is wrong with it.
@@ -72,7 +76,7 @@ impl<'a> Pages<'a> {
             // Nobody waits any more if what came before couldn't be folded.
             let _unwanted = read_page.send(page);
         });
-        Ahead { from, ticket, page }
+        Ahead { from, ticket, page: Some(page) }
     }
 }
 
@@ -88,9 +92,10 @@ fn read(
 
 impl Ahead {
     /// The page, if a thread of the pool has begun to read it; otherwise none will.
-    fn wait(&self) -> Option<Result<Page, ReadError>> {
+    fn wait(&mut self) -> Option<Result<Page, ReadError>> {
+        let page = self.page.take()?;
         // The sender is gone if reading panicked: then it does so again, where that is contained.
-        if take(&self.ticket).is_none() { self.page.recv().ok() } else { None }
+        if take(&self.ticket).is_none() { page.recv().ok() } else { None }
     }
 }
 
@@ -98,5 +103,84 @@ impl Drop for Ahead {
     /// Waits, so that nobody holds the journal any more.
     fn drop(&mut self) {
         self.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::codec::Codec;
+    use crate::id::PersistenceId;
+    use crate::journal::{Due, EventRecord, MemoryJournal, Outcome, Record, RunBuilder, Write};
+
+    const RUNS: u64 = 12;
+
+    /// A journal with one stream, of which two runs fill a page.
+    async fn journal() -> (Arc<dyn Journal>, StreamNo) {
+        let (journal, id) = (MemoryJournal::new(), PersistenceId::new("account", "alice"));
+        let stream = journal.open_stream(&id).await.unwrap().stream;
+        let payload = vec![7; PAGE_BYTES_MAX / 3];
+        let event = EventRecord { name: "deposited", version: 1, codec: Codec::MessagePack, payload: &payload };
+        for number in 1..=RUNS {
+            let mut run = RunBuilder::new(stream, id.clone(), SeqNr(number));
+            run.push_write(&Write::at(Timestamp::UNIX_EPOCH), Due::Unchanged, [Record::Event(event)].into_iter());
+            let stored = journal.append(vec![run.seal(&journal.facts(), number)]).await;
+            assert!(matches!(stored[..], [Outcome::Stored(_)]));
+        }
+        (Arc::new(journal), stream)
+    }
+
+    /// How many pages there are. The runs are in order, and none is missing.
+    fn count(journal: &Arc<dyn Journal>, stream: StreamNo) -> u64 {
+        let runtime = Handle::current();
+        let mut pages = Pages::new(journal, &runtime, stream, SeqNr(RUNS));
+        let (mut count, mut next) = (0, 1);
+        while next <= RUNS {
+            for run in pages.read(SeqNr(next)).unwrap().runs {
+                let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
+                assert_eq!(view.first(), SeqNr(next));
+                next = view.last().0 + 1;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_stream_is_read_in_order_whether_the_pool_has_a_thread_to_spare_or_not() {
+        for threads in [1, 4] {
+            let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(threads).build().unwrap();
+            let counted = runtime.block_on(async {
+                let (journal, stream) = journal().await;
+                tokio::task::spawn_blocking(move || count(&journal, stream)).await
+            });
+            assert_eq!(counted.unwrap(), RUNS / 2);
+        }
+    }
+
+    #[test]
+    fn nobody_holds_the_journal_when_pages_are_left_in_the_middle() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (journal, stream) = runtime.block_on(journal());
+        for _ in 0..100 {
+            let mut pages = Pages::new(&journal, runtime.handle(), stream, SeqNr(RUNS));
+            assert!(pages.read(SeqNr(1)).unwrap().more);
+            drop(pages);
+            assert_eq!(Arc::strong_count(&journal), 1);
+        }
+    }
+
+    #[test]
+    fn a_page_other_than_the_next_can_be_read() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (journal, stream) = runtime.block_on(journal());
+        let mut pages = Pages::new(&journal, runtime.handle(), stream, SeqNr(RUNS));
+        for from in [1, 6, 3, 11] {
+            let page = pages.read(SeqNr(from)).unwrap();
+            let view = RunView::parse(&page.runs[0].bytes, journal.facts().store).unwrap();
+            assert_eq!((view.first(), page.runs.len()), (SeqNr(from), 2));
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Loading an entity: its stream, folded from the start.
+//! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::runtime::Handle;
 
@@ -9,60 +10,87 @@ use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
+use crate::snapshot::{Criteria, SnapshotStore};
 use crate::system::pages::Pages;
+
+mod candidates;
+mod verify;
+
+pub(crate) use candidates::Candidates;
 
 /// A loaded entity.
 pub(crate) struct Found<A: Aggregate> {
     pub(crate) stream: StreamNo,
+    /// The last record of the snapshot with which it began; 0 if there was none.
+    pub(crate) snapshot: SeqNr,
     pub(crate) replayed: Replayed<A>,
 }
 
+/// From where entities are loaded. Its reads block.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) journal: &'a Arc<dyn Journal>,
+    pub(crate) runtime: &'a Handle,
+    pub(crate) snapshots: Option<&'a dyn SnapshotStore>,
+    /// How many unique keys are remembered.
+    pub(crate) keys_max: usize,
+    /// Whether snapshots are compared with what they stand for.
+    pub(crate) verify: bool,
+    /// Counts the snapshots that were set aside.
+    pub(crate) unusable: &'a AtomicU64,
+}
+
 /// Loads an entity. It blocks: for the disk, and for the folds. Whatever panics on the way, it returns.
-pub(crate) fn recover<A: Aggregate>(
-    journal: &Arc<dyn Journal>,
-    runtime: &Handle,
-    entity: &EntityId,
-    keys_max: usize,
-) -> Result<Found<A>, Unrecoverable> {
+pub(crate) fn recover<A: Aggregate>(source: Source<'_>, entity: &EntityId) -> Result<Found<A>, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
-    contained(|| replay(journal, runtime, &id, keys_max))
+    contained(|| replay(source, &id))
         .unwrap_or_else(|panic| Err(Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) }))
 }
 
-fn replay<A: Aggregate>(
-    journal: &Arc<dyn Journal>,
-    runtime: &Handle,
-    id: &PersistenceId,
-    keys_max: usize,
-) -> Result<Found<A>, Unrecoverable> {
+fn replay<A: Aggregate>(source: Source<'_>, id: &PersistenceId) -> Result<Found<A>, Unrecoverable> {
     let span = tracing::debug_span!("recovery", %id);
     let _entered = span.enter();
     let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
-    let head = runtime.block_on(journal.open_stream(id)).map_err(unreadable)?;
-    let replayed = replay_to(journal, runtime, head, keys_max).inspect_err(|_| journal.close_stream(head.stream))?;
-    tracing::debug!(records = head.last.0, "recovered");
-    Ok(Found { stream: head.stream, replayed })
+    let head = source.runtime.block_on(source.journal.open_stream(id)).map_err(unreadable)?;
+    if head.ended {
+        source.journal.close_stream(head.stream);
+        return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+    }
+    let found = replay_stream(source, id, head).inspect_err(|_| source.journal.close_stream(head.stream))?;
+    tracing::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
+    Ok(found)
 }
 
-/// Folds a stream up to its head.
-fn replay_to<A: Aggregate>(
-    journal: &Arc<dyn Journal>,
-    runtime: &Handle,
+fn replay_stream<A: Aggregate>(
+    source: Source<'_>,
+    id: &PersistenceId,
     head: StreamHead,
-    keys_max: usize,
+) -> Result<Found<A>, Unrecoverable> {
+    let replayed = Candidates::<A>::of(source, id, head, Criteria::LATEST).begin()?;
+    let snapshot = replayed.last;
+    let replayed = replay_to(source, head, replayed)?;
+    if source.verify && A::SNAPSHOTS.is_some() {
+        verify::verify::<A>(source, id, head, snapshot)?;
+    }
+    Ok(Found { stream: head.stream, snapshot, replayed: replayed.finish()? })
+}
+
+/// Folds the records up to the stream's head.
+fn replay_to<A: Aggregate>(
+    source: Source<'_>,
+    head: StreamHead,
+    mut replayed: Replayed<A>,
 ) -> Result<Replayed<A>, Unrecoverable> {
-    let mut replayed = Replayed::new(keys_max)?;
-    let store = journal.facts().store;
-    let mut pages = Pages::new(journal, runtime, head.stream, head.last);
+    let store = source.journal.facts().store;
+    let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while replayed.last < head.last {
         let from = replayed.last.next();
-        let page = pages.read(from).map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
-        for run in &page.runs {
+        for run in &pages.read(from)?.runs {
             replayed.fold(run, store)?;
         }
         if replayed.last < from {
             return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
         }
     }
-    replayed.finish()
+    Ok(replayed)
 }

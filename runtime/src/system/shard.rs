@@ -17,12 +17,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::execute::Draft;
 use crate::journal::{Facts, Fut, Journal, Outcome};
+use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
 use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
 use crate::system::repeat::Repeat;
 use crate::system::schedule::Schedule;
+use crate::system::snapshots::Shelf;
 use crate::system::stats::Counters;
 use crate::system::store::{Loaded, Store};
 
@@ -83,6 +85,9 @@ pub(crate) struct Desk {
     /// Repeated commands that wait for their answers.
     pub(crate) repeats: VecDeque<Repeat>,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) shelf: Shelf,
+    /// The store of snapshots, to load from.
+    pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
     /// Encoded bytes that the journal has not settled.
     pub(crate) bytes_unsettled: usize,
     /// Entities that have anything queued, held or pending.
@@ -148,6 +153,8 @@ pub(crate) struct Setup {
     pub(crate) run_numbers: Arc<AtomicU64>,
     pub(crate) effects: EffectQueue,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) shelf: Shelf,
+    pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) probes: mpsc::Receiver<Probe>,
     pub(crate) make_store: MakeStore,
@@ -197,6 +204,8 @@ impl Shard {
             effects: setup.effects,
             repeats: VecDeque::new(),
             schedule: setup.schedule,
+            shelf: setup.shelf,
+            snapshots: setup.snapshots,
             bytes_unsettled: 0,
             busy: 0,
             residents: 0,

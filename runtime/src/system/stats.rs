@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of one shard. Only the shard writes them.
+/// Counters of one shard, or of one saver. Hardly anybody else writes them.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) residents: AtomicU64,
@@ -13,6 +13,11 @@ pub(crate) struct Counters {
     pub(crate) recoveries: AtomicU64,
     pub(crate) passivations: AtomicU64,
     pub(crate) quarantines: AtomicU64,
+    pub(crate) snapshots_saved: AtomicU64,
+    pub(crate) snapshots_failed: AtomicU64,
+    pub(crate) snapshots_skipped: AtomicU64,
+    pub(crate) snapshots_unusable: AtomicU64,
+    pub(crate) records_deleted: AtomicU64,
 }
 
 impl Counters {
@@ -39,12 +44,23 @@ pub struct Stats {
     pub passivations: u64,
     /// How often an entity could not be loaded.
     pub quarantines: u64,
+    /// Snapshots that were saved.
+    pub snapshots_saved: u64,
+    /// Snapshots that were taken, and that the store didn't save. Nothing is lost by that.
+    pub snapshots_failed: u64,
+    /// Snapshots that were due or asked for, and not taken: too many waited, the data was too long or couldn't be
+    /// written, or the state is transient.
+    pub snapshots_skipped: u64,
+    /// Stored snapshots that were set aside when an entity was loaded, for an older one or the whole stream.
+    pub snapshots_unusable: u64,
+    /// Records that were deleted because snapshots stand for them.
+    pub records_deleted: u64,
 }
 
 impl Stats {
-    pub(crate) fn sum(shards: &[Arc<Counters>]) -> Self {
+    pub(crate) fn sum(all: &[Arc<Counters>]) -> Self {
         let mut sum = Self::default();
-        for counters in shards {
+        for counters in all {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             sum.residents += read(&counters.residents);
             sum.commands += read(&counters.commands);
@@ -53,6 +69,11 @@ impl Stats {
             sum.recoveries += read(&counters.recoveries);
             sum.passivations += read(&counters.passivations);
             sum.quarantines += read(&counters.quarantines);
+            sum.snapshots_saved += read(&counters.snapshots_saved);
+            sum.snapshots_failed += read(&counters.snapshots_failed);
+            sum.snapshots_skipped += read(&counters.snapshots_skipped);
+            sum.snapshots_unusable += read(&counters.snapshots_unusable);
+            sum.records_deleted += read(&counters.records_deleted);
         }
         sum
     }

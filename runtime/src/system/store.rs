@@ -12,9 +12,10 @@ use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::message::Message;
+use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
-use crate::system::recovery::{Found, recover};
+use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::{Keyed as _, Slots};
@@ -60,7 +61,14 @@ pub(crate) struct Loaded {
     pub(crate) entities: Box<dyn Any + Send>,
 }
 
-type Batch<A> = Vec<(u32, Result<Found<A>, Unrecoverable>)>;
+type Batch<A> = Vec<(u32, Brought<A>)>;
+
+/// What was loaded of an entity.
+enum Brought<A: Aggregate> {
+    Data(Result<Found<A>, Unrecoverable>),
+    /// Where its stream stands, since it is to end.
+    Head(Result<Head, Unrecoverable>),
+}
 
 /// The store of one aggregate.
 pub(crate) struct EntityStore<A: Aggregate> {
@@ -167,20 +175,32 @@ impl<A: Aggregate> Store for EntityStore<A> {
     }
 
     fn load(&mut self, desk: &mut Desk) -> LoadJob {
-        let mut wanted: Vec<(u32, EntityId)> = Vec::new();
+        let mut wanted: Vec<(u32, EntityId, bool)> = Vec::new();
         while let Some(&key) = desk.absent.front()
             && key.store == self.number
             && wanted.len() < LOAD_BATCH_MAX
         {
             desk.absent.pop_front();
             if let Some(entity) = self.slots.get(key.slot) {
-                wanted.push((key.slot, entity.key().clone()));
+                wanted.push((key.slot, entity.key().clone(), entity.wants_head()));
             }
         }
-        let (store, journal, keys_max) = (self.number, desk.journal.clone(), desk.settings.keys_max);
+        let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
+        let (snapshots, counters) = (desk.snapshots.clone(), desk.counters.clone());
         Box::new(move || {
             let runtime = Handle::current();
-            let load = |(slot, id)| (slot, recover::<A>(&journal, &runtime, &id, keys_max));
+            let source = Source {
+                journal: &journal,
+                runtime: &runtime,
+                snapshots: snapshots.as_deref(),
+                keys_max: settings.keys_max,
+                verify: settings.verify_snapshots,
+                unusable: &counters.snapshots_unusable,
+            };
+            let load = |(slot, id, head)| match head {
+                false => (slot, Brought::Data(recover::<A>(source, &id))),
+                true => (slot, Brought::Head(open_head::<A>(&*journal, &runtime, &id))),
+            };
             let batch: Batch<A> = wanted.into_iter().map(load).collect();
             Loaded { store, entities: Box::new(batch) }
         })
@@ -189,7 +209,10 @@ impl<A: Aggregate> Store for EntityStore<A> {
     fn install(&mut self, entities: Box<dyn Any + Send>, desk: &mut Desk) {
         let batch = entities.downcast::<Batch<A>>().expect("a batch returns to the store that asked for it");
         for (slot, found) in *batch {
-            self.with(slot, desk, |entity, around| entity.install(found, around));
+            self.act(slot, desk, |entity, around| match found {
+                Brought::Data(found) => entity.install(found, around),
+                Brought::Head(head) => entity.install_head(head, around),
+            });
         }
     }
 

@@ -9,6 +9,7 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, RunBuilder, StoredKey};
 use crate::message::Message;
 use crate::system::shard::Desk;
+use crate::system::snapshots::Waiting;
 
 /// How many runs may wait to be handed over: one that is complete, and one that grows.
 const PENDING_MAX: usize = 2;
@@ -25,6 +26,8 @@ pub(crate) struct Work<A> {
     /// The last sequence number of each run that the journal has, and what it makes of the deadline.
     pub(super) in_flight: VecDeque<(SeqNr, Due)>,
     pub(super) held: VecDeque<Held<A>>,
+    /// Snapshots that tell what isn't durable yet, the oldest first.
+    pub(super) snapshots: VecDeque<Waiting>,
     /// How many steps' effects wait for room.
     pub(super) effects_waiting: u32,
     /// Whether it is in the desk's list of turns.
@@ -51,6 +54,8 @@ pub(super) enum Answer {
         seq_nr: SeqNr,
     },
     Fails(Box<Failure>),
+    /// That the stream has ended before, with the record `tag`.
+    Ended,
 }
 
 /// Working memory that lies idle, for the next entity that needs some.
@@ -88,6 +93,7 @@ impl<A: Aggregate> Work<A> {
             sealed: None,
             in_flight: VecDeque::new(),
             held: VecDeque::new(),
+            snapshots: VecDeque::new(),
             effects_waiting: 0,
             ready: false,
             dirty: false,
@@ -99,6 +105,7 @@ impl<A: Aggregate> Work<A> {
             && self.pending.is_empty()
             && self.in_flight.is_empty()
             && self.held.is_empty()
+            && self.snapshots.is_empty()
             && self.effects_waiting == 0
             && !self.ready
             && !self.dirty
@@ -124,6 +131,7 @@ impl<A: Aggregate> Work<A> {
                     run.restart(stream, id, issued.next());
                     run
                 }
+                None if A::FORGETTABLE => RunBuilder::new(stream, id, issued.next()).forgettable(),
                 None => RunBuilder::new(stream, id, issued.next()),
             };
             desk.bytes_unsettled += run.bytes();

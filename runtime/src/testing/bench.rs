@@ -2,6 +2,7 @@
 
 mod machine;
 mod then;
+mod twin;
 
 use std::any::Any;
 use std::fmt::{Debug, Write as _};
@@ -13,19 +14,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use then::Then;
+use twin::Twin;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Call, CallError, Parcel, Port, Stopped, Unsent};
 use crate::codec::{self, Payload};
 use crate::effects::{Effects, Spawned};
 use crate::entity_ref::EntityRef;
-use crate::event::{EventList, EventsOf};
+use crate::event::{Event as _, EventList, EventsOf};
 use crate::execute::{Draft, Verdict, after, execute};
 use crate::graph::Coverage;
-use crate::id::{EntityId, SeqNr};
+use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, len_u64};
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind};
+use crate::snapshot::request::Asked;
+use crate::snapshot::taken::{Moment, Taken};
 use crate::state::State;
 use crate::step::Effect;
 
@@ -80,10 +84,26 @@ where
         broken: false,
         coverage: Coverage::of(A::State::GRAPH),
         stayed: None,
+        twin: Some(Twin::new()),
+        wrong: None,
     };
     for event in list {
-        entity.data.apply(stored_and_read::<A>(&event));
+        // One that is ignored by now changes nothing, as in a replay.
+        if let Some(event) = stored_and_read::<A>(&event) {
+            entity.data.apply(event);
+        }
+        if let (Some(twin), Some(event)) = (&mut entity.twin, stored_and_read::<A>(&event)) {
+            twin.apply(event);
+        }
         entity.cx.move_to(entity.cx.now(), entity.cx.seq_nr().next(), entity.cx.standing());
+    }
+    if let Some(mut twin) = entity.twin.take() {
+        let checked = twin.check(&entity.data, entity.cx.seq_nr());
+        entity.twin = Some(twin);
+        entity.note(checked);
+        if let Some(wrong) = entity.wrong.take() {
+            panic!("{wrong}");
+        }
     }
     // The first write of a machine begins the time in its initial state.
     if entity.cx.seq_nr() > SeqNr::ZERO && machine::limit::<A>(A::State::INITIAL).is_some() {
@@ -94,21 +114,24 @@ where
     Bench { port: Arc::new(BenchPort(Mutex::new(entity))), services }
 }
 
-/// Sends an event through the codec, as the journal does, and checks that it is the same afterwards.
+/// Sends an event through the codec, as the journal does, and checks that it is the same afterwards; `None` if it is
+/// ignored by now.
 #[track_caller]
-fn stored_and_read<A>(event: &A::Event) -> A::Event
+fn stored_and_read<A>(event: &A::Event) -> Option<A::Event>
 where
     A: Aggregate<Event: Debug + PartialEq>,
 {
     let mut bytes = Vec::new();
     let read = codec::encode(A::CODEC, event, &mut bytes).map_err(|error| error.to_string()).and_then(|variant| {
         let payload = Payload { codec: A::CODEC, bytes: &bytes };
-        codec::decode_current::<A::Event>(variant, payload).map_err(|error| error.to_string())
+        let read = codec::decode_current::<A::Event>(variant, payload).map_err(|error| error.to_string())?;
+        Ok((read, A::Event::VARIANTS[variant].ignored_since.is_some()))
     });
     match read {
-        Ok(read) => {
+        Ok((_, true)) => None,
+        Ok((read, false)) => {
             assert!(read == *event, "an event changes when it is stored:\n  before: {event:?}\n   after: {read:?}");
-            read
+            Some(read)
         }
         Err(error) => panic!("an event can't be stored and read again: {error}\n  event: {event:?}"),
     }
@@ -137,6 +160,10 @@ struct Entity<A: Aggregate> {
     coverage: Coverage,
     /// The command that was just answered without a change; it stayed, if it wasn't refused.
     stayed: Option<&'static str>,
+    /// Folds the same events again; `None` if the data can't be compared, or has differed.
+    twin: Option<Twin<A>>,
+    /// What is wrong with the data, and was not told yet.
+    wrong: Option<String>,
 }
 
 /// What a command with a key was answered.
@@ -246,7 +273,11 @@ where
         let mut entity = self.port.lock();
         let (events, effects) = (std::mem::take(&mut entity.events), std::mem::take(&mut entity.effects));
         let state = entity.cx.standing().state;
+        let wrong = entity.wrong.take();
         drop(entity);
+        if let Some(wrong) = wrong {
+            panic!("{wrong}");
+        }
         let spawned = self.run_effects(effects);
         Then { events, result, spawned, state }
     }
@@ -339,12 +370,14 @@ where
         match execute(&mut *message, &mut self.data, &self.cx, &mut self.draft, note) {
             Verdict::Answered => {
                 self.stayed = Some(message.command());
+                self.give_snapshot(message.asked());
                 self.effects.extend(message.release());
             }
             Verdict::Changed(standing) => {
                 self.count_change();
                 let records = len_u64(self.draft.records::<A>().len());
                 self.cx.move_to(self.cx.now(), SeqNr(self.cx.seq_nr().0 + records), standing);
+                self.fold_again();
                 if let (Some(key), Some((kind, bytes))) = (self.draft.key(), self.draft.answer()) {
                     self.keys.insert(key, self.cx.seq_nr(), usize::MAX);
                     let (command, bytes) = (message.command(), bytes.to_vec());
@@ -361,6 +394,20 @@ where
                 self.broken = true;
                 message.fail(failure);
             }
+        }
+    }
+    /// Takes the snapshot that was asked for. It goes nowhere.
+    fn give_snapshot(&mut self, asked: Option<&mut Asked>) {
+        let Some(asked) = asked else { return };
+        let id = PersistenceId::new(A::NAME, self.cx.id());
+        let (seq_nr, time, standing) = (self.cx.seq_nr(), self.cx.now(), self.cx.standing());
+        let at = Moment { seq_nr, time, standing, unheard: None, keys: &self.keys };
+        match Taken::of(id, &self.data, at, usize::MAX) {
+            Ok(taken) => {
+                let saved = taken.encode(0, None).meta();
+                asked.asker.take().into_iter().for_each(|asker| asker.answer(Ok(saved)));
+            }
+            Err(error) => asked.refused = Some(error),
         }
     }
 }

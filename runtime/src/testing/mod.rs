@@ -2,8 +2,11 @@
 
 mod bench;
 mod clock;
+mod schema;
 
 pub use bench::{Bench, Then, given};
 pub use clock::ManualClock;
+pub(crate) use schema::samples;
+pub use schema::{Schema, SchemaChanges, SchemaError, assert_schema};
 
 pub use crate::journal::{Appended, MemoryFaults, UnknownRun};

@@ -41,7 +41,8 @@ async fn a_command_that_cannot_refuse_needs_no_arm_for_it() {
             | CallError::Unknown { .. }
             | CallError::Quarantined { .. }
             | CallError::Panicked { .. }
-            | CallError::Stopped { .. },
+            | CallError::Stopped { .. }
+            | CallError::Deleted { .. },
         ) => panic!("nothing is wrong"),
     }
     let never: Option<Never> = None;

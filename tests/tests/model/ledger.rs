@@ -157,6 +157,7 @@ impl Ending {
             CallError::NotStored { .. } => Ending::NotStored("not stored"),
             CallError::Quarantined { .. } => Ending::NotStored("quarantined"),
             CallError::Stopped { .. } => Ending::NotStored("stopped"),
+            CallError::Deleted { .. } => Ending::NotStored("deleted"),
             CallError::Unknown { why: Unknown::TimedOut { .. }, .. } => Ending::Open("timed out"),
             CallError::Unknown { why: Unknown::Journal(_), .. } => Ending::Open("unknown"),
             CallError::Unknown { .. } => Ending::Open("dropped"),

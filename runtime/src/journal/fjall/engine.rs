@@ -82,8 +82,7 @@ impl Batch {
         Ok(self.batch.commit()?)
     }
 
-    /// Takes a row away, as a fault would.
-    #[cfg(test)]
+    /// Takes a row away, for ever: its key isn't written again.
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.batch.remove(&self.rows, Slice::from(key));
     }

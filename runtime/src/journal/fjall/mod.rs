@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
@@ -29,6 +30,7 @@ mod faults;
 mod lock;
 mod open;
 mod read;
+mod removal;
 mod rows;
 mod streams;
 mod syncer;
@@ -126,6 +128,8 @@ struct Shared {
     durable: Mutex<Mark>,
     waiters: Arc<Waiters>,
     health: Mutex<Health>,
+    /// Whether something of any stream is deleted; if not, no reader looks for floors.
+    has_floors: AtomicBool,
     /// Where readers of everything have stopped: the record behind the offset is in the group.
     cursors: Mutex<VecDeque<(Offset, u64)>>,
     /// Held by whoever folds the deadlines.
@@ -190,7 +194,7 @@ impl Journal for FjallJournal {
         let runs = group.len();
         let verdicts = group.iter().map(|run| run.check(&self.shared.facts)).collect();
         let (done, outcomes) = oneshot();
-        self.shared.queue.push(Request::new(group, verdicts, done));
+        self.shared.queue.push(Request::append(group, verdicts, done));
         Box::pin(async move {
             // The writer answers all that it takes, also when it panics; this is for the case that it couldn't.
             let gone = || vec![Outcome::Unknown(Cause("the writer is gone".into())); runs];
@@ -222,8 +226,12 @@ impl Journal for FjallJournal {
         Box::pin(async move { self.shared.stream_id(stream) })
     }
 
-    fn delete_to(&self, _: StreamNo, _: SeqNr) -> Fut<'static, Outcome> {
-        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
+        let (done, outcome) = oneshot();
+        self.shared.queue.push(Request::delete(stream, to, done));
+        // As with a group.
+        let gone = || Outcome::Unknown(Cause("the writer is gone".into()));
+        Box::pin(async move { outcome.await.unwrap_or_else(gone) })
     }
 
     fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {

@@ -6,17 +6,19 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::engine::{Engine, EngineError};
 use super::error::OpenError;
 use super::lock::{LockError, LockFile};
-use super::rows::{stream_key, stream_of_key};
+use super::removal::Removals;
+use super::rows::{floor_key, floor_keys, read_floor_row, stream_key, stream_of_key};
 use super::streams::Streams;
 use super::syncer::Syncer;
 use super::writer::{Queue, Writer};
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
+use crate::disk::{sync_dir, sync_tree};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::RUN_BYTES_MAX;
 use crate::journal::changed::Waiters;
@@ -193,35 +195,12 @@ fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     };
     let head_path = path.join(HEAD);
     HeadFile::create(&head_path, &mut head).map_err(io_error("write", &head_path))?;
-    sync_tree(path)?;
+    sync_tree(path).map_err(io_error("sync", path))?;
     Ok(lock)
 }
 
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// Syncs everything in a directory, and the directory.
-fn sync_tree(path: &Path) -> Result<(), OpenError> {
-    let sync = io_error("sync", path);
-    for entry in fs::read_dir(path).map_err(&sync)? {
-        let entry = entry.map_err(&sync)?;
-        if entry.file_type().map_err(&sync)?.is_dir() {
-            sync_tree(&entry.path())?;
-        } else {
-            let file = fs::File::open(entry.path());
-            file.and_then(|file| file.sync_all()).map_err(io_error("sync", &entry.path()))?;
-        }
-    }
-    sync_dir(path).map_err(sync)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    fs::File::open(path)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }
 
 fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
@@ -231,6 +210,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
     let shared = shared_by(path, &head, options);
     let check = Check { shared: &shared, engine: &engine, head: &head };
+    check.look_for_floors().map_err(|error| check_error(path, error))?;
     let end = check.run().map_err(|error| check_error(path, error))?;
     let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
     if head.state != State::Clean {
@@ -247,7 +227,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     head.boot = boot_id().unwrap_or_default();
     head.durability = options.durability;
     head.state = State::Open;
-    (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.mark);
+    (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.removals.done_to(end.mark));
     let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
     // ORDER: the epoch is on the disk before anything is written in it.
     head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
@@ -261,7 +241,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
         waiters: Waiters::new(end.mark.offset),
         ..shared
     });
-    let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time);
+    let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
     let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
@@ -288,6 +268,7 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         durable: Mutex::new(head.acked),
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
+        has_floors: AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
         #[cfg(test)]
@@ -347,9 +328,20 @@ struct End {
     mark: Mark,
     epoch: u64,
     time: i64,
+    /// What was deleted behind the checkpoint: nobody knows how much of it is removed.
+    removals: Removals,
 }
 
 impl Check<'_> {
+    /// Finds out whether something of any stream is deleted.
+    fn look_for_floors(&self) -> Result<(), ReadError> {
+        let (from, to) = floor_keys(StreamNo(0), StreamNo(u64::MAX));
+        let first = self.engine.range(&from, &to).next().transpose();
+        let first = first.map_err(|error| self.engine_error(Mark::default(), error))?;
+        self.shared.has_floors.store(first.is_some(), Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Follows the chain from the checkpoint to its end, with every run that it lists, and says where the end is.
     fn run(&self) -> Result<End, ReadError> {
         let required = self.required();
@@ -364,7 +356,10 @@ impl Check<'_> {
                 return Err(self.corrupt(end.mark, format!("group {} is missing", end.mark.group + 1)));
             }
             let row = self.follow(end.mark, group, &row)?;
-            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time };
+            for (stream, floor) in &row.floors {
+                end.removals.push(*stream, floor.to, end.mark);
+            }
+            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time, removals: end.removals };
             if group == required.group {
                 reached = end.mark == required;
                 if !reached {
@@ -401,7 +396,7 @@ impl Check<'_> {
     fn begin(&self) -> Result<End, ReadError> {
         let checkpoint = self.head.checkpoint;
         if checkpoint.group == 0 {
-            return Ok(End { mark: Mark::default(), epoch: 0, time: i64::MIN });
+            return Ok(End { mark: Mark::default(), epoch: 0, time: i64::MIN, removals: Removals::default() });
         }
         let before = Mark { group: 0, offset: Offset(0), digest: 0 };
         let corrupt = |reason: String| self.corrupt(before, format!("group {}: {reason}", checkpoint.group));
@@ -412,10 +407,10 @@ impl Check<'_> {
         if row.mark != checkpoint {
             return Err(corrupt("it is not the one that the head knows".into()));
         }
-        Ok(End { mark: checkpoint, epoch: row.epoch, time: row.time })
+        Ok(End { mark: checkpoint, epoch: row.epoch, time: row.time, removals: Removals::default() })
     }
 
-    /// Checks a group behind `before`: its row, its place in the chain, and its runs.
+    /// Checks a group behind `before`: its row, its place in the chain, its runs, and what rose or began with it.
     fn follow(&self, before: Mark, group: u64, row: &[u8]) -> Result<OrderRow, ReadError> {
         let corrupt = |reason: String| self.corrupt(before, format!("group {group}: {reason}"));
         let row = OrderRow::parse(row, self.shared.facts.store, group).map_err(|error| corrupt(error.to_string()))?;
@@ -423,7 +418,16 @@ impl Check<'_> {
             return Err(corrupt("it doesn't follow the group before it".into()));
         }
         for (offset, run) in row.with_offsets() {
-            self.shared.ordered_run(self.engine, group, offset, run)?;
+            let floor = self.shared.floor(self.engine, run.stream)?;
+            self.shared.ordered_run(self.engine, group, offset, run, floor)?;
+        }
+        for (stream, floor) in &row.floors {
+            let key = floor_key(*stream, *floor);
+            let found = self.engine.get(&key).map_err(|error| self.engine_error(before, error))?;
+            let found = found.and_then(|row| read_floor_row(&row, self.shared.facts.store, &key));
+            if found != Some((*floor, group)) {
+                return Err(corrupt(format!("the floor of stream {stream} at {} is missing or damaged", floor.to)));
+            }
         }
         for (stream, id) in &row.new_streams {
             let found = self.shared.find_stream(self.engine, id)?;

@@ -1,15 +1,24 @@
 //! Reading. Every row's checksums are verified each time, and a row that is missing is an error, never the end.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
+
 use super::Shared;
 use super::engine::{Engine, EngineError, Row};
-use super::rows::{StreamRow, id_key, read_id_row, stream_key, stream_of_key};
+use super::rows::{StreamRow, floor_keys, id_key, read_floor_row, read_id_row, stream_key, stream_of_key};
+use super::streams::{Open, Stored};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::journal::floor::Floor;
 use crate::journal::lock;
-use crate::journal::order::{OrderRow, group_key};
-use crate::journal::{Corrupt, Page, Place, ReadError, StoredRun, StreamHead};
+use crate::journal::order::{OrderRow, OrderedRun, group_key};
+use crate::journal::{Corrupt, Page, Place, ReadError, StoredRun};
 
 /// So many places are remembered at which somebody has stopped reading everything.
 const CURSORS_MAX: usize = 16;
+
+/// So many floors are remembered while a page is read.
+const FLOORS_MAX: usize = 16 * 1024;
 
 /// A stream, and what messages about it need.
 struct Stream<'a> {
@@ -57,8 +66,19 @@ impl Stream<'_> {
         found.map(|(key, row)| Ok(self.row(&key, &row)?.view.last())).transpose()
     }
 
-    fn stored(&self, row: &StreamRow<'_>) -> StoredRun {
-        StoredRun { stream: self.stream, offset: row.base, floor: SeqNr::ZERO, bytes: row.run.to_vec() }
+    /// The floor as the engine has it.
+    fn floor(&self, engine: &Engine) -> Result<Floor, ReadError> {
+        let (from, to) = floor_keys(self.stream, self.stream);
+        let highest = engine.range(&from, &to).next().transpose();
+        let Some((key, row)) = highest.map_err(|error| self.engine_error(SeqNr(1), error))? else {
+            return Ok(Floor::default());
+        };
+        let read = read_floor_row(&row, self.shared.facts.store, &key);
+        read.map(|(floor, _)| floor).ok_or_else(|| self.corrupt(SeqNr(1), "the digest of its floor's row is wrong"))
+    }
+
+    fn stored(&self, row: &StreamRow<'_>, floor: SeqNr) -> StoredRun {
+        StoredRun { stream: self.stream, offset: row.base, floor, bytes: row.run.to_vec() }
     }
 }
 
@@ -69,7 +89,7 @@ impl Shared {
     }
 
     /// Looks a stream up on the disk.
-    pub(super) fn find_stream(&self, engine: &Engine, id: &PersistenceId) -> Result<Option<StreamHead>, ReadError> {
+    pub(super) fn find_stream(&self, engine: &Engine, id: &PersistenceId) -> Result<Option<Stored>, ReadError> {
         let mut key = Vec::with_capacity(64);
         id_key(&mut key, id);
         let by_name = |stream| Stream { shared: self, stream, id: Some(id.clone()) };
@@ -77,11 +97,15 @@ impl Shared {
         let Some(row) = found else { return Ok(None) };
         let stream = read_id_row(&row, self.facts.store, &key)
             .ok_or_else(|| by_name(StreamNo(0)).corrupt(SeqNr(1), "the digest of its id's row is wrong"))?;
-        let this = by_name(stream);
-        match this.last(engine)? {
-            Some(last) => Ok(Some(StreamHead { stream, last, floor: SeqNr::ZERO, ended: false })),
-            None => Err(this.corrupt(SeqNr(1), "it has an id's row and no run")),
+        by_name(stream).found(engine).map(Some)
+    }
+
+    /// The floor of a stream as the engine has it: what is deleted, at least.
+    pub(super) fn floor(&self, engine: &Engine, stream: StreamNo) -> Result<Floor, ReadError> {
+        if !self.has_floors.load(Ordering::SeqCst) {
+            return Ok(Floor::default());
         }
+        Stream { shared: self, stream, id: None }.floor(engine)
     }
 
     pub(super) fn read_stream(
@@ -92,34 +116,27 @@ impl Shared {
         bytes_max: usize,
     ) -> Result<Page, ReadError> {
         self.with_engine(|engine| {
-            let from = from.max(SeqNr(1));
             // ORDER: before the rows are read, so that none is missed that was durable by then.
             let open = lock(&self.streams).get(stream);
-            let (id, known) = open.map_or((None, None), |(id, durable)| (Some(id), Some(durable)));
+            let (id, known) = open.map_or((None, None), |Open { id, last, floor }| (Some(id), Some((last, floor))));
             let this = Stream { shared: self, stream, id };
-            let last = match known {
-                Some(last) => last,
-                None => this.last(engine)?.unwrap_or(SeqNr::ZERO),
+            let (last, floor) = match known {
+                Some(known) => known,
+                None => (this.last(engine)?.unwrap_or(SeqNr::ZERO), self.floor(engine, stream)?),
             };
-            let to = to.min(last);
-            if from > to {
-                return Ok(Page { runs: Vec::new(), more: false });
+            let (to, mut floor) = (to.min(last), floor.to);
+            // It ends, since it only goes on when the floor rises, which it does up to the last record.
+            loop {
+                let page = this.read_above(engine, floor, from.max(floor.next()), to, bytes_max);
+                // Rows that were there may be gone by now.
+                match page {
+                    Err(ReadError::Corrupt(corrupt)) => match self.floor(engine, stream)?.to {
+                        risen if risen > floor => floor = risen,
+                        _ => return Err(corrupt.into()),
+                    },
+                    page => return page,
+                }
             }
-            if from == SeqNr(1) {
-                return this.page(engine, from, to, bytes_max);
-            }
-            let missing = || this.corrupt(from, "a run is missing");
-            let (key, row) = this.row_before(engine, from)?.ok_or_else(missing)?;
-            let row = this.row(&key, &row)?;
-            let (first, last) = (row.view.first(), row.view.last());
-            if last < from {
-                return Err(missing());
-            }
-            // Looking for one record is common, so its run isn't read twice.
-            if last >= to || row.run.len() >= bytes_max {
-                return Ok(Page { runs: vec![this.stored(&row)], more: last < to });
-            }
-            this.page(engine, first, to, bytes_max)
         })
     }
 
@@ -127,13 +144,12 @@ impl Shared {
     pub(super) fn stream_id(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {
         self.with_engine(|engine| {
             // ORDER: before the row is looked for, so that none is missed that was durable by then.
-            if let Some((id, durable)) = lock(&self.streams).get(stream) {
-                return Ok((durable > SeqNr::ZERO).then_some(id));
+            if let Some(Open { id, last, .. }) = lock(&self.streams).get(stream) {
+                return Ok((last > SeqNr::ZERO).then_some(id));
             }
             let this = Stream { shared: self, stream, id: None };
-            let (from, to) = (stream_key(stream, SeqNr(1)), stream_key(stream, SeqNr(u64::MAX)));
-            let first = engine.range(&from, &to).next().transpose();
-            match first.map_err(|error| this.engine_error(SeqNr(1), error))? {
+            // The last row is there also where others are deleted.
+            match this.row_before(engine, SeqNr(u64::MAX))? {
                 Some((key, row)) => Ok(Some(this.row(&key, &row)?.view.id())),
                 None => Ok(None),
             }
@@ -148,11 +164,17 @@ impl Shared {
                 return Ok(page);
             }
             let mut bytes = 0_usize;
+            let mut floors = Floors { shared: self, known: HashMap::new() };
             let mut group = self.group_behind(engine, after, end.group)?;
             loop {
                 let row = self.group(engine, group, Offset(after.0 + 1))?;
+                floors.check(engine, &row)?;
                 for (offset, run) in row.with_offsets() {
                     if offset.0 + (run.records - 1) <= after.0 {
+                        continue;
+                    }
+                    let floor = floors.of(engine, run.stream)?;
+                    if run.last() <= floor.to {
                         continue;
                     }
                     bytes = bytes.saturating_add(usize::try_from(run.bytes).unwrap_or(usize::MAX));
@@ -161,8 +183,9 @@ impl Shared {
                         self.remember(Offset(offset.0 - 1), group);
                         return Ok(page);
                     }
-                    let bytes = self.ordered_run(engine, group, offset, run)?;
-                    page.runs.push(StoredRun { stream: run.stream, offset, floor: SeqNr::ZERO, bytes });
+                    if let Some(bytes) = self.ordered_run(engine, group, offset, run, floor)? {
+                        page.runs.push(StoredRun { stream: run.stream, offset, floor: floor.to, bytes });
+                    }
                 }
                 if group == end.group {
                     return Ok(page);
@@ -193,18 +216,28 @@ impl Shared {
         OrderRow::parse(&row, self.facts.store, group).map_err(|error| corrupt(error.to_string()))
     }
 
-    /// The run that an order row lists, which must be there and be the same.
+    /// The run that an order row lists, which must be there and be the same; nothing if all of it is deleted.
     pub(super) fn ordered_run(
         &self,
         engine: &Engine,
         group: u64,
         offset: Offset,
-        run: &crate::journal::order::OrderedRun,
-    ) -> Result<Vec<u8>, ReadError> {
+        run: &OrderedRun,
+        floor: Floor,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        if run.last() <= floor.to {
+            return Ok(None);
+        }
         let this = Stream { shared: self, stream: run.stream, id: None };
         let key = stream_key(run.stream, run.first);
         let found = engine.get(&key).map_err(|error| this.engine_error(run.first, error))?;
-        let bytes = found.ok_or_else(|| this.corrupt(run.first, "a run is missing that the order lists"))?;
+        let Some(bytes) = found else {
+            // It may be gone since the floor was looked up.
+            return match self.floor(engine, run.stream)? {
+                risen if run.last() <= risen.to => Ok(None),
+                _ => Err(this.corrupt(run.first, "a run is missing that the order lists")),
+            };
+        };
         let row = this.row(&key, &bytes)?;
         let same = row.group == group
             && row.base == offset
@@ -213,7 +246,7 @@ impl Shared {
         if !same {
             return Err(this.corrupt(run.first, "another run is stored than the one that the order lists"));
         }
-        Ok(row.run.to_vec())
+        Ok(Some(row.run.to_vec()))
     }
 
     /// The group that contains the record behind `after`, which is durable.
@@ -246,9 +279,100 @@ impl Shared {
     }
 }
 
+/// The floors of the streams that a page has met.
+struct Floors<'a> {
+    shared: &'a Shared,
+    known: HashMap<u64, Floor>,
+}
+
+impl Floors<'_> {
+    /// The floor of a stream, looked up once, and not at all where nothing was ever deleted.
+    fn of(&mut self, engine: &Engine, stream: StreamNo) -> Result<Floor, ReadError> {
+        if !self.shared.has_floors.load(Ordering::SeqCst) {
+            return Ok(Floor::default());
+        }
+        match self.known.entry(stream.0) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(unknown) => {
+                let floor = *unknown.insert(self.shared.floor(engine, stream)?);
+                if self.known.len() > FLOORS_MAX {
+                    self.known.clear();
+                }
+                Ok(floor)
+            }
+        }
+    }
+
+    /// Says whether the floors that rose with a group are there, or higher ones.
+    fn check(&mut self, engine: &Engine, row: &OrderRow) -> Result<(), ReadError> {
+        for (stream, floor) in &row.floors {
+            let found = self.of(engine, *stream)?;
+            if found.raised(*floor) != found {
+                let this = Stream { shared: self.shared, stream: *stream, id: None };
+                return Err(this.corrupt(SeqNr(1), format!("its floor at {} is missing", floor.to)));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Stream<'_> {
+    /// What is stored of a stream with an id's row.
+    fn found(&self, engine: &Engine) -> Result<Stored, ReadError> {
+        let found = self.row_before(engine, SeqNr(u64::MAX))?;
+        let (key, row) = found.ok_or_else(|| self.corrupt(SeqNr(1), "it has an id's row and no run"))?;
+        let row = self.row(&key, &row)?;
+        let (last, floor) = (row.view.last(), self.shared.floor(engine, self.stream)?);
+        if floor.to > last {
+            return Err(self.corrupt(last, format!("it ends with {last} and was deleted up to {}", floor.to)));
+        }
+        // Otherwise a stream whose floor is lost would go on behind its end.
+        let ends =
+            row.view.ends().map_err(|error| self.corrupt(row.view.first(), format!("a run can't be read: {error}")))?;
+        if ends != floor.ended {
+            return Err(self.corrupt(last, "its tombstone is missing, or the floor that belongs to it"));
+        }
+        Ok(Stored { stream: self.stream, last, floor })
+    }
+
+    /// Reads the runs that contain the records from one to another, none of which is deleted.
+    fn read_above(
+        &self,
+        engine: &Engine,
+        floor: SeqNr,
+        from: SeqNr,
+        to: SeqNr,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        if from > to {
+            return Ok(Page { runs: Vec::new(), more: false });
+        }
+        if from == SeqNr(1) {
+            return self.page(engine, floor, from, to, bytes_max);
+        }
+        let missing = || self.corrupt(from, "a run is missing");
+        let (key, row) = self.row_before(engine, from)?.ok_or_else(missing)?;
+        let row = self.row(&key, &row)?;
+        let (first, last) = (row.view.first(), row.view.last());
+        if last < from {
+            return Err(missing());
+        }
+        // Looking for one record is common, so its run isn't read twice.
+        if last >= to || row.run.len() >= bytes_max {
+            return Ok(Page { runs: vec![self.stored(&row, floor)], more: last < to });
+        }
+        self.page(engine, floor, first, to, bytes_max)
+    }
+
     /// The runs from the one that begins with `begin` to the one that contains `to`; all of them must be there.
-    fn page(&self, engine: &Engine, begin: SeqNr, to: SeqNr, bytes_max: usize) -> Result<Page, ReadError> {
+    fn page(
+        &self,
+        engine: &Engine,
+        floor: SeqNr,
+        begin: SeqNr,
+        to: SeqNr,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
         let mut page = Page { runs: Vec::new(), more: false };
         let mut bytes = 0_usize;
         let mut next = begin;
@@ -265,7 +389,7 @@ impl Stream<'_> {
                 return Ok(page);
             }
             next = row.view.last().next();
-            page.runs.push(self.stored(&row));
+            page.runs.push(self.stored(&row, floor));
         }
         if next <= to {
             return Err(self.corrupt(next, "a run is missing"));

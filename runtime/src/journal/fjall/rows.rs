@@ -1,10 +1,13 @@
-//! The rows of streams and ids. The bytes are described in `bytes.rs`.
+//! The rows of streams, ids and floors. The bytes are described in `bytes.rs`.
 
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum};
+use crate::journal::floor::Floor;
 use crate::journal::run::{RunView, stored_checksum};
 
 pub(super) const STREAM_KEY_BYTES: usize = 17;
+pub(super) const FLOOR_KEY_BYTES: usize = 18;
+pub(super) const FLOOR_ROW_BYTES: usize = 16;
 
 /// Group and base offset before the run, and the digest behind it.
 const AROUND_RUN_BYTES: usize = 24;
@@ -113,6 +116,49 @@ pub(super) fn read_id_row(row: &[u8], store: u64, key: &[u8]) -> Option<StreamNo
     right.then(|| StreamNo(u64::from_le_bytes(*stream)))
 }
 
+/// The key of a floor of a stream: the higher the floor, the lower the key.
+pub(super) fn floor_key(stream: StreamNo, floor: Floor) -> [u8; FLOOR_KEY_BYTES] {
+    let mut key = [4; FLOOR_KEY_BYTES];
+    key[1..9].copy_from_slice(&stream.0.to_be_bytes());
+    key[9..17].copy_from_slice(&(!floor.to.0).to_be_bytes());
+    key[17] = !floor.flags();
+    key
+}
+
+/// The keys before and behind those of all floors of the streams from one to another, both included.
+pub(super) fn floor_keys(from: StreamNo, to: StreamNo) -> ([u8; FLOOR_KEY_BYTES], [u8; FLOOR_KEY_BYTES]) {
+    let (mut first, mut last) = ([0; FLOOR_KEY_BYTES], [u8::MAX; FLOOR_KEY_BYTES]);
+    for (key, stream) in [(&mut first, from), (&mut last, to)] {
+        key[0] = 4;
+        key[1..9].copy_from_slice(&stream.0.to_be_bytes());
+    }
+    (first, last)
+}
+
+/// The floor that a key stands for.
+fn floor_of_key(key: &[u8]) -> Option<Floor> {
+    let key: &[u8; FLOOR_KEY_BYTES] = key.try_into().ok()?;
+    let (to, flags) = key[9..].split_first_chunk::<8>()?;
+    Floor::of(SeqNr(!u64::from_be_bytes(*to)), !*flags.first()?)
+}
+
+/// The row of a floor that rose with `group`.
+pub(super) fn floor_row(store: u64, key: &[u8; FLOOR_KEY_BYTES], group: u64) -> [u8; FLOOR_ROW_BYTES] {
+    let mut row = [0; FLOOR_ROW_BYTES];
+    row[..8].copy_from_slice(&group.to_le_bytes());
+    let digest = checksum(store, &[key, &group.to_le_bytes()]);
+    row[8..].copy_from_slice(&digest.to_le_bytes());
+    row
+}
+
+/// The floor that a key and its row say, and the group with which it rose, if the row is right.
+pub(super) fn read_floor_row(row: &[u8], store: u64, key: &[u8]) -> Option<(Floor, u64)> {
+    let row: &[u8; FLOOR_ROW_BYTES] = row.try_into().ok()?;
+    let (group, digest) = row.split_first_chunk::<8>()?;
+    let right = checksum(store, &[key, group]).to_le_bytes() == *digest;
+    right.then(|| Some((floor_of_key(key)?, u64::from_le_bytes(*group))))?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +198,56 @@ mod tests {
             bad[index] ^= 1;
             assert_eq!(read_id_row(&bad, 7, b"key"), None);
         }
+    }
+
+    fn floor(to: u64, ended: bool, forgotten: bool) -> Floor {
+        Floor { to: SeqNr(to), ended, forgotten }
+    }
+
+    #[test]
+    fn the_bytes_of_a_floor_are_these_for_ever() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let key = floor_key(StreamNo(0x0102), floor(3, false, false));
+        assert_eq!(hex(&key), "04 0000000000000102 fffffffffffffffc ff".replace(' ', ""));
+        assert_eq!(hex(&floor_row(7, &key, 6)), "0600000000000000 0593ab1978bfe28c".replace(' ', ""));
+        assert_eq!(hex(&floor_key(StreamNo(0), floor(0, true, false))[9..]), "fffffffffffffffffe");
+        assert_eq!(hex(&floor_key(StreamNo(0), floor(0, true, true))[9..]), "fffffffffffffffffc");
+    }
+
+    #[test]
+    fn a_floor_is_read_as_it_was_written_and_every_flipped_bit_is_found() {
+        for floor in [floor(0, true, false), floor(3, false, false), floor(u64::MAX - 1, true, true)] {
+            let key = floor_key(StreamNo(5), floor);
+            let row = floor_row(7, &key, 6);
+            assert_eq!(read_floor_row(&row, 7, &key), Some((floor, 6)));
+            assert_eq!(read_floor_row(&row, 8, &key), None);
+            assert_eq!(read_floor_row(&row[..15], 7, &key), None);
+            for bit in 0..(FLOOR_KEY_BYTES + FLOOR_ROW_BYTES) * 8 {
+                let mut bad = [&key[..], &row].concat();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let (key, row) = bad.split_at(FLOOR_KEY_BYTES);
+                assert_eq!(read_floor_row(row, 7, key), None, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_no_floor_is_not_read_though_its_row_is_right() {
+        let mut key = floor_key(StreamNo(5), floor(3, true, false));
+        for flags in [2, 4, 0x81] {
+            key[17] = !flags;
+            assert_eq!(read_floor_row(&floor_row(7, &key, 6), 7, &key), None, "{flags}");
+        }
+    }
+
+    #[test]
+    fn the_highest_floor_of_a_stream_comes_first() {
+        let floors = [floor(9, true, true), floor(9, true, false), floor(9, false, false), floor(8, true, false)];
+        let keys = floors.map(|floor| floor_key(StreamNo(5), floor));
+        assert!(keys.is_sorted());
+        let (first, last) = floor_keys(StreamNo(5), StreamNo(5));
+        assert!(first < keys[0] && keys[3] < last);
+        assert!(floor_keys(StreamNo(4), StreamNo(4)).1 < first && last < floor_keys(StreamNo(6), StreamNo(6)).0);
     }
 
     #[test]

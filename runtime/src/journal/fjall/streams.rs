@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::id::{PersistenceId, SeqNr, StreamNo};
+use crate::journal::floor::Floor;
 use crate::journal::run::Run;
-use crate::journal::{NOT_OPEN, StreamHead, Why};
+use crate::journal::{NOT_OPEN, StreamHead, Why, beyond_last};
 
 /// The open streams, by number and by name.
 pub(super) struct Streams {
@@ -23,15 +24,49 @@ struct OpenStream {
     issued: SeqNr,
     /// The last record that is durable.
     durable: SeqNr,
+    /// The floor that was handed to the engine.
+    issued_floor: Floor,
+    /// The floor that is durable.
+    floor: Floor,
+}
+
+impl OpenStream {
+    fn head(&self, stream: StreamNo) -> StreamHead {
+        StreamHead { stream, last: self.durable, floor: self.floor.to, ended: self.floor.ended }
+    }
+
+    /// Takes a floor as issued; whether it rises.
+    fn raise(&mut self, floor: Floor) -> Option<Floor> {
+        let raised = self.issued_floor.raised(floor);
+        let rises = raised != self.issued_floor;
+        self.issued_floor = raised;
+        rises.then_some(raised)
+    }
+}
+
+/// What an open stream is.
+pub(super) struct Open {
+    pub(super) id: PersistenceId,
+    /// Its last durable record.
+    pub(super) last: SeqNr,
+    pub(super) floor: Floor,
+}
+
+/// What is stored of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) stream: StreamNo,
+    pub(super) last: SeqNr,
+    pub(super) floor: Floor,
 }
 
 /// What the writer has to do for a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
-    /// Store it.
-    Run,
-    /// Store it, and the stream with it.
-    FirstRun,
+pub(super) struct Accepted {
+    /// The stream is to be stored with it.
+    pub(super) is_first: bool,
+    /// The floor rises to this with it.
+    pub(super) floor: Option<Floor>,
 }
 
 impl Streams {
@@ -49,19 +84,20 @@ impl Streams {
         let stream = *self.by_id.get(id)?;
         let open = self.by_number.get_mut(&stream.0)?;
         open.opened += 1;
-        Some(StreamHead { stream, last: open.durable, floor: SeqNr::ZERO, ended: false })
+        Some(open.head(stream))
     }
 
     /// Opens a stream that isn't open: a stored one, or a new one with a number that nothing has used.
-    pub(super) fn open(&mut self, id: &PersistenceId, stored: Option<StreamHead>) -> StreamHead {
-        let head = stored.unwrap_or_else(|| {
+    pub(super) fn open(&mut self, id: &PersistenceId, stored: Option<Stored>) -> StreamHead {
+        let Stored { stream, last, floor } = stored.unwrap_or_else(|| {
             let stream = StreamNo(self.next);
             self.next += 1;
-            StreamHead { stream, last: SeqNr::ZERO, floor: SeqNr::ZERO, ended: false }
+            Stored { stream, last: SeqNr::ZERO, floor: Floor::default() }
         });
-        let open = OpenStream { id: id.clone(), opened: 1, issued: head.last, durable: head.last };
-        self.by_number.insert(head.stream.0, open);
-        self.by_id.insert(id.clone(), head.stream);
+        let open = OpenStream { id: id.clone(), opened: 1, issued: last, durable: last, issued_floor: floor, floor };
+        let head = open.head(stream);
+        self.by_number.insert(stream.0, open);
+        self.by_id.insert(id.clone(), stream);
         head
     }
 
@@ -74,13 +110,14 @@ impl Streams {
     }
 
     /// INVARIANT: a stream with records on their way to the disk stays, also when nobody has it open. Whoever opened it
-    /// anew would read an older last record from the disk, and a run could be stored over another.
+    /// anew would read an older last record from the disk, and a run could be stored over another. The same goes for a
+    /// floor, which must not fall.
     fn remove_if_done(
         by_id: &mut HashMap<PersistenceId, StreamNo>,
         open: std::collections::hash_map::OccupiedEntry<'_, u64, OpenStream>,
     ) {
         let stream = open.get();
-        if stream.opened == 0 && stream.issued == stream.durable {
+        if stream.opened == 0 && stream.issued == stream.durable && stream.issued_floor == stream.floor {
             by_id.remove(&open.remove().id);
         }
     }
@@ -91,11 +128,37 @@ impl Streams {
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
+        if open.issued_floor.ended {
+            return Err(Why::Ended { last: open.issued });
+        }
         if run.first != open.issued.next() {
             return Err(Why::Conflict { expected: SeqNr(run.first.0 - 1), last: open.issued });
         }
         open.issued = run.last();
-        Ok(if run.first == SeqNr(1) { Accepted::FirstRun } else { Accepted::Run })
+        let floor = if run.ends { open.raise(Floor::before_tombstone(run.last())) } else { None };
+        Ok(Accepted { is_first: run.first == SeqNr(1), floor })
+    }
+
+    /// Says whether the records of a stream up to `to` can be deleted, and takes them as deleted; the floor that is to be
+    /// stored, if it rises.
+    pub(super) fn issue_deletion(&mut self, stream: StreamNo, to: SeqNr) -> Result<Option<Floor>, Why> {
+        let open = self.by_number.get_mut(&stream.0).filter(|open| open.opened > 0);
+        let Some(open) = open else {
+            return Err(Why::BadRun(NOT_OPEN.into()));
+        };
+        if to > open.issued {
+            return Err(Why::BadRun(beyond_last(to, open.issued).into()));
+        }
+        Ok(open.raise(Floor { to, ..Floor::default() }))
+    }
+
+    /// Takes an issued floor as durable.
+    pub(super) fn settle_floor(&mut self, stream: StreamNo, floor: Floor) {
+        if let Entry::Occupied(mut open) = self.by_number.entry(stream.0) {
+            let stream = open.get_mut();
+            stream.floor = stream.floor.raised(floor);
+            Self::remove_if_done(&mut self.by_id, open);
+        }
     }
 
     /// Takes an issued run as durable.
@@ -106,8 +169,9 @@ impl Streams {
         }
     }
 
-    /// The name and the last durable record of a stream, if it is open.
-    pub(super) fn get(&self, stream: StreamNo) -> Option<(PersistenceId, SeqNr)> {
-        self.by_number.get(&stream.0).map(|open| (open.id.clone(), open.durable))
+    /// What a stream is, if it is open.
+    pub(super) fn get(&self, stream: StreamNo) -> Option<Open> {
+        let open = self.by_number.get(&stream.0)?;
+        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor })
     }
 }

@@ -5,10 +5,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::journal::oneshot::block_on;
-use crate::journal::suite::{append, id, is_pending, open, read, read_all, run, store};
+use crate::journal::suite::deletion::{delete, end, head};
+use crate::journal::suite::{append, copy_sparse, id, is_pending, open, read, read_all, run, store, written};
 use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
+mod deletion;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
@@ -314,11 +316,6 @@ fn the_engine_of_another_store_is_corrupt() {
     fs::rename(other_path.join("fjall"), path.join("fjall")).unwrap();
     let error = journal_in(&path).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
-}
-
-/// The bytes of an engine's journal that are written, after the last of which there are zeros only.
-fn written(journal: &[u8]) -> usize {
-    journal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 #[test]
@@ -651,22 +648,6 @@ fn flip_everywhere(image: &Path, expected: &Contents, skip: impl Fn(&Path) -> bo
 }
 
 const FLIPS_PER_FILE: usize = 40;
-
-/// Copies a journal; the zeros at the end of the engine's own journal stay a hole.
-fn copy_sparse(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_sparse(&entry.path(), &to);
-        } else {
-            let bytes = fs::read(entry.path()).unwrap();
-            fs::write(&to, &bytes[..written(&bytes)]).unwrap();
-            fs::File::options().write(true).open(&to).unwrap().set_len(entry.metadata().unwrap().len()).unwrap();
-        }
-    }
-}
 
 /// The engine's manifests: a damaged length in one of them can abort the process.
 fn is_manifest(name: &Path) -> bool {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,11 +14,12 @@ use super::Shared;
 use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
 use super::lock::LockFile;
-use super::rows::{id_key, stream_key, write_id_row, write_stream_row};
-use super::streams::Accepted;
+use super::removal::Removals;
+use super::rows::{floor_key, floor_row, id_key, stream_key, write_id_row, write_stream_row};
 use super::syncer::Syncer;
-use crate::id::Offset;
+use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::len_u64;
+use crate::journal::floor::Floor;
 use crate::journal::head::{Head, HeadFile, State};
 use crate::journal::lock;
 use crate::journal::oneshot::Sender;
@@ -38,26 +40,50 @@ const FOLD_EVERY_BYTES: usize = 32 * 1024 * 1024;
 /// So many places at most wait to become the checkpoint.
 const CHECKPOINTS_MAX: usize = 64;
 
-/// A group on its way to the disk.
+/// What is on its way to the disk.
 pub(super) struct Request {
-    runs: Vec<Run>,
-    /// For each run its checksum, later its offset; or why it isn't stored.
-    verdicts: Vec<Result<u64, Why>>,
+    work: Work,
     bytes: usize,
-    done: Sender<Vec<Outcome>>,
+}
+
+enum Work {
+    Append {
+        runs: Vec<Run>,
+        /// For each run its checksum, later its offset; or why it isn't stored.
+        verdicts: Vec<Result<u64, Why>>,
+        done: Sender<Vec<Outcome>>,
+    },
+    Delete {
+        stream: StreamNo,
+        to: SeqNr,
+        /// Later the last offset before it; or why nothing is deleted.
+        verdict: Result<u64, Why>,
+        done: Sender<Outcome>,
+    },
 }
 
 impl Request {
-    pub(super) fn new(runs: Vec<Run>, verdicts: Vec<Result<u64, Why>>, done: Sender<Vec<Outcome>>) -> Self {
+    /// To store a group.
+    pub(super) fn append(runs: Vec<Run>, verdicts: Vec<Result<u64, Why>>, done: Sender<Vec<Outcome>>) -> Self {
         let bytes = runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum();
-        Self { runs, verdicts, bytes, done }
+        Self { work: Work::Append { runs, verdicts, done }, bytes }
     }
 
-    /// Answers, with `outcome` for each run that was to be stored and has an offset.
+    /// To delete the records of a stream up to one.
+    pub(super) fn delete(stream: StreamNo, to: SeqNr, done: Sender<Outcome>) -> Self {
+        Self { work: Work::Delete { stream, to, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
+    }
+
+    /// Answers, with `outcome` for each part that was to be stored and has an offset.
     fn resolve(self, outcome: impl Fn(u64) -> Outcome) {
-        let Self { runs, verdicts, done, .. } = self;
-        drop(runs);
-        done.send(verdicts.into_iter().map(|verdict| verdict.map_or_else(Outcome::NotStored, &outcome)).collect());
+        let answer = |verdict: Result<u64, Why>| verdict.map_or_else(Outcome::NotStored, &outcome);
+        match self.work {
+            Work::Append { runs, verdicts, done } => {
+                drop(runs);
+                done.send(verdicts.into_iter().map(answer).collect());
+            }
+            Work::Delete { verdict, done, .. } => done.send(answer(verdict)),
+        }
     }
 }
 
@@ -101,11 +127,15 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits for groups; none when the queue is empty and closed.
-    fn take(&self) -> Vec<Request> {
+    /// Takes groups. If there are none, it waits for some where it `may_wait`; nothing when the queue is empty and
+    /// closed.
+    fn take(&self, may_wait: bool) -> Option<Vec<Request>> {
         let mut state = lock(&self.state);
-        while state.groups.is_empty() && !state.closing {
+        while state.groups.is_empty() && !state.closing && may_wait {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.groups.is_empty() && state.closing {
+            return None;
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -116,7 +146,7 @@ impl Queue {
             taken.push(request);
         }
         state.bytes -= bytes;
-        taken
+        Some(taken)
     }
 
     /// Refuses everything from now on, and what waits.
@@ -176,6 +206,7 @@ pub(super) struct Writer {
     /// The time of the last order row, in us.
     pub(super) time: i64,
     parts: Parts,
+    removals: Removals,
     /// Places that become the checkpoint when the engine has put everything up to this number into tables.
     checkpoints: VecDeque<(u64, Mark)>,
     bytes_since_checkpoint: usize,
@@ -191,6 +222,10 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Parts {
     order: OrderBuilder,
+    /// For each run that is stored, whether it begins its stream.
+    first_runs: Vec<bool>,
+    /// The floors that rise.
+    floors: Vec<(StreamNo, Floor)>,
     row: Vec<u8>,
     key: Vec<u8>,
 }
@@ -203,6 +238,7 @@ impl Writer {
         head: Head,
         syncer: Syncer,
         time: i64,
+        removals: Removals,
     ) -> Self {
         let (parts, checkpoints) = (Parts::default(), VecDeque::new());
         Self {
@@ -213,6 +249,7 @@ impl Writer {
             syncer,
             time,
             parts,
+            removals,
             checkpoints,
             bytes_since_checkpoint: 0,
             has_deadlines: false,
@@ -225,12 +262,11 @@ impl Writer {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let whole = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let mut batch = shared.queue.take();
-                if batch.is_empty() {
-                    break;
+            while let Some(mut batch) = shared.queue.take(!self.may_remove()) {
+                if !batch.is_empty() {
+                    self.store(&mut batch);
                 }
-                self.store(&mut batch);
+                self.remove_some();
             }
             self.finish()
         }));
@@ -276,6 +312,53 @@ impl Writer {
         });
     }
 
+    /// Whether rows are to be removed.
+    fn may_remove(&self) -> bool {
+        #[cfg(test)]
+        if !self.shared.faults.may_remove() {
+            return false;
+        }
+        !self.removals.is_empty() && *lock(&self.shared.health) == Health::Good
+    }
+
+    /// Removes some rows of what is deleted, and more when much of it waits.
+    fn remove_some(&mut self) {
+        // It ends, since each step takes floors from those that wait, or rows from one of them.
+        loop {
+            if !self.may_remove() {
+                return;
+            }
+            if let Err(why) = self.remove_step() {
+                self.halt(&why, || {});
+                return;
+            }
+            #[cfg(test)]
+            self.shared.faults.take_removal_step();
+            if !self.removals.is_behind() {
+                return;
+            }
+        }
+    }
+
+    /// Removes all that is deleted, so that a closed journal has nothing left to do.
+    fn remove_all(&mut self) {
+        while !self.removals.is_empty() && *lock(&self.shared.health) == Health::Good {
+            if let Err(why) = self.remove_step() {
+                self.halt(&why, || {});
+            }
+        }
+    }
+
+    fn remove_step(&mut self) -> Result<(), Why> {
+        let failed = |error: String| Why::Failed(format!("can't remove what is deleted: {error}").into());
+        if !self.lock.is_ours() {
+            return Err(Why::Fenced { epoch: self.shared.facts.epoch });
+        }
+        let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = engine.as_ref() else { return Err(Why::Closed) };
+        engine.pace().and_then(|()| self.removals.step(engine)).map_err(|error| failed(error.to_string()))
+    }
+
     /// Takes no more writes, and answers those of a batch.
     fn halt(&mut self, why: &Why, answer: impl FnOnce()) {
         let cause: Arc<str> = match why {
@@ -311,16 +394,19 @@ impl Writer {
         engine.pace().map_err(|error| Halt::Before(Why::Failed(format!("can't take a group: {error}").into())))?;
 
         let before = self.head.acked;
-        let first_runs = self.check(batch, before);
+        self.check(batch, before);
         if self.parts.order.is_empty() {
             return Ok(());
         }
         let time = self.next_time(batch);
-        let (mark, bytes) = self.write_rows(engine, batch, &first_runs, before, time)?;
+        let (mark, bytes) = self.write_rows(engine, batch, before, time)?;
 
         self.head.acked = mark;
         if shared.facts.durability == Durability::Fsync {
             self.head.synced = mark;
+        }
+        for (stream, floor) in &self.parts.floors {
+            self.removals.push(*stream, floor.to, before);
         }
         self.move_checkpoint(engine, mark, bytes);
         let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
@@ -332,6 +418,9 @@ impl Writer {
             streams.settle(run);
             self.has_deadlines |= run.due != Due::Unchanged;
         }
+        for (stream, floor) in &self.parts.floors {
+            streams.settle_floor(*stream, *floor);
+        }
         drop(streams);
         *lock(&shared.durable) = mark;
         self.time = time;
@@ -339,34 +428,48 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides which runs are stored, lists them in the order row, and turns their verdicts from checksums into
-    /// offsets. Returns the places, among the runs that are stored, of those that begin a stream.
-    fn check(&mut self, batch: &mut [Request], before: Mark) -> Vec<bool> {
-        let order = &mut self.parts.order;
+    /// Decides what is stored, lists it in the order row, and turns its verdicts into offsets.
+    fn check(&mut self, batch: &mut [Request], before: Mark) {
+        let Parts { order, first_runs, floors, .. } = &mut self.parts;
         order.clear();
-        let mut first_runs = Vec::with_capacity(batch.iter().map(|request| request.runs.len()).sum());
+        first_runs.clear();
+        floors.clear();
         let mut streams = lock(&self.shared.streams);
-        for Request { runs, verdicts, .. } in batch {
-            for (run, verdict) in runs.iter().zip(verdicts) {
-                let Ok(checksum) = *verdict else { continue };
-                let accepted = match streams.issue(run) {
-                    Ok(accepted) => accepted,
-                    Err(why) => {
-                        *verdict = Err(why);
-                        continue;
+        for request in batch {
+            match &mut request.work {
+                Work::Append { runs, verdicts, .. } => {
+                    for (run, verdict) in runs.iter().zip(verdicts) {
+                        let Ok(checksum) = *verdict else { continue };
+                        let accepted = match streams.issue(run) {
+                            Ok(accepted) => accepted,
+                            Err(why) => {
+                                *verdict = Err(why);
+                                continue;
+                            }
+                        };
+                        *verdict = Ok(before.offset.0 + 1 + order.records());
+                        let bytes = len_u64(run.bytes.len());
+                        let Run { stream, first, records, due, .. } = *run;
+                        order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum, due });
+                        if accepted.is_first {
+                            order.push_new_stream(run.stream, &run.id);
+                        }
+                        first_runs.push(accepted.is_first);
+                        floors.extend(accepted.floor.map(|floor| (run.stream, floor)));
                     }
-                };
-                *verdict = Ok(before.offset.0 + 1 + order.records());
-                let bytes = len_u64(run.bytes.len());
-                let Run { stream, first, records, due, .. } = *run;
-                order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum, due });
-                if accepted == Accepted::FirstRun {
-                    order.push_new_stream(run.stream, &run.id);
                 }
-                first_runs.push(accepted == Accepted::FirstRun);
+                Work::Delete { stream, to, verdict, .. } => {
+                    let issued = streams.issue_deletion(*stream, *to);
+                    *verdict = issued.map(|floor| {
+                        floors.extend(floor.map(|floor| (*stream, floor)));
+                        before.offset.0 + order.records()
+                    });
+                }
             }
         }
-        first_runs
+        for (stream, floor) in floors {
+            order.push_floor(*stream, *floor);
+        }
     }
 
     /// Hands the rows of a group to the engine, and waits until they are durable.
@@ -374,17 +477,16 @@ impl Writer {
         &mut self,
         engine: &Engine,
         batch: &[Request],
-        first_runs: &[bool],
         before: Mark,
         time: i64,
     ) -> Result<(Mark, usize), Halt> {
         let facts = self.shared.facts;
-        let Parts { order, row, key } = &mut self.parts;
+        let Parts { order, first_runs, floors, row, key } = &mut self.parts;
         let group = before.group + 1;
         let new_streams = first_runs.iter().filter(|first| **first).count();
-        let mut rows = engine.batch(first_runs.len() + new_streams + 1, facts.durability);
+        let mut rows = engine.batch(first_runs.len() + new_streams + floors.len() + 1, facts.durability);
         let mut bytes = 0;
-        for ((run, offset), &first_run) in stored_runs(batch).zip(first_runs) {
+        for ((run, offset), &mut first_run) in stored_runs(batch).zip(first_runs) {
             let stream_key = stream_key(run.stream, run.first);
             let sum = crate::journal::run::stored_checksum(&run.bytes);
             write_stream_row(row, facts.store, &stream_key, group, offset, (&run.bytes, sum));
@@ -395,6 +497,15 @@ impl Writer {
                 write_id_row(row, facts.store, key, run.stream, group);
                 rows.insert(key, row);
             }
+        }
+        for (stream, floor) in &*floors {
+            let floor_key = floor_key(*stream, *floor);
+            rows.insert(&floor_key, &floor_row(facts.store, &floor_key, group));
+            bytes += RUN_OVERHEAD_BYTES;
+        }
+        if !floors.is_empty() {
+            // ORDER: before the rows can be seen, so that whoever doesn't find a run looks for a floor.
+            self.shared.has_floors.store(true, Ordering::SeqCst);
         }
         let mark = order.write(row, facts.store, facts.epoch, time, before);
         rows.insert(&group_key(group), row);
@@ -433,8 +544,11 @@ impl Writer {
             }
             self.checkpoints.pop_front();
         }
-        if self.checkpoints.len() < CHECKPOINTS_MAX {
-            self.checkpoints.push_back((engine.written(), mark));
+        // What is deleted is removed again behind the checkpoint if that wasn't done.
+        let place = self.removals.done_to(mark);
+        let noted = self.checkpoints.back().map_or(self.head.checkpoint.group, |(_, noted)| noted.group);
+        if self.checkpoints.len() < CHECKPOINTS_MAX && place.group > noted {
+            self.checkpoints.push_back((engine.written(), place));
         }
     }
 
@@ -475,8 +589,9 @@ impl Writer {
     }
 
     /// Closes the journal; in order, if it is healthy.
-    fn finish(self) -> Result<(), CloseError> {
+    fn finish(mut self) -> Result<(), CloseError> {
         self.write_deadlines();
+        self.remove_all();
         let Self { shared, lock: lock_file, mut head_file, mut head, syncer, folder, .. } = self;
         let failed = match &*lock(&shared.health) {
             Health::Failed(cause) => Some(Arc::clone(cause)),
@@ -523,8 +638,9 @@ impl Writer {
 
 /// The runs of a batch that are stored, with their offsets.
 fn stored_runs(batch: &[Request]) -> impl Iterator<Item = (&Run, Offset)> {
-    batch.iter().flat_map(|request| {
-        let runs = request.runs.iter().zip(&request.verdicts);
-        runs.filter_map(|(run, verdict)| verdict.as_ref().ok().map(|offset| (run, Offset(*offset))))
-    })
+    let groups = batch.iter().filter_map(|request| match &request.work {
+        Work::Append { runs, verdicts, .. } => Some(runs.iter().zip(verdicts)),
+        Work::Delete { .. } => None,
+    });
+    groups.flatten().filter_map(|(run, verdict)| verdict.as_ref().ok().map(|offset| (run, Offset(*offset))))
 }

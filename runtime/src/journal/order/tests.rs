@@ -131,6 +131,82 @@ fn a_row_is_read_as_it_was_written() {
     assert_eq!(row.new_streams, [(StreamNo(9), PersistenceId::new("account", "bob"))]);
 }
 
+fn floor(to: u64, ended: bool, forgotten: bool) -> Floor {
+    Floor { to: SeqNr(to), ended, forgotten }
+}
+
+/// A group without runs, in which floors rise.
+fn row_of_floors(floors: &[(u64, Floor)]) -> (Vec<u8>, Mark) {
+    let mut builder = OrderBuilder::default();
+    for (stream, floor) in floors {
+        builder.push_floor(StreamNo(*stream), *floor);
+    }
+    let mut row = Vec::new();
+    let before = Mark { group: 6, offset: Offset(40), digest: 0x7777 };
+    let mark = builder.write(&mut row, STORE, 3, 1_000_000, before);
+    (row, mark)
+}
+
+#[test]
+fn the_bytes_of_a_group_without_runs_and_of_its_floors_are_these_for_ever() {
+    let golden = [
+        "01 00",            // format, flags
+        "03",               // epoch
+        "29",               // base offset: 41
+        "00",               // records
+        "40420f0000000000", // time: 1,000,000 us
+        "7777000000000000", // digest of the row before
+        "00",               // aggregates
+        "00",               // runs
+        "03",               // controls:
+        "03 03 09 07 00",   //   floor of stream 9: 7
+        "03 04 ac02 00 01", //   floor of stream 300: 0, ended
+        "03 03 01 02 03",   //   floor of stream 1: 2, ended and forgotten
+        "6eb2975bee421575",
+    ];
+    let floors = [(9, floor(7, false, false)), (300, floor(0, true, false)), (1, floor(2, true, true))];
+    let (bytes, mark) = row_of_floors(&floors);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, golden.concat().replace(' ', ""));
+
+    let row = OrderRow::parse(&bytes, STORE, 7).unwrap();
+    assert_eq!(row.floors, floors.map(|(stream, floor)| (StreamNo(stream), floor)));
+    // It stands where the group before it ended.
+    assert_eq!((row.base, row.mark, mark.group, mark.offset), (Offset(41), mark, 7, Offset(40)));
+    assert_eq!(row.with_offsets().count(), 0);
+}
+
+#[test]
+fn floors_that_can_not_be_are_refused_and_unknown_flags_are_newer() {
+    let with = |to: u64, flags: u8| {
+        let mut row = row_of_floors(&[(1, floor(2, true, true))]).0;
+        row.truncate(row.len() - CHECKSUM_BYTES - 4);
+        let body = [Varint::new(1).as_slice(), Varint::new(to).as_slice(), &[flags]].concat();
+        push_prefixed(&mut row, &body);
+        let digest = checksum(STORE, &[&group_key(7), &row]);
+        row.extend(digest.to_le_bytes());
+        OrderRow::parse(&row, STORE, 7)
+    };
+    let malformed = Err(OrderError::Malformed(Malformed { what: "a floor", flaw: Flaw::OutOfRange }));
+    assert_eq!(with(5, 1).unwrap().floors, [(StreamNo(1), floor(5, true, false))]);
+    assert_eq!(with(5, 2), malformed, "forgotten and not ended");
+    assert_eq!(with(u64::MAX, 0), malformed);
+    for flags in [4, 5, 0x80] {
+        let newer = OrderError::NewerFeature { what: "a flag of a floor", number: flags };
+        assert_eq!(with(5, flags), Err(newer));
+    }
+}
+
+#[test]
+fn a_group_without_runs_and_controls_is_none() {
+    let mut row = row_of_floors(&[(1, floor(2, true, true))]).0;
+    row.truncate(row.len() - CHECKSUM_BYTES - 6);
+    row.push(0);
+    let digest = checksum(STORE, &[&group_key(7), &row]);
+    row.extend(digest.to_le_bytes());
+    assert!(matches!(OrderRow::parse(&row, STORE, 7), Err(OrderError::Malformed(_))));
+}
+
 #[test]
 fn a_row_of_another_group_or_store_is_refused() {
     let (bytes, _) = sample();
@@ -187,7 +263,7 @@ proptest! {
         let digest = checksum(STORE, &[&group_key(7), &bytes]);
         bytes.extend(digest.to_le_bytes());
         if let Ok(row) = OrderRow::parse(&bytes, STORE, 7) {
-            prop_assert!(row.with_offsets().count() > 0);
+            prop_assert!(row.with_offsets().count() + row.new_streams.len() + row.floors.len() > 0);
         }
     }
 }

@@ -17,6 +17,11 @@ impl Account {
         stay()
     }
 
+    #[command]
+    fn snapshot(&self) -> Step {
+        stay()
+    }
+
     #[query]
     fn id(&self) -> u64 {
         1

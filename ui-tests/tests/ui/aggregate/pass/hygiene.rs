@@ -22,6 +22,15 @@ mod bare {
     struct Event;
     struct Aggregate;
     struct Command;
+    struct Snapshot;
+    struct Snapshots;
+    struct Snapshotted;
+    struct Forgettable;
+    struct Retention;
+    struct Duration;
+    struct Field;
+    struct Payload;
+    struct AccountV1;
     trait Default {}
     trait From {}
     trait Into {}
@@ -33,10 +42,23 @@ mod bare {
     mod std {}
     mod serde {}
     mod annals {}
+    mod snapshot {}
 
-    #[derive(::std::default::Default, Serialize, Deserialize)]
+    #[derive(::std::default::Default, Serialize, Deserialize, ::annals::Snapshot)]
+    #[snapshot(version = 2, upcast(1 => older::AccountV1))]
     pub struct Account {
         balance: u64,
+    }
+
+    pub(crate) mod older {
+        #[derive(::serde::Deserialize)]
+        pub(crate) struct AccountV1;
+    }
+
+    impl ::std::convert::From<older::AccountV1> for Account {
+        fn from(_: older::AccountV1) -> Self {
+            Self { balance: 0 }
+        }
     }
 
     #[derive(Deserialize)]
@@ -48,8 +70,11 @@ mod bare {
         }
     }
 
-    #[aggregate]
+    #[aggregate(snapshot(every = 10, keep = 1), retain = 90d, forgettable)]
     impl Account {
+        #[event(ignored_since = "2.0")]
+        fn greeted(&mut self, by: u64) {}
+
         #[event(version = 2, upcast(1 => DepositedV1))]
         fn deposited(&mut self, amount: u64) {
             self.balance += amount;
@@ -82,10 +107,10 @@ mod shadowed_primitives {
     struct u32;
     struct bool;
 
-    #[derive(::std::default::Default, Serialize, Deserialize)]
+    #[derive(::std::default::Default, Serialize, Deserialize, ::annals::Snapshot)]
     pub struct Light;
 
-    #[aggregate]
+    #[aggregate(snapshot(every = 10, keep = 1), forgettable)]
     impl Light {
         #[event]
         fn switched(&mut self) {}
@@ -140,13 +165,14 @@ mod renamed {
         pub(crate) use ::annals as journal;
     }
 
-    use reexport::journal::{Step, aggregate};
+    use reexport::journal::{Snapshot, Step, aggregate};
     use ::serde::{Deserialize, Serialize};
 
-    #[derive(::std::default::Default, Serialize, Deserialize)]
+    #[derive(::std::default::Default, Serialize, Deserialize, Snapshot)]
+    #[snapshot(crate = crate::renamed::reexport::journal)]
     pub struct Order;
 
-    #[aggregate(crate = crate::renamed::reexport::journal)]
+    #[aggregate(crate = crate::renamed::reexport::journal, snapshot, retain = since_snapshot, forgettable)]
     impl Order {
         #[event]
         fn sent(&mut self) {}
@@ -203,11 +229,12 @@ mod made {
     use ::annals::prelude::*;
 
     macro_rules! counter {
-        ($name:ident, $event:ident, $counted:ident, $variant:ident, $by:ident: $ty:ty) => {
-            #[derive(Default, Serialize, Deserialize)]
+        ($name:ident, $event:ident, $counted:ident, $variant:ident, $by:ident: $ty:ty, $version:literal, $every:literal, $retained:literal) => {
+            #[derive(Default, Serialize, Deserialize, Snapshot)]
+            #[snapshot(version = $version)]
             pub struct $name($ty);
 
-            #[aggregate]
+            #[aggregate(snapshot(every = $every), retain = $retained)]
             impl $name {
                 #[event]
                 fn $counted(&mut self, $by: $ty) {
@@ -228,7 +255,7 @@ mod made {
         };
     }
 
-    counter!(Counter, CounterEvent, counted, Counted, by: u64);
+    counter!(Counter, CounterEvent, counted, Counted, by: u64, 1, 10, 90d);
 }
 
 /// Other macros may be called like the markers, as `tracing::event` is.
@@ -280,10 +307,10 @@ mod other_macros {
 fn local<T>(_: T) {
     use ::annals::prelude::*;
 
-    #[derive(Default, Serialize, Deserialize)]
+    #[derive(Default, Serialize, Deserialize, Snapshot)]
     struct Door;
 
-    #[aggregate]
+    #[aggregate(snapshot(every = 2), retain = since_snapshot)]
     impl Door {
         #[event]
         fn opened(&mut self) {}

@@ -2,6 +2,7 @@
 
 #![deny(
     warnings,
+    deprecated,
     missing_docs,
     unused,
     dead_code,
@@ -30,6 +31,12 @@ mod bank {
 
     struct Overdrawn;
 
+    impl From<Coins> for AccountEvent {
+        fn from(coins: Coins) -> Self {
+            Self::Deposited { coins }
+        }
+    }
+
     #[aggregate]
     impl Account {
         #[event]
@@ -39,6 +46,12 @@ mod bank {
 
         #[event]
         fn closed(&mut self) {}
+
+        #[event(ignored_since = "1.2", version = 2, upcast(1 => Coins))]
+        fn greeted(&mut self, by: String, for_coins: Coins) {}
+
+        #[event(ignored_since = "a year ago")]
+        fn waved(&mut self) {}
 
         #[command]
         fn deposit(&self, coins: Coins) -> Result<Step<u64>, Overdrawn> {
@@ -62,17 +75,31 @@ pub mod open {
     use annals::prelude::*;
 
     /// An order.
-    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, Snapshot)]
+    #[snapshot(version = 2, upcast(1 => OrderV1))]
     pub struct Order {
         lines: u32,
     }
 
-    #[aggregate(derive(Eq))]
+    /// An order as it was.
+    #[derive(Debug, Deserialize)]
+    pub struct OrderV1(u32);
+
+    impl From<OrderV1> for Order {
+        fn from(OrderV1(lines): OrderV1) -> Self {
+            Self { lines }
+        }
+    }
+
+    #[aggregate(derive(Eq, Hash), snapshot(every = 100), retain = 5min, forgettable)]
     impl Order {
         #[event]
         fn line_added(&mut self, line: String, amount: Option<u32>) {
             self.lines += amount.map_or(u32::from(!line.is_empty()), |amount| amount);
         }
+
+        #[event(ignored_since = "1.2.0")]
+        fn line_read(&mut self, line: String) {}
 
         #[command]
         fn add_line(&self, cx: &Context<Self>, line: String) -> Step<u32> {

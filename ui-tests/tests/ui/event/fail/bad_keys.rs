@@ -18,6 +18,10 @@ enum AccountEvent {
     Moved,
     #[event(vresion = 2, upcast(1 => Old))]
     Renamed,
+    #[event(ignored_since)]
+    Forgotten,
+    #[event(ignored_since = 2.0)]
+    Ignored,
 }
 
 fn main() {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use annals::prelude::*;
+use annals::snapshot::{Retention, SnapshotError, SnapshotMeta};
 use annals::{By, Call, CallError, Never, Refused, StateKind};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -11,7 +12,8 @@ pub struct Card(bool);
 #[derive(Debug, PartialEq, Eq)]
 pub struct Declined;
 
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize, Snapshot)]
+#[snapshot(version = 1)]
 pub struct Order {
     items: Vec<u64>,
 }
@@ -23,30 +25,37 @@ type Outcome<H> = Result<Step<u64, H>, Declined>;
         /// The customer is looking around.
         initial Shopping,
         Paying,
-        transient Checking,
-        Sent,
+        transient Checking was("Asking"),
+        Sent was("Shipped", "Under way"),
         terminal Closed,
     ),
     exhaustive,
     name = "shop/order",
+    snapshot(every = 100, keep = 3),
+    retain = Self::KEPT,
+    forgettable,
     mod = order,
     services = String,
     derive(Eq, Serialize)
 )]
 impl Order {
     const PATIENCE: Duration = Duration::from_millis(100);
+    const KEPT: Duration = Duration::from_secs(60);
 
     #[event]
     fn item_added(&mut self, item: u64) {
         self.items.push(item);
     }
 
+    #[event(ignored_since = "2.0")]
+    fn looked_at(&mut self, item: u64) {}
+
     #[on(Shopping => stay)]
     #[ignore(Paying | Checking)]
     #[reject(_)]
     fn add(&self, cx: &Context<Self>, item: u64) -> Step {
         debug_assert_eq!(cx.state(), OrderState::Shopping);
-        applying(OrderEvent::ItemAdded { item })
+        applying(OrderEvent::ItemAdded { item }).snapshot()
     }
 
     /// Buys.
@@ -144,6 +153,7 @@ fn calls(order: &OrderRef) {
     let _: Call<usize, Never> = order.look();
     let _: Call<u64, Declined> = order.close(1);
     let _: Call<Vec<u64>, Never> = order.items();
+    let _: Call<SnapshotMeta, SnapshotError> = order.snapshot();
     let _: Call<(), Refused> = order.send(OrderCommand::Close { r#type: 1 });
 }
 
@@ -159,6 +169,8 @@ fn main() {
     let deadlines = Order::GRAPH.states.iter().map(|state| state.deadline.map(|deadline| deadline.as_millis()));
     assert!(deadlines.eq([None, Some(7_200_000), Some(7_200_000), Some(100), None]));
     assert_eq!(Order::GRAPH.machine, "shop/order");
+    assert_eq!(Order::GRAPH.states.iter().map(|state| state.was.len()).sum::<usize>(), 3);
+    assert_eq!(Order::RETENTION, Retention::For(Duration::from_secs(60)));
     let edges = Order::GRAPH.edges.iter().map(|edge| {
         let by = match edge.by {
             By::Command(command) => command,

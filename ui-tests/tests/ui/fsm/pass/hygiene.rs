@@ -35,12 +35,17 @@ mod bare {
     const SOON: ::std::time::Duration = ::std::time::Duration::from_secs(1);
     const __ERR: u8 = 0;
 
-    #[derive(::std::default::Default, ::std::clone::Clone, Serialize, Deserialize)]
+    #[derive(::std::default::Default, ::std::clone::Clone, Serialize, Deserialize, ::annals::Snapshot)]
     pub struct Option {
         balance: u64,
     }
 
-    #[fsm(states(initial None, Some, Ok, Self_, ALL, terminal INITIAL))]
+    #[fsm(
+        states(initial None, Some was("Self"), Ok, Self_, ALL, terminal INITIAL),
+        snapshot(every = 10),
+        retain = SOON,
+        forgettable
+    )]
     impl Option {
         #[event]
         fn none(&mut self) {}
@@ -170,12 +175,19 @@ mod renamed {
     }
 
     use ::serde::{Deserialize, Serialize};
-    use reexport::journal::{Step, fsm};
+    use reexport::journal::{Snapshot, Step, fsm};
 
-    #[derive(::std::default::Default, Serialize, Deserialize)]
+    #[derive(::std::default::Default, Serialize, Deserialize, Snapshot)]
+    #[snapshot(crate = crate::renamed::reexport::journal)]
     pub struct Order;
 
-    #[fsm(states(initial Open, Sent), crate = crate::renamed::reexport::journal)]
+    #[fsm(
+        states(initial Open, Sent was("Shipped")),
+        crate = crate::renamed::reexport::journal,
+        snapshot,
+        retain = since_snapshot,
+        forgettable
+    )]
     impl Order {
         #[on(Open => Sent)]
         fn send_off(&self) -> reexport::journal::Step {

@@ -9,17 +9,25 @@
 use annals::prelude::*;
 
 /// A door.
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, Snapshot)]
 pub struct Door {
     knocks: u64,
 }
 
-#[fsm(states(initial Open, transient Swinging, Closed, terminal Broken))]
+#[fsm(
+    states(initial Open, transient Swinging was("Moving"), Closed was("Shut", "Ajar"), terminal Broken),
+    snapshot(every = 100),
+    retain = since_snapshot,
+    forgettable
+)]
 impl Door {
     #[event]
     fn knocked(&mut self) {
         self.knocks += 1;
     }
+
+    #[event(ignored_since = "2.0")]
+    fn rung(&mut self, times: u64) {}
 
     /// Shuts the door; a handler may be public.
     #[on(Open => Swinging)]

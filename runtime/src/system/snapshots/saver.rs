@@ -1,0 +1,239 @@
+//! Saving one snapshot, and what follows from it: events and older snapshots that aren't needed any more.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::retention::{Bounds, last_deletable};
+use super::{Job, Rules};
+use crate::clock::Clock;
+use crate::contain::contained;
+use crate::id::{PersistenceId, SeqNr};
+use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
+use crate::snapshot::taken::{Origin, Taken};
+use crate::snapshot::{
+    Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
+};
+use crate::system::readers::Readers;
+use crate::system::stats::Counters;
+
+/// What a saver works with.
+pub(crate) struct Saver {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) store: Arc<dyn SnapshotStore>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Why events or older snapshots were not deleted. All that there was is still there, or isn't needed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hindrance {
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the journal didn't delete: {0}")]
+    Journal(String),
+    #[error("the oldest snapshot that is kept, at {seq_nr}, can't stand for events: {why}")]
+    Unfit { seq_nr: SeqNr, why: String },
+}
+
+impl From<ReadError> for Hindrance {
+    fn from(error: ReadError) -> Self {
+        Self::Snapshot(error.into())
+    }
+}
+
+impl From<SnapshotStoreError> for Hindrance {
+    fn from(error: SnapshotStoreError) -> Self {
+        Self::Snapshot(error.into())
+    }
+}
+
+/// A stream that is open while this lives.
+struct Open<'a> {
+    journal: &'a dyn Journal,
+    head: StreamHead,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.journal.close_stream(self.head.stream);
+    }
+}
+
+impl Saver {
+    /// Saves a snapshot, and tells who has asked for it. It blocks. `here` ends the wait for a store that takes too long.
+    pub(super) fn save(&self, job: Job, runtime: &Handle, here: watch::Receiver<()>) {
+        let Job { taken, rules, asker, _weight } = job;
+        let saving = Saving { saver: self, runtime, here, taken: &taken, rules };
+        let (id, seq_nr) = (&taken.id, taken.seq_nr);
+        let saved = contained(|| saving.save()).unwrap_or_else(|panic| {
+            let error = format!("the store panicked: {panic}").into();
+            Err(SnapshotStoreError::Failed { tried: "save", id: id.clone(), error }.into())
+        });
+        match &saved {
+            Ok(meta) => {
+                Counters::add(&self.counters.snapshots_saved, 1);
+                tracing::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
+            }
+            Err(error) => {
+                Counters::add(&self.counters.snapshots_failed, 1);
+                tracing::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");
+            }
+        }
+        let was_saved = saved.is_ok();
+        if let Some(asker) = asker {
+            asker.answer(saved);
+        }
+        if was_saved {
+            let tidied = contained(|| saving.tidy());
+            match tidied {
+                Ok(Ok(())) => {}
+                Ok(Err(hindrance)) => {
+                    tracing::warn!(%id, %seq_nr, %hindrance, "events or older snapshots stay longer than they need to");
+                }
+                Err(panic) => {
+                    tracing::warn!(%id, %seq_nr, %panic, "events or older snapshots stay: deleting them panicked");
+                }
+            }
+        }
+    }
+}
+
+/// One snapshot on its way.
+struct Saving<'a> {
+    saver: &'a Saver,
+    runtime: &'a Handle,
+    here: watch::Receiver<()>,
+    taken: &'a Taken,
+    rules: Rules,
+}
+
+impl Saving<'_> {
+    /// Waits, but not longer than the task that saves lives.
+    fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, SnapshotError> {
+        let mut here = self.here.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                done = what => Ok(done),
+                _ = here.changed() => Err(SnapshotError::Stopped),
+            }
+        })
+    }
+
+    fn open(&self) -> Result<Open<'_>, SnapshotError> {
+        let journal = &*self.saver.journal;
+        let head = self.wait(journal.open_stream(&self.taken.id))??;
+        Ok(Open { journal, head })
+    }
+
+    /// Under which name the store has it.
+    fn name(&self, cipher: Option<&dyn Cipher>) -> PersistenceId {
+        let id = &self.taken.id;
+        cipher.map_or_else(
+            || id.clone(),
+            |cipher| PersistenceId { aggregate: id.aggregate.clone(), entity: cipher.pseudonym() },
+        )
+    }
+
+    fn save(&self) -> Result<SnapshotMeta, SnapshotError> {
+        let stream = self.open()?;
+        if stream.head.ended {
+            return Err(SnapshotError::Deleted);
+        }
+        let cipher = self.saver.journal.cipher(stream.head.stream)?;
+        let snapshot = self.taken.encode(self.saver.journal.facts().store, cipher.as_deref());
+        let (name, meta) = (self.name(cipher.as_deref()), snapshot.meta());
+        self.wait(self.saver.store.save(&name, snapshot))??;
+        // ORDER: looked at behind the save. Who ends the stream deletes its snapshots then, and may have been before.
+        if self.open()?.head.ended {
+            self.wait(self.saver.store.delete_matching(&name, Criteria::LATEST))??;
+            return Err(SnapshotError::Deleted);
+        }
+        Ok(meta)
+    }
+
+    /// Deletes what the kept snapshots stand for, as far as the aggregate wants that, and the older snapshots.
+    fn tidy(&self) -> Result<(), Hindrance> {
+        let stream = self.open()?;
+        if stream.head.ended {
+            return Ok(());
+        }
+        let cipher = self.saver.journal.cipher(stream.head.stream)?;
+        let name = self.name(cipher.as_deref());
+        let mut stored = self.wait(self.saver.store.list(&name))??;
+        // One that is newer is of a history that was lost.
+        stored.retain(|snapshot| snapshot.seq_nr <= self.taken.seq_nr);
+        let Some(oldest) = stored.iter().take(self.rules.keep).map(|snapshot| snapshot.seq_nr).min() else {
+            return Ok(());
+        };
+        // ORDER: events first, then the snapshots that could stand for them.
+        self.delete_events(stream.head, oldest, &name, cipher.as_deref())?;
+        if stored.iter().any(|snapshot| snapshot.seq_nr < oldest) {
+            let older = Criteria::LATEST.to_seq(SeqNr(oldest.0 - 1));
+            self.wait(self.saver.store.delete_matching(&name, older))??;
+        }
+        Ok(())
+    }
+
+    /// Deletes events up to the oldest snapshot that is kept.
+    fn delete_events(
+        &self,
+        head: StreamHead,
+        oldest: SeqNr,
+        name: &PersistenceId,
+        cipher: Option<&dyn Cipher>,
+    ) -> Result<(), Hindrance> {
+        let Saver { journal, store, clock, .. } = self.saver;
+        if self.rules.retention == Retention::All || !survives(store.durability(), journal.facts().durability) {
+            return Ok(());
+        }
+        let reader = self.saver.readers.lowest(&self.taken.id.aggregate);
+        let bounds =
+            Bounds { retention: self.rules.retention, now: clock.now(), reader: reader.map(|read| read.offset) };
+        // The answers to remembered keys are in their records.
+        let unkeyed = self.taken.keys.oldest().map_or(oldest, |key| SeqNr(key.0.saturating_sub(1)));
+        let highest = oldest.min(unkeyed);
+        if highest <= head.floor {
+            return Ok(());
+        }
+        let read = |seq_nr| self.wait(journal.read(head.stream, seq_nr, seq_nr, 1));
+        let floor = last_deletable(head.floor, highest, journal.facts().store, &bounds, read)?;
+        if floor <= head.floor {
+            return Ok(());
+        }
+        self.check(oldest, name, cipher)?;
+        match self.wait(journal.delete_to(head.stream, floor))? {
+            Outcome::Stored(_) => {
+                Counters::add(&self.saver.counters.records_deleted, floor.0 - head.floor.0);
+                tracing::debug!(id = %self.taken.id, %floor, "records were deleted");
+                Ok(())
+            }
+            Outcome::NotStored(why) => Err(Hindrance::Journal(why.to_string())),
+            Outcome::Unknown(cause) => Err(Hindrance::Journal(cause.to_string())),
+        }
+    }
+
+    /// Reads the snapshot that is to stand for events once more: behind the deletion there is nothing else.
+    fn check(&self, seq_nr: SeqNr, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Result<(), Hindrance> {
+        let unfit = |why: String| Hindrance::Unfit { seq_nr, why };
+        let found = self.wait(self.saver.store.load(name, Criteria::LATEST.to_seq(seq_nr)))??;
+        let stored: StoredSnapshot =
+            found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
+        let store = self.saver.journal.facts().store;
+        let origin = Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX };
+        (self.rules.check)(&stored, origin).map_err(|why| unfit(why.to_string()))
+    }
+}
+
+/// Whether what has one durability survives at least what the other does.
+fn survives(snapshots: Durability, records: Durability) -> bool {
+    let rank = |durability| match durability {
+        Durability::Memory => 0,
+        Durability::Os => 1,
+        Durability::Fsync => 2,
+    };
+    rank(snapshots) >= rank(records)
+}

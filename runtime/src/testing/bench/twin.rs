@@ -1,0 +1,114 @@
+//! A second fold of the same events beside the first, to find what a replay would find too late.
+
+use std::fmt::Debug;
+
+use super::Entity;
+use crate::aggregate::Aggregate;
+use crate::codec::{Payload, encode_value};
+use crate::contain::contained;
+use crate::execute::read;
+use crate::id::SeqNr;
+use crate::journal::Record;
+use crate::verify::Comparison;
+
+/// Data that has seen the same events, and a snapshot now and then where its aggregate takes any.
+pub(super) struct Twin<A> {
+    data: A,
+    comparison: Comparison,
+}
+
+impl<A: Aggregate> Twin<A> {
+    pub(super) fn new() -> Self {
+        Self { data: A::default(), comparison: Comparison::new(A::CODEC) }
+    }
+
+    pub(super) fn apply(&mut self, event: A::Event) {
+        self.data.apply(event);
+    }
+
+    /// Compares it with the other data, at this sequence number.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, if there is anything; `Ok(false)` if the data can't be compared.
+    pub(super) fn check(&mut self, other: &A, seq_nr: SeqNr) -> Result<bool, String> {
+        if !self.comparison.is_due() {
+            return Ok(true);
+        }
+        let between = if A::SNAPSHOTS.is_some() { " and the snapshots between them" } else { "" };
+        let compared = contained(|| {
+            if A::SNAPSHOTS.is_some() {
+                self.data = through_snapshot(&self.data)?;
+            }
+            self.comparison.difference(&self.data, other).map_err(|error| error.to_string())
+        });
+        let difference = match compared {
+            Ok(Ok(difference)) => difference,
+            Ok(Err(_)) if A::SNAPSHOTS.is_none() => return Ok(false),
+            Err(_) if A::SNAPSHOTS.is_none() => return Ok(false),
+            Ok(Err(error)) => return Err(format!("no snapshot can be taken at sequence number {seq_nr}: {error}")),
+            Err(panic) => return Err(format!("taking a snapshot at sequence number {seq_nr} panicked: {panic}")),
+        };
+        let Some(difference) = difference else { return Ok(true) };
+        let field = difference.field.map_or_else(String::new, |field| format!(" in `{field}`"));
+        let hint = if A::SNAPSHOTS.is_some() {
+            ", or on something that a snapshot doesn't hold, such as a field with `#[serde(skip)]`"
+        } else {
+            ""
+        };
+        Err(format!(
+            "at sequence number {seq_nr} the data differs{field} from a second fold of the same events{between}: the fold \
+             depends on something that is neither in the events nor in the data, such as the order of a `HashMap`, the \
+             time or a random number{hint}"
+        ))
+    }
+}
+
+/// The data as it is when it was written into a snapshot and read again.
+fn through_snapshot<A: Aggregate>(data: &A) -> Result<A, String> {
+    let mut bytes = Vec::new();
+    encode_value(A::CODEC, data, &mut bytes).map_err(|error| error.to_string())?;
+    Payload { codec: A::CODEC, bytes: &bytes }.decode().map_err(|error| error.to_string())
+}
+
+impl<A> Entity<A>
+where
+    A: Aggregate<Event: Clone + Debug + PartialEq>,
+{
+    /// Has the twin see what the draft holds, and notes what is wrong then.
+    pub(super) fn fold_again(&mut self) {
+        let Some(twin) = &mut self.twin else { return };
+        let draft = &self.draft;
+        let folded = contained(|| {
+            for record in draft.records::<A>() {
+                if let Record::Event(stored) = record
+                    && let Some(event) = read::<A>(stored).map_err(|error| error.to_string())?
+                {
+                    twin.apply(event);
+                }
+            }
+            Ok::<(), String>(())
+        });
+        let seq_nr = self.cx.seq_nr();
+        let checked = match folded {
+            Ok(Ok(())) => twin.check(&self.data, seq_nr),
+            Ok(Err(error)) => Err(format!("the events can't be read again at sequence number {seq_nr}: {error}")),
+            Err(panic) => {
+                Err(format!("a second fold of the same events panicked at sequence number {seq_nr}: {panic}"))
+            }
+        };
+        self.note(checked);
+    }
+
+    /// Keeps what the twin has found, to be told by the test's own line.
+    pub(super) fn note(&mut self, checked: Result<bool, String>) {
+        match checked {
+            Ok(true) => {}
+            Ok(false) => self.twin = None,
+            Err(wrong) => {
+                self.twin = None;
+                self.wrong = Some(wrong);
+            }
+        }
+    }
+}
