@@ -2,6 +2,54 @@
 //!
 //! A snapshot is an optimisation and never the truth: whatever is wrong with one, an older one or the whole stream is
 //! used instead. Only where [`Retention`] has deleted events does a snapshot stand for them.
+//!
+//! Where they are kept, if nothing else is said: a [`FjallJournal`](crate::journal::FjallJournal) keeps them beside itself,
+//! in an engine of their own; a [`MemoryJournal`](crate::journal::MemoryJournal) in [`MemorySnapshots`]. Elsewhere:
+//! [`DirSnapshots`], or any other [`SnapshotStore`], given to [`Builder::snapshots`](crate::Builder::snapshots).
+//!
+//! # Examples
+//!
+//! ```
+//! use annals::prelude::*;
+//! use annals::snapshot::{Criteria, DirSnapshots, SnapshotStore};
+//!
+//! #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+//! pub struct Account {
+//!     balance: u64,
+//! }
+//!
+//! // One after 1000 records, and where somebody asks for it. The last two are kept.
+//! #[aggregate(snapshot(every = 1000, keep = 2))]
+//! impl Account {
+//!     #[event]
+//!     fn deposited(&mut self, amount: u64) {
+//!         self.balance += amount;
+//!     }
+//!
+//!     #[command]
+//!     fn deposit(&self, amount: u64) -> Step<u64> {
+//!         applying(AccountEvent::Deposited { amount }).replying_with(|account| account.balance)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("snapshots");
+//! # let journal = annals::journal::MemoryJournal::new();
+//! let snapshots = DirSnapshots::open(path)?;
+//! let system = System::builder().snapshots(snapshots.clone()).start(journal)?;
+//! let alice = system.get::<Account>("alice");
+//! alice.deposit(100).await?;
+//!
+//! let taken = alice.snapshot().await?;
+//! assert_eq!(taken.seq_nr, annals::SeqNr(1));
+//! let id = annals::PersistenceId::new(Account::NAME, "alice");
+//! assert_eq!(snapshots.list(&id).await?, [taken]);
+//! # system.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +68,20 @@ mod dir;
 mod error;
 mod memory;
 pub(crate) mod request;
-mod sealed;
+pub(crate) mod sealed;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 pub(crate) mod taken;
+#[cfg(test)]
+mod upcasts;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
 pub use error::SnapshotError;
 pub use memory::MemorySnapshots;
 
-/// The longest snapshot that a store of annals takes, in bytes.
-pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest snapshot that a store of annals takes, in bytes: 64 MiB of data, and 1 MiB for what is stored around it.
+pub const SNAPSHOT_BYTES_MAX: usize = 65 * 1024 * 1024;
 
 /// Data of which snapshots can be taken.
 ///
@@ -327,13 +377,13 @@ pub enum SnapshotStoreError {
 }
 
 /// Says whether there can be snapshots of an entity with this id.
-fn check_id(id: &PersistenceId) -> Result<(), SnapshotStoreError> {
+pub(crate) fn check_id(id: &PersistenceId) -> Result<(), SnapshotStoreError> {
     journal::check_id(id)
         .map_err(|error| SnapshotStoreError::InvalidId { id: id.clone(), reason: error.to_string().into() })
 }
 
 /// Says whether a snapshot may be saved.
-fn check(id: &PersistenceId, snapshot: &StoredSnapshot) -> Result<(), SnapshotStoreError> {
+pub(crate) fn check(id: &PersistenceId, snapshot: &StoredSnapshot) -> Result<(), SnapshotStoreError> {
     check_id(id)?;
     let (seq_nr, bytes) = (snapshot.seq_nr, snapshot.bytes.len());
     if bytes > SNAPSHOT_BYTES_MAX {

@@ -17,7 +17,7 @@ pub(crate) use trace::samples;
 
 use crate::aggregate::Aggregate;
 use crate::codec::{self, Codec, Payload};
-use crate::event::Event;
+use crate::event::{Event, Field};
 use crate::graph::StateKind;
 use crate::snapshot::Retention;
 use crate::state::State;
@@ -52,8 +52,9 @@ struct Stored {
     was: Vec<String>,
     version: u32,
     ignored_since: Option<String>,
-    /// The fields, as they are called and typed in the code.
-    written: BTreeMap<String, String>,
+    /// The fields, as they are called and typed in the code: those of an event by name, those of a snapshot in their
+    /// order, which counts there.
+    written: Vec<(String, String)>,
     /// What is read in each version.
     shapes: BTreeMap<u32, Shape>,
 }
@@ -120,13 +121,16 @@ fn events<E: Event>(codec: Codec) -> BTreeMap<String, Stored> {
         });
         let mut shapes: BTreeMap<u32, Shape> = older.collect();
         let current = trace::shape_of(codec, |payload| codec::decode_current::<E>(index, payload));
+        // A variant without fields is stored as a map without entries.
+        let current = current.map(Shape::with_fields);
         shapes.extend(current.map(|shape| (variant.version, shape)));
-        let written = variant.fields.iter().map(|field| (field.name.to_owned(), field.ty.to_owned()));
+        let mut written = written(variant.fields);
+        written.sort();
         let stored = Stored {
             was: sorted(variant.was),
             version: variant.version,
             ignored_since: variant.ignored_since.map(str::to_owned),
-            written: written.collect(),
+            written,
             shapes,
         };
         (variant.name.to_owned(), stored)
@@ -140,14 +144,12 @@ fn snapshots<A: Aggregate>(codec: Codec) -> Option<Stored> {
         .filter_map(|version| Some((version, trace::shape_of(codec, |payload| (snapshots.upcast)(version, payload))?)));
     let mut shapes: BTreeMap<u32, Shape> = older.collect();
     shapes.extend(trace::shape_of(codec, Payload::decode::<A>).map(|shape| (snapshots.version, shape)));
-    let written = snapshots.fields.iter().map(|field| (field.name.to_owned(), field.ty.to_owned()));
-    Some(Stored {
-        was: Vec::new(),
-        version: snapshots.version,
-        ignored_since: None,
-        written: written.collect(),
-        shapes,
-    })
+    let written = written(snapshots.fields);
+    Some(Stored { was: Vec::new(), version: snapshots.version, ignored_since: None, written, shapes })
+}
+
+fn written(fields: &[Field]) -> Vec<(String, String)> {
+    fields.iter().map(|field| (field.name.to_owned(), field.ty.to_owned())).collect()
 }
 
 /// The versions before one, the newest of them if there are many.

@@ -11,6 +11,8 @@ use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
 mod deletion;
+mod forgetting;
+mod snapshots;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
@@ -517,7 +519,7 @@ fn newest_journal(image: &Path) -> PathBuf {
 
 /// Changes the rows of a closed journal behind its back.
 fn tamper(path: &Path, change: impl FnOnce(&Engine, &mut engine::Batch)) {
-    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let engine = Engine::open(&path.join("fjall"), engine::TRUTH, CACHE_BYTES).unwrap();
     let mut batch = engine.batch(1, Durability::Fsync);
     change(&engine, &mut batch);
     batch.commit().unwrap();

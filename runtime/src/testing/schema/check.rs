@@ -108,10 +108,7 @@ fn check(path: &Path, wish: Wish, code: impl Fn(Codec) -> Schema, codec: Codec) 
         Err(error) => return Err(format!("can't read `{shown}`: {error}")),
     };
     let old: Schema = text.parse().map_err(|error| {
-        format!(
-            "`{shown}` can't be read as a schema: {error}. It comes from version control: take it from there, or mend it \
-             by hand"
-        )
+        format!("`{shown}` can't be read as a schema: {error}. Take it from version control again, or mend it by hand")
     })?;
     // What is stored is read with the codec that it was stored with.
     let stored_with = [Codec::MessagePack, Codec::Json].into_iter().find(|codec| codec.to_string() == old.codec);

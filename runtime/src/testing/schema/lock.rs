@@ -222,7 +222,7 @@ impl Stored {
             ("ignored", since) => self.ignored_since = Some(parse_name(since.strip_prefix("since ")?)?),
             ("written", field) => {
                 let (name, ty) = field.split_once(": ")?;
-                self.written.insert(name.to_owned(), ty.to_owned());
+                self.written.push((name.to_owned(), ty.to_owned()));
             }
             _ => return None,
         }

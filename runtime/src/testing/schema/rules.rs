@@ -90,7 +90,10 @@ impl fmt::Display for Remedy {
         }
         let (attribute, next) =
             (if *subject == Subject::Snapshots { "snapshot" } else { "event" }, current.saturating_add(1));
-        write!(f, "keep the old shape for `#[{attribute}(version = {next}, upcast({current} => ..))]`")
+        write!(
+            f,
+            "keep the old shape and raise the version: `#[{attribute}(version = {next}, upcast({current} => ..))]`"
+        )
     }
 }
 
@@ -146,8 +149,8 @@ enum Change {
     TypeChanged { subject: Subject, place: Place, old: String, new: String, remedy: Remedy },
     #[error("{subject}, version {version}: {place} was `{old}` and is `{new}` now, which reads the old too")]
     TypeWidened { subject: Subject, version: u32, place: Place, old: String, new: String },
-    #[error("{subject}, version {}: {place} is new, and stored ones have none; give it `#[serde(default)]`, or {remedy}", remedy.version)]
-    FieldAdded { subject: Subject, place: Place, remedy: Remedy },
+    #[error("{subject}, version {}: {place} is new, and stored ones have none; give it `#[serde(default)]`{hint}, or {remedy}", remedy.version)]
+    FieldAdded { subject: Subject, place: Place, hint: String, remedy: Remedy },
     #[error("{subject}, version {version}: {place} is new, and may be missing")]
     FieldAddedWithDefault { subject: Subject, version: u32, place: Place },
     #[error("{subject}, version {}: {place} may not be missing any more, and stored ones may have none; give it `#[serde(default)]` again, or {remedy}", remedy.version)]
@@ -335,13 +338,19 @@ fn snapshots(changes: &mut Vec<Change>, old: &Schema, new: &Schema) {
         (Some(_), None) => vec![Change::SnapshotsRemoved],
         (Some(old), Some(new)) => {
             let mut found = Vec::new();
-            // The runtime takes a snapshot only if the fields of its version are written as they were.
-            if old.version == new.version && old.written != new.written {
-                let (version, current) = (old.version, new.version);
+            let (version, current) = (old.version, new.version);
+            if version == current && old.written != new.written {
+                // The runtime takes a snapshot only if the fields of its version are written as they were; nothing
+                // that is in them counts then.
                 let remedy = Remedy { subject: Subject::Snapshots, version, current };
                 found.push(Change::SnapshotChanged { remedy });
+                let mut old = old.clone();
+                old.shapes.remove(&version);
+                old.written.clone_from(&new.written);
+                stored(&mut found, &Subject::Snapshots, &old, new);
+            } else {
+                stored(&mut found, &Subject::Snapshots, old, new);
             }
-            stored(&mut found, &Subject::Snapshots, old, new);
             found
         }
     };
@@ -389,7 +398,10 @@ fn events(changes: &mut Vec<Change>, old: &Schema, new: &Schema) {
             (Some(_), None) => changes.push(Change::EventApplied { name: found.clone() }),
             _ => {}
         }
-        stored(changes, &Subject::Event(found.clone()), event, now);
+        // What is ignored is passed over unread.
+        if now.ignored_since.is_none() {
+            stored(changes, &Subject::Event(found.clone()), event, now);
+        }
     }
     for (name, event) in &new.events {
         let is_new = std::iter::once(name).chain(&event.was).all(|name| old.event(name).is_none());
@@ -504,3 +516,6 @@ impl Schema {
 fn ends_with_name(path: &str, name: &str) -> bool {
     path.strip_suffix(&Name(name).to_string()).is_some_and(|rest| rest.ends_with('.'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,6 +206,14 @@ impl fmt::Display for Node {
 }
 
 impl Shape {
+    /// A struct without fields in place of nothing.
+    pub(super) fn with_fields(mut self) -> Self {
+        if let Some(whole) = self.0.get_mut("").filter(|whole| whole.kind == Kind::Unit) {
+            whole.kind = Kind::Struct { exact: false };
+        }
+        self
+    }
+
     /// The place around a place.
     pub(super) fn parent(&self, path: &str) -> Option<&str> {
         self.0.keys().filter(|around| around.len() < path.len() && is_in(path, around)).map(String::as_str).next_back()

@@ -15,7 +15,11 @@ pub(in super::super) fn merged(old: &Schema, new: &Schema) -> Schema {
             Some((found, _)) => {
                 let found = found.clone();
                 if let Some(now) = merged.events.get_mut(&found) {
-                    remember_fields(event, now);
+                    match now.ignored_since {
+                        None => remember_fields(event, now),
+                        // It isn't read; if it will be again, it is stored as it was.
+                        Some(_) => now.shapes.extend(event.shapes.clone()),
+                    }
                 }
             }
             None => retire(&mut merged, name, event),

@@ -93,9 +93,23 @@ pub(super) fn compare(changes: &mut Vec<Change>, remedy: &Remedy, old: &Shape, n
         changes.push(match around {
             Some(Kind::Enum) => Change::VariantAdded { subject, version, place },
             _ if now.optional => Change::FieldAddedWithDefault { subject, version, place },
-            _ => Change::FieldAdded { subject, place, remedy: remedy.clone() },
+            _ => {
+                let hint =
+                    renamed(old, new, path).map(|was| format!(", or `#[serde(alias = {was:?})]` if that was its name"));
+                Change::FieldAdded { subject, place, hint: hint.unwrap_or_default(), remedy: remedy.clone() }
+            }
         });
     }
+}
+
+/// The field beside one that it may have been: it is gone, and was of a type that is read there.
+fn renamed<'o>(old: &'o Shape, new: &Shape, path: &str) -> Option<&'o str> {
+    let around = new.parent(path)?;
+    let (was, _) = old.0.iter().find(|(was, node)| {
+        let beside = old.parent(was) == Some(around) && was[around.len()..].starts_with('.');
+        beside && !node.gone && !new.0.contains_key(&new.translated(was)) && new.0[path].reads(node)
+    })?;
+    Some(&was[around.len() + 1..])
 }
 
 /// A node without what is told by itself.
@@ -119,7 +133,7 @@ pub(super) fn compare_written(changes: &mut Vec<Change>, remedy: &Remedy, old: &
     };
     for (name, ty) in &new.written {
         let subject = remedy.subject.clone();
-        match old.written.get(name) {
+        match written(old, name) {
             Some(was) if was == ty => {}
             Some(was) if opaque(name) && last_name(was) != last_name(ty) => {
                 let (old, new) = (was.clone(), ty.clone());
@@ -128,9 +142,13 @@ pub(super) fn compare_written(changes: &mut Vec<Change>, remedy: &Remedy, old: &
             _ => changes.push(Change::Rewritten { subject, name: name.clone(), new: ty.clone() }),
         }
     }
-    for name in old.written.keys().filter(|name| !new.written.contains_key(*name)) {
+    for (name, _) in old.written.iter().filter(|(name, _)| written(new, name).is_none()) {
         changes.push(Change::Unwritten { subject: remedy.subject.clone(), name: name.clone() });
     }
+}
+
+fn written<'s>(stored: &'s Stored, name: &str) -> Option<&'s String> {
+    stored.written.iter().find(|(written, _)| written == name).map(|(_, ty)| ty)
 }
 
 /// A type without the modules that lead to it.
