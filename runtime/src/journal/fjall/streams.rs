@@ -271,7 +271,7 @@ mod tests {
     fn a_stream_stays_until_its_floor_is_durable() {
         let id = PersistenceId::new("account", "alice");
         let (mut streams, stream) = (Streams::new(1), StreamNo(1));
-        let stored = Stored { stream, last: SeqNr(5), floor: Floor::default() };
+        let stored = Stored { stream, last: SeqNr(5), floor: Floor::default(), key: 0, cipher: None };
         streams.open(&id, Some(stored));
         let floor = streams.issue_deletion(stream, SeqNr(3)).unwrap().unwrap();
         streams.close(stream);
