@@ -112,7 +112,8 @@ use proc_macro::TokenStream;
 /// upcast(1 => PaidV1))]`. It is stored under its method's name, if nothing else is said.
 ///
 /// An event that is to do nothing any more keeps its method, with an empty body: `#[event(ignored_since = "2.0")]`. What
-/// is stored of it is then skipped, and a handler that still applies it is warned.
+/// is stored of it is then skipped, without being read. A handler that still applies it is warned by the compiler, for
+/// its step would fail.
 ///
 /// # Keys
 ///
@@ -779,13 +780,13 @@ pub fn reject(_: TokenStream, item: TokenStream) -> TokenStream {
 /// | `was("paid_in", "credited")` | older names under which it may be stored | none |
 /// | `version = 2` | the version that is written, from 1 | 1 |
 /// | `upcast(1 => PaidV1)` | the shape that an older version had | none |
-/// | `ignored_since = "2.0"` | since when it is skipped where it is stored, and does nothing where it is applied | never |
+/// | `ignored_since = "2.0"` | since when it is skipped where it is stored, and can't be applied | never |
 ///
 /// A stored name belongs to one variant. Each version below the current one has its upcast. A payload of version 1 is
 /// read as the shape of version 1, which becomes that of version 2 by `From`, and so on; the newest of the shapes
 /// becomes the enum. A new field with `#[serde(default)]` needs no version.
 ///
-/// What is ignored keeps its name, version and upcasts, so that it is still known.
+/// What is ignored isn't read, so it keeps its names and needs no upcasts.
 ///
 /// On the enum, `#[event(crate = path)]` says where annals is, if it isn't `::annals`.
 ///

@@ -84,7 +84,7 @@ impl Retention {
             Ok(word) if word == ALL => Retained::All,
             Ok(word) if word == SINCE_SNAPSHOT => Retained::SinceSnapshot,
             // Constants are written in capitals.
-            Ok(word) if !word.to_string().contains(char::is_uppercase) => {
+            Ok(word) if word.to_string().contains(char::is_lowercase) => {
                 return Err(Error::new(word.span(), near::unknown("retention", &word.to_string(), RETENTIONS)));
             }
             _ => {
@@ -119,9 +119,15 @@ mod tests {
 
     #[test]
     fn other_words_and_no_time_are_refused() {
-        for tokens in
-            [quote!(= since_snapshots), quote!(= 0d), quote!(= 90), quote!(= 90d d), quote!(= "90d"), quote!(=)]
-        {
+        for tokens in [
+            quote!(= since_snapshots),
+            quote!(= All),
+            quote!(= 0d),
+            quote!(= 90),
+            quote!(= 90d d),
+            quote!(= "90d"),
+            quote!(=),
+        ] {
             let text = tokens.to_string();
             assert!(retention(tokens).is_err(), "{text}");
         }

@@ -138,7 +138,10 @@ pub(crate) fn checked_name(name: LitStr) -> syn::Result<LitStr> {
 pub(crate) fn check(ctxt: &Ctxt, events: &[&Stored]) {
     check_names_differ(ctxt, events);
     for stored in events.iter().filter(|stored| stored.clean) {
-        versions::check(ctxt, &stored.versions);
+        match stored.ignored_since {
+            None => versions::check(ctxt, &stored.versions),
+            Some(_) => versions::check_of_ignored(ctxt, &stored.versions),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn event(model: &Model<'_>) -> TokenStream {
         let variant = variant(&event.member, event.member.docs(), &event.variant);
         // Who still applies it is told so.
         let deprecated = event.stored.ignored_since().map(
-            |since| quote!(#[deprecated(since = #since, note = "this event is ignored: applying it changes nothing")]),
+            |since| quote!(#[deprecated(since = #since, note = "this event is ignored: a step that applies it fails")]),
         );
         quote!(#stored #deprecated #variant)
     });

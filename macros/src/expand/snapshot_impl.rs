@@ -1,11 +1,10 @@
 //! The impl of `Snapshot`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 
 use crate::expand::{described_fields, upcast};
 use crate::snapshot::SnapshotData;
-use crate::words::at;
 
 /// ```text
 /// impl Snapshot for Account {
@@ -35,25 +34,19 @@ pub(crate) fn snapshot_data_stub(data: &SnapshotData<'_>) -> TokenStream {
 fn implementation(data: &SnapshotData<'_>, fields: &TokenStream, upcast: &TokenStream) -> TokenStream {
     let SnapshotData { ident, crate_path: krate, versions, .. } = data;
     let version = versions.current();
-    let items = quote! {
-        const VERSION: #krate::__rt::u32 = #version;
-        const FIELDS: &'static [#krate::Field] = #fields;
-
-        #[allow(unused_variables)]
-        fn upcast(
-            version: #krate::__rt::u32,
-            payload: #krate::Payload<'_>,
-        ) -> #krate::__rt::Result<Self, #krate::DecodeError> {
-            #upcast
-        }
-    };
-    // What the type lacks is reported at its name.
-    let span = ident.span();
-    let snapshot = at(quote!(#krate::Snapshot), span);
-    quote_spanned! {span=>
+    quote! {
         #[automatically_derived]
-        impl #snapshot for #ident {
-            #items
+        impl #krate::Snapshot for #ident {
+            const VERSION: #krate::__rt::u32 = #version;
+            const FIELDS: &'static [#krate::Field] = #fields;
+
+            #[allow(unused_variables)]
+            fn upcast(
+                version: #krate::__rt::u32,
+                payload: #krate::Payload<'_>,
+            ) -> #krate::__rt::Result<Self, #krate::DecodeError> {
+                #upcast
+            }
         }
     }
 }

@@ -7,7 +7,8 @@
 //! | what | fields |
 //! |---|---|
 //! | run | format u8 = 1, flags u8, body length v, body, checksum 8 over all before it |
-//! | run body | epoch v, run number v, salt 8, key number v (0 = not encrypted), first seq v, base time i64 in us, writes v, records v, names, \[extensions\], the writes |
+//! | run body | epoch v, run number v, salt 8, key number v = 0, first seq v, base time i64 in us, writes v, records v, names, \[extensions\], the writes |
+//! | encrypted run body | epoch v, run number v, salt 8, key number v (not 0), first seq v, records v, nonce 24, encrypted: (base time i64 in us, writes v, and all that follows the records in a plain one), tag 16 over the stream u64 and all of the run before the nonce |
 //! | run flags | 0x01 extensions follow the names; others reserved |
 //! | names | count v, each: length v, UTF-8. 0 is the aggregate, 1 the entity id, then names in the order of first use; records refer to them by index |
 //! | extensions | length v, each: type v, length v, bytes. An even type may be skipped, an odd one is critical |
@@ -26,6 +27,7 @@
 //! | group key | 01, group u64 -> order row |
 //! | stream key | 02, stream u64, first seq u64 -> stream row |
 //! | id key | 03, aggregate length u8, aggregate, entity id -> id row |
+//! | hidden id key | 07, aggregate length u8, aggregate, digest 16 of the id -> id row |
 //! | floor key | 04, stream u64, floor u64 inverted, flags u8 inverted (so that a stream's highest is its first) -> floor row. Flags: 0x01 ended, 0x02 forgotten |
 //! | reserved keys | 06 names |
 //! | stream row | group u64, base offset u64, run, digest 8 over the key, group, base offset and the run's checksum |
@@ -33,12 +35,18 @@
 //! | floor row | group u64 with which the floor rose, digest 8 over key and group |
 //! | order row | format u8 = 1, flags u8 = 0, epoch v, base offset v, records v, time i64 in us (of writing), digest of the row before 8 (0 before the first), aggregates v, each: length v, UTF-8, runs v, each run, controls v, each control (a group has at least one run or control), own digest 8 over the key and all before it |
 //! | run in an order row | stream v, aggregate v (index), first seq v, records v, bytes v, the run's checksum 8, flags u8 (0x01 due follows, 0x04 cleared: no deadline any more, never with 0x01; reserved: 0x02 tags), \[due i64 in us\] |
-//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. 3 floor: stream v, floor v, flags u8 as in its key. Reserved: 2 new name, 4 forget. Bit 0x80 as in a record |
+//! | control | kind u8, length v, body. 1 new stream: stream v, aggregate v (index), entity id to the end. 3 floor: stream v, floor v, flags u8 as in its key. 5 new hidden stream: stream v, aggregate v (index), digest 16 of the id. Reserved: 2 new name, 4 forget. Bit 0x80 as in a record |
 //! | head | two slots of 4096 bytes, each: magic 8 "annals\0\x01", format u8 = 1, layout u8 = 1, durability u8, state u8, store id u64, epoch u64, write number u64, boot id 16, acked, synced and checkpoint, zeros, checksum 8 seeded with 0 in the last 8 bytes |
 //! | deadlines, a file: derived, it may be missing | magic 8 "annals\0\x02", format u8 = 1, flags u8 = 0, store id u64, the mark up to which it holds, first due i64 in us (0 if there is none), count v, each, checksum 8 over all before it |
 //! | each of the deadlines, by due and stream | due v in us since the one before (the first: since the first due), stream v |
 //! | snapshot; sealed snapshot | magic 8 "annals\0\x03"; "annals\0\x05"; then as described in `snapshot/bytes.rs` |
+//! | keys, a file: a header, then the slot of key n at byte 64 n | header: magic 8 "annals\0\x04", format u8 = 1, flags u8 = 0, zeros 6, store id u64, secret of the ids 32, checksum 8 over all before it |
+//! | slot of a key | key number u64, stream u64, key 32, zeros 8, checksum 8 over all before it. Only zeros: the key is destroyed, or never was written |
+//! | digest of an id | the first 16 bytes of the stream of XChaCha20 (counter 1) under the secret and a nonce: the Poly1305 tag of XChaCha20-Poly1305 under the secret, the nonce of zeros, no content and as associated data aggregate length u8, aggregate, entity id; then 8 times 01 |
+//! | snapshot's or other content of a stream that can be forgotten | 00, nonce 24, encrypted, tag 16 over the stream u64 and the 00 |
 //! | acked, synced, checkpoint, mark | group u64, offset u64 (the last record's), digest u64 (the order row's) |
+//!
+//! What is encrypted is encrypted with XChaCha20-Poly1305; what its tag covers beside is its associated data.
 //!
 //! Every format of a run keeps the format number in the first byte and the checksum in the last eight, every format
 //! of a head its magic and format number at the start of a slot and the checksum at its end: so a newer format is

@@ -54,6 +54,8 @@ struct Stream {
     opened: u64,
     last: SeqNr,
     floor: Floor,
+    /// Whether it was begun as one that can be forgotten.
+    forgettable: bool,
     /// Indexes into `Store::runs`, without the runs that are wholly deleted.
     runs: Vec<usize>,
 }
@@ -131,7 +133,7 @@ impl MemoryJournal {
         self.readable(&store)?;
         let stream = store.numbers.get(id).copied().unwrap_or_else(|| {
             let (last, floor) = (SeqNr::ZERO, Floor::default());
-            store.streams.push(Stream { id: id.clone(), opened: 0, last, floor, runs: Vec::new() });
+            store.streams.push(Stream { id: id.clone(), opened: 0, last, floor, forgettable: false, runs: Vec::new() });
             let stream = StreamNo(super::bytes::len_u64(store.streams.len()));
             store.numbers.insert(id.clone(), stream);
             stream
@@ -169,7 +171,8 @@ impl MemoryJournal {
     fn stream_id_now(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {
         let store = lock(&self.store);
         self.readable(&store)?;
-        Ok(store.stream(stream).filter(|stream| stream.last > SeqNr::ZERO).map(|stream| stream.id.clone()))
+        let named = store.stream(stream).filter(|stream| stream.last > SeqNr::ZERO && !stream.floor.forgotten);
+        Ok(named.map(|stream| stream.id.clone()))
     }
 
     fn read_all_now(&self, after: Offset, bytes_max: usize) -> Result<Page, ReadError> {
@@ -285,6 +288,7 @@ impl Store {
         if stream.last.next() != run.first {
             return Err(Why::Conflict { expected: SeqNr(run.first.0 - 1), last: stream.last });
         }
+        stream.forgettable = if stream.last == SeqNr::ZERO { run.forgettable } else { stream.forgettable };
         stream.last = run.last();
         stream.runs.push(index);
         let last = run.last();
@@ -310,6 +314,23 @@ impl Store {
             return Err(Why::BadRun(super::beyond_last(to, open.last).into()));
         }
         self.raise(stream, Floor { to, ..Floor::default() });
+        Ok(self.durable())
+    }
+
+    fn forget(&mut self, facts: &Facts, stream: StreamNo) -> Result<Offset, Why> {
+        if let Some(why) = self.shut(facts) {
+            return Err(why);
+        }
+        let Some(open) = self.stream(stream).filter(|stream| stream.opened > 0) else {
+            return Err(Why::BadRun(super::NOT_OPEN.into()));
+        };
+        if open.last > SeqNr::ZERO && !open.forgettable {
+            return Err(Why::NotForgettable);
+        }
+        if !open.floor.ended {
+            return Err(Why::BadRun(super::NOT_ENDED.into()));
+        }
+        self.raise(stream, Floor { to: open.last, ended: true, forgotten: true });
         Ok(self.durable())
     }
 
@@ -424,8 +445,9 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(store.delete_to(&self.facts, stream, to)))
     }
 
-    fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
-        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
+        let forgotten = lock(&self.store).forget(&self.facts, stream);
+        Box::pin(std::future::ready(forgotten.map_or_else(Outcome::NotStored, Outcome::Stored)))
     }
 
     fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {

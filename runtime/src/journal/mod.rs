@@ -11,6 +11,8 @@ use crate::snapshot::SnapshotStore;
 
 pub(crate) mod bytes;
 mod changed;
+#[cfg(feature = "fjall")]
+mod cipher;
 mod due;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
@@ -19,6 +21,8 @@ mod fjall;
 mod floor;
 #[cfg(feature = "fjall")]
 mod head;
+#[cfg(feature = "fjall")]
+mod keys;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
 pub(crate) mod oneshot;
@@ -26,6 +30,8 @@ pub(crate) mod oneshot;
 mod order;
 mod record;
 mod run;
+#[cfg(feature = "fjall")]
+mod sealed;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
@@ -108,7 +114,7 @@ pub trait Journal: Send + Sync + 'static {
     /// durable runs comes to.
     fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>>;
 
-    /// The name of a stream; `None` if it has no records.
+    /// The name of a stream; `None` if it has no records, or is forgotten.
     fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>>;
 
     /// Deletes the records of an open stream up to `to`, for ever. The stream's last sequence number stays what it is,
@@ -125,6 +131,16 @@ pub trait Journal: Send + Sync + 'static {
     /// Forgets an open stream that has ended: when the outcome is [`Outcome::Stored`], nothing of what it held can be
     /// read from any file, its name included. Asking again is harmless.
     ///
+    /// What the stream held was encrypted with a key of its own from the first byte on, and the key is destroyed. What
+    /// isn't secret stays: the aggregate's name, how many records there were, how long they were, when they were
+    /// written, and which deadlines they had. Whoever has the journal and the id can still tell that a stream of this id
+    /// has ended.
+    ///
+    /// The key is overwritten with zeros where it lies, and synced. That is all that a program can do: a file system that
+    /// copies on write (btrfs, ZFS, snapshots of any), the spare blocks of an SSD, a backup and a copied directory may
+    /// still hold it. Whoever must be sure forgets there too: keeps the file `keys` out of backups or their keys for a
+    /// short time only, and encrypts the disk. Logs of a program that shows ids aren't the journal's.
+    ///
     /// A stream that wasn't begun with [`Run::forgettable`] is refused with [`Why::NotForgettable`], and one that
     /// hasn't ended with [`Why::BadRun`].
     ///
@@ -133,7 +149,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Forgetting begins with the call; dropping the future cancels nothing.
     fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome>;
 
-    /// What encrypts for an open stream what is stored of it elsewhere; `None` if the stream isn't encrypted.
+    /// What encrypts for an open stream what is stored of it elsewhere; `None` if the stream isn't encrypted, or has no
+    /// records yet.
     ///
     /// # Errors
     ///
@@ -164,7 +181,7 @@ pub trait Cipher: Send + Sync + 'static {
     /// What stands for the stream's id where that may not be shown: the same each time, and it tells nothing.
     fn pseudonym(&self) -> EntityId;
 
-    /// Encrypts, each time with a new nonce.
+    /// Encrypts, each time with a new nonce. Nobody can decrypt what is encrypted once the stream is forgotten.
     fn encrypt(&self, plain: &[u8]) -> Vec<u8>;
 
     /// Decrypts, and checks that nothing was changed.
@@ -186,6 +203,8 @@ const NOT_OPEN: &str = "its stream isn't open under its id";
 fn beyond_last(to: SeqNr, last: SeqNr) -> String {
     format!("its records can't be deleted up to {to}, since the last is {last}")
 }
+
+const NOT_ENDED: &str = "its stream can't be forgotten, since it hasn't ended";
 
 /// Says whether a stream can be stored under this name.
 pub(crate) fn check_id(id: &PersistenceId) -> Result<(), ReadError> {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::bytes::{
     CHECKSUM_BYTES, Flaw, Malformed, Reader, Varint, checksum, len_u64, micros, push_prefixed, push_varint, text,
 };
+use super::cipher::IdDigest;
 use super::floor::Floor;
 use super::record::Due;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
@@ -17,6 +18,7 @@ use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 const FORMAT: u8 = 1;
 const CONTROL_NEW_STREAM: u8 = 1;
 const CONTROL_FLOOR: u8 = 3;
+const CONTROL_NEW_HIDDEN_STREAM: u8 = 5;
 const CONTROL_SKIPPABLE: u8 = 0x80;
 const RUN_DUE: u8 = 0x01;
 const RUN_CLEARED: u8 = 0x04;
@@ -58,6 +60,8 @@ pub(crate) struct OrderRow {
     pub(crate) runs: Vec<OrderedRun>,
     /// The streams that begin with this group.
     pub(crate) new_streams: Vec<(StreamNo, PersistenceId)>,
+    /// Those of them that can be forgotten, with their aggregates and what stands for their ids.
+    pub(crate) new_hidden_streams: Vec<(StreamNo, Arc<str>, IdDigest)>,
     /// The floors that rise with this group.
     pub(crate) floors: Vec<(StreamNo, Floor)>,
     /// The place of this group in the chain.
@@ -123,15 +127,22 @@ impl OrderBuilder {
     }
 
     pub(crate) fn push_new_stream(&mut self, stream: StreamNo, id: &PersistenceId) {
+        self.push_named(CONTROL_NEW_STREAM, stream, &id.aggregate, id.entity.as_str().as_bytes());
+    }
+
+    pub(crate) fn push_new_hidden_stream(&mut self, stream: StreamNo, aggregate: &Arc<str>, digest: &IdDigest) {
+        self.push_named(CONTROL_NEW_HIDDEN_STREAM, stream, aggregate, digest);
+    }
+
+    fn push_named(&mut self, kind: u8, stream: StreamNo, aggregate: &Arc<str>, name: &[u8]) {
         let stream = Varint::new(stream.0);
-        let aggregate = Varint::new(self.aggregate_index(&id.aggregate));
-        let entity = id.entity.as_str().as_bytes();
-        self.controls.push(CONTROL_NEW_STREAM);
-        let len = stream.as_slice().len() + aggregate.as_slice().len() + entity.len();
+        let aggregate = Varint::new(self.aggregate_index(aggregate));
+        self.controls.push(kind);
+        let len = stream.as_slice().len() + aggregate.as_slice().len() + name.len();
         push_varint(&mut self.controls, len_u64(len));
         self.controls.extend_from_slice(stream.as_slice());
         self.controls.extend_from_slice(aggregate.as_slice());
-        self.controls.extend_from_slice(entity);
+        self.controls.extend_from_slice(name);
         self.control_count += 1;
     }
 
@@ -216,7 +227,7 @@ impl OrderRow {
         let before = reader.u64("the digest before")?;
         let aggregates = read_aggregates(&mut reader)?;
         let runs = read_runs(&mut reader, aggregates.len())?;
-        let Controls { count, new_streams, floors } = read_controls(&mut reader, &aggregates)?;
+        let Controls { count, new_streams, new_hidden_streams, floors } = read_controls(&mut reader, &aggregates)?;
         reader.end("an order row")?;
 
         let found = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.records));
@@ -226,7 +237,7 @@ impl OrderRow {
             return Err(out_of_range("the number of records").into());
         };
         let mark = Mark { group, offset: Offset(last - 1), digest };
-        Ok(Self { epoch, base: Offset(base), time, before, runs, new_streams, floors, mark })
+        Ok(Self { epoch, base: Offset(base), time, before, runs, new_streams, new_hidden_streams, floors, mark })
     }
 
     /// The runs with the offsets of their first records.
@@ -298,6 +309,7 @@ fn read_due(reader: &mut Reader<'_>) -> Result<Due, OrderError> {
 struct Controls {
     count: u64,
     new_streams: Vec<(StreamNo, PersistenceId)>,
+    new_hidden_streams: Vec<(StreamNo, Arc<str>, IdDigest)>,
     floors: Vec<(StreamNo, Floor)>,
 }
 
@@ -308,7 +320,16 @@ fn read_controls(reader: &mut Reader<'_>, aggregates: &[Arc<str>]) -> Result<Con
         let kind = reader.u8("a control's kind")?;
         let body = Reader::new(reader.prefixed("a control")?);
         match kind {
-            CONTROL_NEW_STREAM => controls.new_streams.push(read_new_stream(body, aggregates)?),
+            CONTROL_NEW_STREAM => {
+                let (stream, aggregate, entity) = read_new_stream(body, aggregates)?;
+                let id = PersistenceId::new(aggregate, text(entity.rest(), "a new stream's id")?);
+                controls.new_streams.push((stream, id));
+            }
+            CONTROL_NEW_HIDDEN_STREAM => {
+                let (stream, aggregate, mut digest) = read_new_stream(body, aggregates)?;
+                controls.new_hidden_streams.push((stream, aggregate, digest.array("the digest of a new stream's id")?));
+                digest.end("a new stream")?;
+            }
             CONTROL_FLOOR => controls.floors.push(read_floor(body)?),
             kind if kind & CONTROL_SKIPPABLE != 0 => {}
             kind => return Err(OrderError::NewerFeature { what: "a control", number: kind }),
@@ -317,13 +338,16 @@ fn read_controls(reader: &mut Reader<'_>, aggregates: &[Arc<str>]) -> Result<Con
     Ok(controls)
 }
 
-fn read_new_stream(mut body: Reader<'_>, aggregates: &[Arc<str>]) -> Result<(StreamNo, PersistenceId), OrderError> {
+/// Reads a new stream up to what names it.
+fn read_new_stream<'a>(
+    mut body: Reader<'a>,
+    aggregates: &[Arc<str>],
+) -> Result<(StreamNo, Arc<str>, Reader<'a>), OrderError> {
     let stream = StreamNo(body.varint("a new stream")?);
     let aggregate = body.varint("a new stream's aggregate")?;
     let aggregate = usize::try_from(aggregate).ok().and_then(|index| aggregates.get(index));
     let aggregate = aggregate.ok_or_else(|| out_of_range("a new stream's aggregate"))?;
-    let entity = text(body.rest(), "a new stream's id")?;
-    Ok((stream, PersistenceId::new(Arc::clone(aggregate), entity)))
+    Ok((stream, Arc::clone(aggregate), body))
 }
 
 fn read_floor(mut body: Reader<'_>) -> Result<(StreamNo, Floor), OrderError> {

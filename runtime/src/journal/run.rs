@@ -12,13 +12,13 @@ use super::record::{Due, Record, StoredCause, StoredKey, StoredOutcome, TOMBSTON
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Facts, Why};
 
-const FORMAT: u8 = 1;
-const RUN_EXTENSIONS: u8 = 0x01;
+pub(super) const FORMAT: u8 = 1;
+pub(super) const RUN_EXTENSIONS: u8 = 0x01;
 const WRITE_KEY: u8 = 0x01;
 const WRITE_OUTCOME: u8 = 0x02;
 const WRITE_CAUSE: u8 = 0x04;
 const WRITE_EXTENSIONS: u8 = 0x08;
-const SALT_BYTES: usize = 8;
+pub(super) const SALT_BYTES: usize = 8;
 
 /// The names that every run begins with: the aggregate's and the entity's.
 const NAMES_BEFORE_RECORDS: u64 = 2;

@@ -2,6 +2,7 @@
 
 pub(super) mod deadlines;
 pub(super) mod deletion;
+pub(super) mod forgetting;
 mod waiting;
 
 use std::sync::Arc;
@@ -127,6 +128,10 @@ macro_rules! every_journal {
         mod fjall {
             $(#[test] fn $name() { super::$name(super::OnDisk::new()); })*
         }
+        #[cfg(feature = "fjall")]
+        mod encrypted {
+            $(#[test] fn $name() { super::$name(super::forgetting::Encrypted::new()); })*
+        }
     };
 }
 
@@ -141,12 +146,20 @@ use deletion::{
     more_than_there_is_can_not_be_deleted, what_is_deleted_is_not_read_again,
     what_was_handed_over_before_is_there_to_be_deleted,
 };
+use forgetting::{
+    a_forgotten_stream_is_read_as_nothing_and_stays_ended, forgetting_takes_nothing_from_others,
+    only_what_has_ended_and_was_begun_so_can_be_forgotten, the_first_run_decides_whether_a_stream_can_be_forgotten,
+};
 use waiting::{
     a_stream_is_named_once_it_has_records, the_end_of_a_journal_ends_all_waiting,
     who_has_waited_in_vain_leaves_no_trace, who_waits_hears_of_what_became_durable,
 };
 
 every_journal! {
+    a_forgotten_stream_is_read_as_nothing_and_stays_ended
+    only_what_has_ended_and_was_begun_so_can_be_forgotten
+    the_first_run_decides_whether_a_stream_can_be_forgotten
+    forgetting_takes_nothing_from_others
     what_is_stored_is_read_again_also_after_reopening
     a_run_that_is_not_the_next_is_a_conflict
     two_runs_of_one_stream_may_be_in_flight

@@ -20,18 +20,20 @@ mod dir;
 mod error;
 mod memory;
 pub(crate) mod request;
-mod sealed;
+pub(crate) mod sealed;
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 pub(crate) mod taken;
+#[cfg(test)]
+mod upcasts;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
 pub use error::SnapshotError;
 pub use memory::MemorySnapshots;
 
-/// The longest snapshot that a store of annals takes, in bytes.
-pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest snapshot that a store of annals takes, in bytes: 64 MiB of data, and 1 MiB for what is stored around it.
+pub const SNAPSHOT_BYTES_MAX: usize = 65 * 1024 * 1024;
 
 /// Data of which snapshots can be taken.
 ///
@@ -327,13 +329,13 @@ pub enum SnapshotStoreError {
 }
 
 /// Says whether there can be snapshots of an entity with this id.
-fn check_id(id: &PersistenceId) -> Result<(), SnapshotStoreError> {
+pub(crate) fn check_id(id: &PersistenceId) -> Result<(), SnapshotStoreError> {
     journal::check_id(id)
         .map_err(|error| SnapshotStoreError::InvalidId { id: id.clone(), reason: error.to_string().into() })
 }
 
 /// Says whether a snapshot may be saved.
-fn check(id: &PersistenceId, snapshot: &StoredSnapshot) -> Result<(), SnapshotStoreError> {
+pub(crate) fn check(id: &PersistenceId, snapshot: &StoredSnapshot) -> Result<(), SnapshotStoreError> {
     check_id(id)?;
     let (seq_nr, bytes) = (snapshot.seq_nr, snapshot.bytes.len());
     if bytes > SNAPSHOT_BYTES_MAX {

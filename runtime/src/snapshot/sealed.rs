@@ -12,17 +12,17 @@ const MAGIC: [u8; 8] = *b"annals\0\x05";
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 8 + 1 + 8;
 /// All of it but the snapshot.
-pub(super) const AROUND_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
+pub(crate) const AROUND_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
 
 /// What is to be written of a snapshot.
-pub(super) struct Sealed<'a> {
+pub(crate) struct Sealed<'a> {
     header: [u8; HEADER_BYTES],
     bytes: &'a [u8],
     sum: [u8; CHECKSUM_BYTES],
 }
 
 impl<'a> Sealed<'a> {
-    pub(super) fn new(id: &PersistenceId, snapshot: &'a StoredSnapshot) -> Self {
+    pub(crate) fn new(id: &PersistenceId, snapshot: &'a StoredSnapshot) -> Self {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
         header[8] = FORMAT;
@@ -32,13 +32,13 @@ impl<'a> Sealed<'a> {
     }
 
     /// What is to be written, one behind the other.
-    pub(super) fn parts(&self) -> [&[u8]; 3] {
+    pub(crate) fn parts(&self) -> [&[u8]; 3] {
         [&self.header, self.bytes, &self.sum]
     }
 }
 
 /// Reads what was written of a snapshot of `id`, or says what is wrong with it.
-pub(super) fn unseal(id: &PersistenceId, seq_nr: SeqNr, mut bytes: Vec<u8>) -> Result<StoredSnapshot, String> {
+pub(crate) fn unseal(id: &PersistenceId, seq_nr: SeqNr, mut bytes: Vec<u8>) -> Result<StoredSnapshot, String> {
     let header = bytes.first_chunk::<HEADER_BYTES>().copied().ok_or("it is cut off")?;
     if header[..8] != MAGIC {
         return Err("it is no snapshot".into());

@@ -1,6 +1,8 @@
 //! What every store of snapshots must do: each test runs against all of them.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "fjall")]
+use std::sync::Arc;
 use std::sync::Barrier;
 
 use jiff::Timestamp;
@@ -13,6 +15,8 @@ use super::{
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::Durability;
 use crate::journal::oneshot::block_on;
+#[cfg(feature = "fjall")]
+use crate::journal::{FjallJournal, FjallOptions, Journal};
 
 /// A store that can be closed and opened again.
 trait Place {
@@ -56,6 +60,42 @@ impl Place for Files {
     }
 }
 
+#[cfg(feature = "fjall")]
+struct BesideJournal {
+    journal: FjallJournal,
+    store: Arc<dyn SnapshotStore>,
+    dir: tempfile::TempDir,
+}
+
+#[cfg(feature = "fjall")]
+impl BesideJournal {
+    fn new() -> Self {
+        Self::open(tempfile::tempdir().unwrap())
+    }
+
+    fn open(dir: tempfile::TempDir) -> Self {
+        let journal = FjallJournal::open(dir.path().join("journal"), FjallOptions::new()).unwrap();
+        let store = journal.snapshots().unwrap();
+        Self { journal, store, dir }
+    }
+}
+
+#[cfg(feature = "fjall")]
+impl Place for BesideJournal {
+    fn store(&self) -> &dyn SnapshotStore {
+        &*self.store
+    }
+
+    fn reopen(self) -> Self {
+        let Self { journal, store, dir } = self;
+        drop(journal);
+        let this = Self::open(dir);
+        // The one before is still there, and holds nothing.
+        drop(store);
+        this
+    }
+}
+
 macro_rules! every_store {
     ($($name:ident)*) => {
         mod memory {
@@ -63,6 +103,10 @@ macro_rules! every_store {
         }
         mod files {
             $(#[test] fn $name() { super::$name(super::Files::new()); })*
+        }
+        #[cfg(feature = "fjall")]
+        mod beside_journal {
+            $(#[test] fn $name() { super::$name(super::BesideJournal::new()); })*
         }
     };
 }

@@ -522,7 +522,7 @@ impl<A: Aggregate> Entity<A> {
     /// Drops what is in memory: the stream has ended with this record.
     fn enter_ended(&mut self, seq_nr: SeqNr, waiting: VecDeque<Box<dyn Message<A>>>, desk: &Desk) {
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Ended(seq_nr)));
-        self.keys = None;
+        (self.keys, self.snapshots) = (None, None);
         desk.lanes.leave(self.hash, waiting.len());
         for message in waiting {
             message.ended(self.persistence_id(), seq_nr);
@@ -713,7 +713,8 @@ impl<A: Aggregate> Entity<A> {
         match head {
             Ok(Head { stream, last, time }) => {
                 (self.stream, self.issued, self.durable, self.time) = (stream, last, last, time);
-                (self.standing, self.due, self.keys) = (Standing::initial::<A>(), None, None);
+                (self.standing, self.due) = (Standing::initial::<A>(), None);
+                (self.keys, self.snapshots) = (None, None);
                 self.phase = Phase::Headless(quarantine);
             }
             Err(Unrecoverable { seq_nr, why: Unusable::Ended }) => {

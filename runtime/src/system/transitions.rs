@@ -131,7 +131,7 @@ pub struct Transitions<A: Machine> {
     /// Keeps from deletion what is behind `after`.
     following: Following,
     found: VecDeque<Result<Transition<A>, TransitionError>>,
-    reading: Option<Fut<'static, Result<Vec<StoredRun>, ReadError>>>,
+    reading: Option<Fut<'static, Result<Option<Found>, ReadError>>>,
     ended: bool,
     machine: PhantomData<fn() -> A>,
 }
@@ -196,13 +196,16 @@ impl<A: Machine> Transitions<A> {
     }
 
     /// Takes in what was read.
-    fn take_in(&mut self, runs: &[StoredRun]) {
+    fn take_in(&mut self, Found { runs, reached }: &Found) {
         let store = self.store;
+        if runs.is_empty() {
+            self.after = self.after.max(*reached);
+        }
         for (index, run) in runs.iter().enumerate() {
             let (offset, after) = (run.offset, self.after);
             let taken = RunView::parse(&run.bytes, store).and_then(|view| {
                 self.after = Offset(offset.0 + view.records().saturating_sub(1));
-                self.take_in_run(offset, &view, after)
+                self.take_in_run(run, &view, after)
             });
             if let Err(error) = taken {
                 self.found.push_back(Err(TransitionError::Run { offset, error }));
@@ -214,16 +217,16 @@ impl<A: Machine> Transitions<A> {
         self.following.move_to(self.after);
     }
 
-    fn take_in_run(&mut self, offset: Offset, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
+    fn take_in_run(&mut self, run: &StoredRun, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
         let id = view.id();
         if &*id.aggregate != A::NAME {
             return Ok(());
         }
         view.for_each(|seq_nr, write, record| {
-            let offset = Offset(offset.0 + (seq_nr.0 - view.first().0));
+            let offset = Offset(run.offset.0 + (seq_nr.0 - view.first().0));
             let Record::Transition(transition) = record else { return Ok(()) };
             let (Some(from), to) = (transition.from, transition.to) else { return Ok(()) };
-            if offset <= after {
+            if offset <= after || seq_nr <= run.floor {
                 return Ok(());
             }
             let state = |name: &str| {
@@ -244,20 +247,27 @@ impl<A: Machine> Transitions<A> {
     }
 }
 
+/// What is stored behind an offset.
+struct Found {
+    runs: Vec<StoredRun>,
+    /// How far the journal reached before. Without runs, all up to here is deleted.
+    reached: Offset,
+}
+
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Vec<StoredRun>, ReadError>> {
+fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Option<Found>, ReadError>> {
     Box::pin(async move {
-        let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(Vec::new()) };
+        let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(None) };
         let reached = changed.await;
-        let Some(journal) = journal.upgrade() else { return Ok(Vec::new()) };
+        let Some(journal) = journal.upgrade() else { return Ok(None) };
         if reached <= after || journal.health() == Health::Closed {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let runtime = tokio::runtime::Handle::current();
         let page = tokio::task::spawn_blocking(move || runtime.block_on(journal.read_all(after, PAGE_BYTES_MAX))).await;
         match page {
-            Ok(Ok(page)) => Ok(page.runs),
-            Ok(Err(ReadError::Closed)) | Err(_) => Ok(Vec::new()),
+            Ok(Ok(page)) => Ok(Some(Found { runs: page.runs, reached })),
+            Ok(Err(ReadError::Closed)) | Err(_) => Ok(None),
             Ok(Err(error)) => Err(error),
         }
     })
@@ -280,11 +290,11 @@ impl<A: Machine> Stream for Transitions<A> {
             }
             let after = this.after;
             let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), after));
-            let runs = ready!(reading.as_mut().poll(task));
+            let found = ready!(reading.as_mut().poll(task));
             this.reading = None;
-            match runs {
-                Ok(runs) if runs.is_empty() => this.ended = true,
-                Ok(runs) => this.take_in(&runs),
+            match found {
+                Ok(None) => this.ended = true,
+                Ok(Some(found)) => this.take_in(&found),
                 Err(error) => return Poll::Ready(Some(Err(TransitionError::Read { after, error }))),
             }
         }

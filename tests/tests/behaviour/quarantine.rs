@@ -61,8 +61,8 @@ mod tomorrow {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Lamp {
-    switched: u64,
+pub(crate) struct Lamp {
+    pub(crate) switched: u64,
 }
 
 #[aggregate]
@@ -86,7 +86,8 @@ impl Lamp {
     }
 }
 
-async fn written_tomorrow() -> MemoryJournal {
+/// A hall that was dimmed, an attic in colour and a cellar as today's program knows them.
+pub(crate) async fn written_tomorrow() -> MemoryJournal {
     let journal = MemoryJournal::new();
     let system = System::builder().start(journal.clone()).unwrap();
     let hall = system.get::<tomorrow::Lamp>("hall");

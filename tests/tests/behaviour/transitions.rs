@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use annals::journal::{Journal as _, Outcome};
 use annals::{Offset, PersistenceId, SeqNr, System, TransitionError, Transitions, Trigger};
 use annals_tests::{Account, Lease, LeaseState, Lock, LockState, Mood};
 use futures_core::Stream;
@@ -136,6 +137,39 @@ async fn a_stream_goes_on_behind_an_offset_in_the_middle_of_a_run_too() {
 fn assert_pending(transitions: &mut Transitions<Lease>) {
     let polled = Pin::new(transitions).poll_next(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Pending), "{polled:?}");
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_not_told_and_the_stream_goes_on() {
+    let world = World::new();
+    let (car, other) = (world.lease("car"), world.lease("other"));
+    for lease in [&other, &car] {
+        lease.take().await.unwrap();
+        lease.give_back(0).await.unwrap();
+    }
+    let delete = async |name: &str, to| {
+        let head = world.journal.open_stream(&PersistenceId::new("Lease", name)).await.unwrap();
+        let outcome = world.journal.delete_to(head.stream, SeqNr(to)).await;
+        assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+    };
+    let mut behind_one = world.system.transitions::<Lease>().after(Offset(1));
+    delete("other", 1).await;
+    let mut all = world.system.transitions::<Lease>().after(Offset(0));
+    let given_back = "other 2: Held -> Free by give_back";
+    assert_eq!(told(&mut all, 1).await, [given_back]);
+    // All that is behind is deleted: there is nothing to tell, and it isn't the end.
+    delete("car", 2).await;
+    let mut late = world.system.transitions::<Lease>().after(Offset(2));
+    for _ in 0..100 {
+        assert_pending(&mut late);
+        tokio::task::yield_now().await;
+    }
+    other.take().await.unwrap();
+    for transitions in [&mut late, &mut all] {
+        let lines = told(transitions, 1).await;
+        assert!(lines[0].ends_with("by take"), "{lines:?}");
+    }
+    assert_eq!(told(&mut behind_one, 2).await, [given_back, "other 3: Free -> Held by take"]);
 }
 
 #[tokio::test]

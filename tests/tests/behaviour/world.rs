@@ -114,6 +114,7 @@ pub(crate) async fn stored(journal: &impl Journal, entity: &str) -> Vec<String> 
     let (mut lines, mut after) = (Vec::new(), Offset(0));
     while after < journal.durable() {
         let page = journal.read_all(after, 1 << 20).await.unwrap();
+        assert!(!page.runs.is_empty(), "there is something up to what is durable");
         for run in &page.runs {
             let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
             after = Offset(run.offset.0 + view.records() - 1);
@@ -121,6 +122,9 @@ pub(crate) async fn stored(journal: &impl Journal, entity: &str) -> Vec<String> 
                 continue;
             }
             view.for_each(|seq_nr, write, record| {
+                if seq_nr <= run.floor {
+                    return Ok(());
+                }
                 let mut line = format!("{seq_nr} {} ", write.time);
                 match write.cause {
                     Some(StoredCause::Command(name)) => write!(line, "{name}: ").unwrap(),

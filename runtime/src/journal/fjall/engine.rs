@@ -1,4 +1,4 @@
-//! The engine: the one file that calls it. One keyspace of keys that are written once.
+//! The engine: the one file that calls it. One keyspace for each.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,8 +14,10 @@ use crate::journal::Durability;
 /// A row with its key before it.
 pub(super) type Row = (Slice, Slice);
 
-const KEYSPACE: &str = "truth";
-const MEMTABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The engine of a journal: its keys are written once.
+pub(super) const TRUTH: Shape = Shape { keyspace: "truth", memtable_bytes_max: 64 * 1024 * 1024 };
+/// The engine of snapshots. They come and go, and are often longer than a run.
+pub(super) const SNAPSHOTS: Shape = Shape { keyspace: "snapshots", memtable_bytes_max: 16 * 1024 * 1024 };
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// From so many runs in level 0 on, the writer is slowed. The engine itself slows a commit from 20 on, behind its
@@ -64,6 +66,13 @@ impl From<Error> for EngineError {
     }
 }
 
+/// What an engine is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    keyspace: &'static str,
+    memtable_bytes_max: u64,
+}
+
 /// The open engine.
 pub(super) struct Engine {
     db: Database,
@@ -82,7 +91,7 @@ impl Batch {
         Ok(self.batch.commit()?)
     }
 
-    /// Takes a row away, for ever: its key isn't written again.
+    /// Takes a row away.
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.batch.remove(&self.rows, Slice::from(key));
     }
@@ -94,24 +103,25 @@ impl Batch {
 
 impl Engine {
     /// Makes an empty engine in a directory that doesn't exist, and closes it.
-    pub(super) fn create(path: &Path) -> Result<(), EngineError> {
+    pub(super) fn create(path: &Path, shape: Shape) -> Result<(), EngineError> {
         let db = Self::open_database(path, 0)?;
-        let rows = db.keyspace(KEYSPACE, Self::keyspace_options)?;
+        let rows = db.keyspace(shape.keyspace, || Self::keyspace_options(shape))?;
         drop(rows);
         db.persist(PersistMode::SyncAll)?;
         Ok(())
     }
 
-    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
+    pub(super) fn open(path: &Path, shape: Shape, cache_bytes: u64) -> Result<Self, EngineError> {
         // ORDER: before the engine opens, since it makes a new one where it finds no marker.
         if !path.join("version").exists() {
             return Err(EngineError::Damaged("its version marker is missing".into()));
         }
         let db = Self::open_database(path, cache_bytes)?;
-        if !db.keyspace_exists(KEYSPACE) {
-            return Err(EngineError::Damaged(format!("its keyspace `{KEYSPACE}` is missing")));
+        let keyspace = shape.keyspace;
+        if !db.keyspace_exists(keyspace) {
+            return Err(EngineError::Damaged(format!("its keyspace `{keyspace}` is missing")));
         }
-        let rows = db.keyspace(KEYSPACE, Self::keyspace_options)?;
+        let rows = db.keyspace(keyspace, || Self::keyspace_options(shape))?;
         // With a counter that is behind, the engine would take new rows for old ones when it recovers the next time.
         if rows.tree.get_highest_seqno().is_some_and(|highest| db.seqno() <= highest) {
             return Err(EngineError::Damaged("its write counter is behind what it stores: a file is missing".into()));
@@ -134,10 +144,10 @@ impl Engine {
         }
     }
 
-    fn keyspace_options() -> KeyspaceCreateOptions {
+    fn keyspace_options(shape: Shape) -> KeyspaceCreateOptions {
         KeyspaceCreateOptions::default()
             .with_kv_separation(None)
-            .max_memtable_size(MEMTABLE_BYTES_MAX)
+            .max_memtable_size(shape.memtable_bytes_max)
             .data_block_compression_policy(CompressionPolicy::disabled())
     }
 

@@ -1,20 +1,38 @@
 //! Faults of the writer, for the tests of this folder.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+
+const ASKED_FOR: &str = "a fault that was asked for";
 
 /// What happens at the next commit.
 #[derive(Debug)]
 pub(super) struct Faults {
     commit: AtomicU8,
     fold: AtomicBool,
+    destroying: AtomicU8,
     /// How many steps of removal are still taken before the journal is closed.
     removal_steps: AtomicUsize,
 }
 
+thread_local! {
+    static STOP_REMOVAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the removal of rows doesn't begin in journals that this thread opens from now on.
+pub(super) fn stop_removal_at_opening(stop: bool) {
+    STOP_REMOVAL.set(stop);
+}
+
 impl Default for Faults {
     fn default() -> Self {
-        let removal_steps = AtomicUsize::new(usize::MAX);
-        Self { commit: AtomicU8::default(), fold: AtomicBool::default(), removal_steps }
+        let removal_steps = AtomicUsize::new(if STOP_REMOVAL.get() { 0 } else { usize::MAX });
+        Self {
+            commit: AtomicU8::default(),
+            fold: AtomicBool::default(),
+            destroying: AtomicU8::default(),
+            removal_steps,
+        }
     }
 }
 
@@ -32,6 +50,19 @@ impl Faults {
     pub(super) fn take_removal_step(&self) {
         let steps = self.removal_steps.load(Ordering::SeqCst);
         self.removal_steps.store(steps.saturating_sub(1), Ordering::SeqCst);
+    }
+
+    /// Fails before the next key is destroyed, or behind that.
+    pub(super) fn fail_destroying(&self, behind: bool) {
+        self.destroying.store(if behind { 2 } else { 1 }, Ordering::SeqCst);
+    }
+
+    pub(super) fn before_destroying(&self) -> Result<(), &'static str> {
+        self.destroying.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).map_or(Ok(()), |_| Err(ASKED_FOR))
+    }
+
+    pub(super) fn after_destroying(&self) -> Result<(), &'static str> {
+        self.destroying.compare_exchange(2, 0, Ordering::SeqCst, Ordering::SeqCst).map_or(Ok(()), |_| Err(ASKED_FOR))
     }
 
     pub(super) fn fail_next_commit(&self) {
@@ -53,7 +84,7 @@ impl Faults {
 
     pub(super) fn before_commit(&self) -> Result<(), &'static str> {
         match self.commit.swap(0, Ordering::SeqCst) {
-            1 => Err("a fault that was asked for"),
+            1 => Err(ASKED_FOR),
             2 => panic!("a panic that was asked for"),
             _ => Ok(()),
         }

@@ -13,25 +13,29 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use super::changed::Waiters;
+use super::keys::Keys;
 use super::lock;
 use super::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{
-    Armed, Cause, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead, Why,
+    Armed, Cause, Cipher, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::snapshot::SnapshotStore;
 
 mod deadlines;
 mod engine;
 mod error;
 #[cfg(test)]
 mod faults;
+mod forgetting;
 mod lock;
 mod open;
 mod read;
 mod removal;
 mod rows;
+mod snapshots;
 mod streams;
 mod syncer;
 #[cfg(test)]
@@ -41,6 +45,7 @@ mod writer;
 pub use error::OpenError;
 
 use engine::Engine;
+use snapshots::FjallSnapshots;
 use streams::Streams;
 use writer::{Queue, Request};
 
@@ -87,14 +92,19 @@ impl Default for FjallOptions {
 /// it: it blocks until what was handed over is stored.
 ///
 /// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
-/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy.
+/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. Once a snapshot was saved, an engine
+/// of its own is in the directory `snapshots`: it belongs to the journal where events were deleted for snapshots. If it is
+/// damaged, the journal opens, and asking for a snapshot fails.
 ///
-/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with three exceptions:
+/// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///
 /// - power loss together with a media fault within the last 100 ms,
 /// - an older copy of the whole directory, the head included,
 /// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
-///   that stream doesn't.
+///   that stream doesn't,
+/// - the row that says how far one stream is deleted, if it alone is gone from the engine's tables: reading everything
+///   finds it, and reading that stream finds it if runs are missing. Where none is, since only a part of one was deleted,
+///   that part is read again. A stream that has ended stays ended.
 ///
 /// # Examples
 ///
@@ -128,12 +138,15 @@ struct Shared {
     durable: Mutex<Mark>,
     waiters: Arc<Waiters>,
     health: Mutex<Health>,
+    /// Those of the streams that can be forgotten.
+    keys: Keys,
     /// Whether something of any stream is deleted; if not, no reader looks for floors.
     has_floors: AtomicBool,
     /// Where readers of everything have stopped: the record behind the offset is in the group.
     cursors: Mutex<VecDeque<(Offset, u64)>>,
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
+    snapshots: Arc<FjallSnapshots>,
     #[cfg(test)]
     faults: faults::Faults,
 }
@@ -192,9 +205,11 @@ impl Journal for FjallJournal {
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let runs = group.len();
-        let verdicts = group.iter().map(|run| run.check(&self.shared.facts)).collect();
+        let mut group = group;
+        let mut verdicts: Vec<_> = group.iter().map(|run| run.check(&self.shared.facts)).collect();
+        let ciphers = self.shared.encrypt(&mut group, &mut verdicts);
         let (done, outcomes) = oneshot();
-        self.shared.queue.push(Request::append(group, verdicts, done));
+        self.shared.queue.push(Request::append(group, ciphers, verdicts, done));
         Box::pin(async move {
             // The writer answers all that it takes, also when it panics; this is for the case that it couldn't.
             let gone = || vec![Outcome::Unknown(Cause("the writer is gone".into())); runs];
@@ -234,8 +249,21 @@ impl Journal for FjallJournal {
         Box::pin(async move { outcome.await.unwrap_or_else(gone) })
     }
 
-    fn forget(&self, _: StreamNo) -> Fut<'static, Outcome> {
-        Box::pin(std::future::ready(Outcome::NotStored(Why::NotForgettable)))
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
+        let (done, outcome) = oneshot();
+        self.shared.queue.push(Request::forget(stream, done));
+        // As with a group.
+        let gone = || Outcome::Unknown(Cause("the writer is gone".into()));
+        Box::pin(async move { outcome.await.unwrap_or_else(gone) })
+    }
+
+    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
+        self.shared.cipher(stream)
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        let snapshots: Arc<dyn SnapshotStore> = self.shared.snapshots.clone();
+        Some(snapshots)
     }
 
     fn health(&self) -> Health {
@@ -256,6 +284,8 @@ impl Drop for FjallJournal {
             // A panic in it was caught and told already.
             let _result = writer.join();
         }
+        // The writer has done it, unless it has panicked.
+        self.shared.snapshots.close();
     }
 }
 

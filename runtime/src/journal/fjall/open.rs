@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::lock::{LockError, LockFile};
 use super::removal::Removals;
-use super::rows::{floor_key, floor_keys, read_floor_row, stream_key, stream_of_key};
+use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
+use super::snapshots::FjallSnapshots;
 use super::streams::Streams;
 use super::syncer::Syncer;
 use super::writer::{Queue, Writer};
@@ -23,12 +24,14 @@ use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::RUN_BYTES_MAX;
 use crate::journal::changed::Waiters;
 use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot_id};
+use crate::journal::keys::{self, Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
 
 const LOCK: &str = "lock";
 const HEAD: &str = "head";
 const ENGINE: &str = "fjall";
+const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -181,7 +184,8 @@ fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), Ope
 
 fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
     let engine = path.join(ENGINE);
-    Engine::create(&engine).map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
+    Engine::create(&engine, TRUTH)
+        .map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
     let mut head = Head {
         store: random(),
         epoch: 0,
@@ -206,10 +210,12 @@ fn random() -> u64 {
 fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
     let head_path = path.join(HEAD);
     let mut head = read_head(path, &head_path)?;
+    let keys = Keys::open(path, head.store).map_err(|error| keys_error(path, error))?;
     let engine_path = path.join(ENGINE);
-    let engine = Engine::open(&engine_path, options.cache_bytes).map_err(|error| engine_error(path, error))?;
-    let shared = shared_by(path, &head, options);
+    let engine = Engine::open(&engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let shared = shared_by(path, &head, keys, options);
     let check = Check { shared: &shared, engine: &engine, head: &head };
+    check.look_for_keys().map_err(|error| check_error(path, error))?;
     check.look_for_floors().map_err(|error| check_error(path, error))?;
     let end = check.run().map_err(|error| check_error(path, error))?;
     let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
@@ -231,6 +237,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
     // ORDER: the epoch is on the disk before anything is written in it.
     head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
+    destroy_keys(&shared, &engine, &end.forgotten).map_err(|error| check_error(path, error))?;
     let syncer = head_file.syncer().and_then(Syncer::start).map_err(io_error("watch", &head_path))?;
 
     let shared = Arc::new(Shared {
@@ -249,7 +256,7 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
 }
 
 /// What a journal with this head is like before it is checked.
-fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
+fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
     let facts = Facts {
         store: head.store,
         epoch: head.epoch + 1,
@@ -268,9 +275,11 @@ fn shared_by(path: &Path, head: &Head, options: FjallOptions) -> Shared {
         durable: Mutex::new(head.acked),
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
+        keys,
         has_floors: AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
+        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     }
@@ -309,6 +318,34 @@ fn engine_error(path: &Path, error: EngineError) -> OpenError {
     }
 }
 
+fn keys_error(path: &Path, error: KeysError) -> OpenError {
+    let file = path.join(keys::FILE);
+    match error {
+        KeysError::Io(error) => io_error("read", &file)(error),
+        KeysError::NoRandomness(error) => io_error("draw a secret for", &file)(io::Error::other(error)),
+        KeysError::NewerFormat { found } => OpenError::NewerFormat { path: file, found, supported: keys::FORMAT },
+        error => {
+            let corrupt = Corrupt { place: Place::File { path: file }, reason: error.to_string() };
+            OpenError::Corrupt { path: path.to_owned(), corrupt }
+        }
+    }
+}
+
+/// Finishes what a crash has interrupted: destroys the keys of streams that were forgotten.
+fn destroy_keys(shared: &Shared, engine: &Engine, forgotten: &[StreamNo]) -> Result<(), ReadError> {
+    let mut keys = Vec::with_capacity(forgotten.len());
+    for stream in forgotten {
+        keys.extend(shared.key_number(engine, *stream)?.map(|key| (key, *stream)));
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    shared.keys.destroy(&keys).map_err(|error| {
+        let what = format!("the keys of forgotten streams in `{}`", shared.keys.path().display());
+        ReadError::Engine { what, error: error.to_string().into() }
+    })
+}
+
 fn check_error(path: &Path, error: ReadError) -> OpenError {
     match error {
         ReadError::Corrupt(corrupt) => OpenError::Corrupt { path: path.to_owned(), corrupt },
@@ -330,9 +367,33 @@ struct End {
     time: i64,
     /// What was deleted behind the checkpoint: nobody knows how much of it is removed.
     removals: Removals,
+    /// The streams that were forgotten behind the checkpoint: nobody knows whether their keys are destroyed.
+    forgotten: Vec<StreamNo>,
+}
+
+impl End {
+    fn at(mark: Mark, epoch: u64, time: i64) -> Self {
+        Self { mark, epoch, time, removals: Removals::default(), forgotten: Vec::new() }
+    }
 }
 
 impl Check<'_> {
+    /// Says whether the file of keys is there, if it must be.
+    fn look_for_keys(&self) -> Result<(), ReadError> {
+        if self.shared.keys.exist() {
+            return Ok(());
+        }
+        let first = self.engine.range(&[HIDDEN_ID], &[HIDDEN_ID + 1]).next().transpose();
+        match first.map_err(|error| self.engine_error(Mark::default(), error))? {
+            None => Ok(()),
+            Some(_) => {
+                let place = Place::File { path: self.shared.keys.path().to_owned() };
+                let reason = "it is missing, and what is encrypted can't be read without it".into();
+                Err(Corrupt { place, reason }.into())
+            }
+        }
+    }
+
     /// Finds out whether something of any stream is deleted.
     fn look_for_floors(&self) -> Result<(), ReadError> {
         let (from, to) = floor_keys(StreamNo(0), StreamNo(u64::MAX));
@@ -358,8 +419,11 @@ impl Check<'_> {
             let row = self.follow(end.mark, group, &row)?;
             for (stream, floor) in &row.floors {
                 end.removals.push(*stream, floor.to, end.mark);
+                if floor.forgotten {
+                    end.forgotten.push(*stream);
+                }
             }
-            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time, removals: end.removals };
+            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time, ..end };
             if group == required.group {
                 reached = end.mark == required;
                 if !reached {
@@ -396,7 +460,7 @@ impl Check<'_> {
     fn begin(&self) -> Result<End, ReadError> {
         let checkpoint = self.head.checkpoint;
         if checkpoint.group == 0 {
-            return Ok(End { mark: Mark::default(), epoch: 0, time: i64::MIN, removals: Removals::default() });
+            return Ok(End::at(Mark::default(), 0, i64::MIN));
         }
         let before = Mark { group: 0, offset: Offset(0), digest: 0 };
         let corrupt = |reason: String| self.corrupt(before, format!("group {}: {reason}", checkpoint.group));
@@ -407,7 +471,7 @@ impl Check<'_> {
         if row.mark != checkpoint {
             return Err(corrupt("it is not the one that the head knows".into()));
         }
-        Ok(End { mark: checkpoint, epoch: row.epoch, time: row.time, removals: Removals::default() })
+        Ok(End::at(checkpoint, row.epoch, row.time))
     }
 
     /// Checks a group behind `before`: its row, its place in the chain, its runs, and what rose or began with it.
@@ -419,7 +483,7 @@ impl Check<'_> {
         }
         for (offset, run) in row.with_offsets() {
             let floor = self.shared.floor(self.engine, run.stream)?;
-            self.shared.ordered_run(self.engine, group, offset, run, floor)?;
+            self.shared.ordered_run(self.engine, group, offset, run, floor, |_, _| Ok(()))?;
         }
         for (stream, floor) in &row.floors {
             let key = floor_key(*stream, *floor);
@@ -433,6 +497,13 @@ impl Check<'_> {
             let found = self.shared.find_stream(self.engine, id)?;
             if found.map(|head| head.stream) != Some(*stream) {
                 return Err(corrupt(format!("the id's row of {id} is missing or names another stream")));
+            }
+        }
+        for (stream, aggregate, digest) in &row.new_hidden_streams {
+            let mut key = Vec::new();
+            hidden_id_key(&mut key, aggregate, digest);
+            if self.shared.stream_of(self.engine, None, &key)? != Some(*stream) {
+                return Err(corrupt(format!("the id's row of stream {stream} is missing or names another stream")));
             }
         }
         Ok(row)

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::engine::{Engine, EngineError, Row};
-use super::rows::{StreamRow, floor_keys, id_key, read_floor_row, read_id_row, stream_key, stream_of_key};
+use super::rows::{Content, StreamRow, floor_keys, id_key, read_floor_row, read_id_row, stream_key, stream_of_key};
 use super::streams::{Open, Stored};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::journal::cipher::StreamCipher;
 use crate::journal::floor::Floor;
 use crate::journal::lock;
 use crate::journal::order::{OrderRow, OrderedRun, group_key};
@@ -21,14 +23,23 @@ const CURSORS_MAX: usize = 16;
 const FLOORS_MAX: usize = 16 * 1024;
 
 /// A stream, and what messages about it need.
-struct Stream<'a> {
-    shared: &'a Shared,
-    stream: StreamNo,
-    id: Option<PersistenceId>,
+pub(super) struct Stream<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) stream: StreamNo,
+    pub(super) id: Option<PersistenceId>,
+    /// Its key, if it is at hand.
+    pub(super) cipher: Option<Arc<StreamCipher>>,
+}
+
+impl<'a> Stream<'a> {
+    /// A stream of which only the number is known.
+    pub(super) fn by_number(shared: &'a Shared, stream: StreamNo) -> Self {
+        Self { shared, stream, id: None, cipher: None }
+    }
 }
 
 impl Stream<'_> {
-    fn corrupt(&self, from: SeqNr, reason: impl Into<String>) -> ReadError {
+    pub(super) fn corrupt(&self, from: SeqNr, reason: impl Into<String>) -> ReadError {
         let place = Place::Stream { stream: self.stream, id: self.id.clone(), from };
         Corrupt { place, reason: reason.into() }.into()
     }
@@ -43,15 +54,20 @@ impl Stream<'_> {
         }
     }
 
-    fn row<'r>(&self, key: &[u8], row: &'r [u8]) -> Result<StreamRow<'r>, ReadError> {
+    pub(super) fn row<'r>(&self, key: &[u8], row: &'r [u8]) -> Result<StreamRow<'r>, ReadError> {
         let from = stream_of_key(key).map_or(SeqNr::ZERO, |(_, first)| first);
         let row = StreamRow::parse(key, row, self.shared.facts.store).map_err(|reason| self.corrupt(from, reason))?;
-        match &self.id {
-            Some(id) if !row.view.is_of(id) => {
-                Err(self.corrupt(from, format!("a run of {} is stored here", row.view.id())))
+        match (&self.id, &row.content) {
+            (Some(id), Content::Plain(view)) if !view.is_of(id) => {
+                Err(self.corrupt(from, format!("a run of {} is stored here", view.id())))
             }
             _ => Ok(row),
         }
+    }
+
+    /// The stream's last row.
+    pub(super) fn last_row(&self, engine: &Engine) -> Result<Option<Row>, ReadError> {
+        self.row_before(engine, SeqNr(u64::MAX))
     }
 
     /// The last row that begins at `to` or before.
@@ -62,8 +78,8 @@ impl Stream<'_> {
 
     /// The last sequence number of the stream.
     fn last(&self, engine: &Engine) -> Result<Option<SeqNr>, ReadError> {
-        let found = self.row_before(engine, SeqNr(u64::MAX))?;
-        found.map(|(key, row)| Ok(self.row(&key, &row)?.view.last())).transpose()
+        let found = self.last_row(engine)?;
+        found.map(|(key, row)| Ok(self.row(&key, &row)?.last())).transpose()
     }
 
     /// The floor as the engine has it.
@@ -77,8 +93,9 @@ impl Stream<'_> {
         read.map(|(floor, _)| floor).ok_or_else(|| self.corrupt(SeqNr(1), "the digest of its floor's row is wrong"))
     }
 
-    fn stored(&self, row: &StreamRow<'_>, floor: SeqNr) -> StoredRun {
-        StoredRun { stream: self.stream, offset: row.base, floor, bytes: row.run.to_vec() }
+    fn stored(&self, engine: &Engine, row: &StreamRow<'_>, floor: SeqNr) -> Result<StoredRun, ReadError> {
+        let bytes = self.plain(engine, row)?;
+        Ok(StoredRun { stream: self.stream, offset: row.base, floor, bytes })
     }
 }
 
@@ -92,12 +109,28 @@ impl Shared {
     pub(super) fn find_stream(&self, engine: &Engine, id: &PersistenceId) -> Result<Option<Stored>, ReadError> {
         let mut key = Vec::with_capacity(64);
         id_key(&mut key, id);
-        let by_name = |stream| Stream { shared: self, stream, id: Some(id.clone()) };
-        let found = engine.get(&key).map_err(|error| by_name(StreamNo(0)).engine_error(SeqNr(1), error))?;
+        let stream = match self.stream_of(engine, Some(id), &key)? {
+            Some(stream) => stream,
+            None => match self.find_hidden(engine, id)? {
+                Some(stream) => stream,
+                None => return Ok(None),
+            },
+        };
+        Stream { id: Some(id.clone()), ..Stream::by_number(self, stream) }.found(engine).map(Some)
+    }
+
+    /// The stream that the row with the key of an id names.
+    pub(super) fn stream_of(
+        &self,
+        engine: &Engine,
+        id: Option<&PersistenceId>,
+        key: &[u8],
+    ) -> Result<Option<StreamNo>, ReadError> {
+        let this = || Stream { id: id.cloned(), ..Stream::by_number(self, StreamNo(0)) };
+        let found = engine.get(key).map_err(|error| this().engine_error(SeqNr(1), error))?;
         let Some(row) = found else { return Ok(None) };
-        let stream = read_id_row(&row, self.facts.store, &key)
-            .ok_or_else(|| by_name(StreamNo(0)).corrupt(SeqNr(1), "the digest of its id's row is wrong"))?;
-        by_name(stream).found(engine).map(Some)
+        let stream = read_id_row(&row, self.facts.store, key);
+        stream.map(Some).ok_or_else(|| this().corrupt(SeqNr(1), "the digest of its id's row is wrong"))
     }
 
     /// The floor of a stream as the engine has it: what is deleted, at least.
@@ -105,7 +138,7 @@ impl Shared {
         if !self.has_floors.load(Ordering::SeqCst) {
             return Ok(Floor::default());
         }
-        Stream { shared: self, stream, id: None }.floor(engine)
+        Stream::by_number(self, stream).floor(engine)
     }
 
     pub(super) fn read_stream(
@@ -118,8 +151,11 @@ impl Shared {
         self.with_engine(|engine| {
             // ORDER: before the rows are read, so that none is missed that was durable by then.
             let open = lock(&self.streams).get(stream);
-            let (id, known) = open.map_or((None, None), |Open { id, last, floor }| (Some(id), Some((last, floor))));
-            let this = Stream { shared: self, stream, id };
+            let mut this = Stream::by_number(self, stream);
+            let known = open.map(|Open { id, last, floor, cipher }| {
+                (this.id, this.cipher) = (Some(id), cipher);
+                (last, floor)
+            });
             let (last, floor) = match known {
                 Some(known) => known,
                 None => (this.last(engine)?.unwrap_or(SeqNr::ZERO), self.floor(engine, stream)?),
@@ -130,10 +166,12 @@ impl Shared {
                 let page = this.read_above(engine, floor, from.max(floor.next()), to, bytes_max);
                 // Rows that were there may be gone by now.
                 match page {
-                    Err(ReadError::Corrupt(corrupt)) => match self.floor(engine, stream)?.to {
-                        risen if risen > floor => floor = risen,
-                        _ => return Err(corrupt.into()),
-                    },
+                    Err(error @ (ReadError::Corrupt(_) | ReadError::Forgotten { .. })) => {
+                        match self.floor(engine, stream)?.to {
+                            risen if risen > floor => floor = risen,
+                            _ => return Err(error),
+                        }
+                    }
                     page => return page,
                 }
             }
@@ -144,13 +182,13 @@ impl Shared {
     pub(super) fn stream_id(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {
         self.with_engine(|engine| {
             // ORDER: before the row is looked for, so that none is missed that was durable by then.
-            if let Some(Open { id, last, .. }) = lock(&self.streams).get(stream) {
-                return Ok((last > SeqNr::ZERO).then_some(id));
+            if let Some(Open { id, last, floor, .. }) = lock(&self.streams).get(stream) {
+                return Ok((last > SeqNr::ZERO && !floor.forgotten).then_some(id));
             }
-            let this = Stream { shared: self, stream, id: None };
+            let this = Stream::by_number(self, stream);
             // The last row is there also where others are deleted.
-            match this.row_before(engine, SeqNr(u64::MAX))? {
-                Some((key, row)) => Ok(Some(this.row(&key, &row)?.view.id())),
+            match this.last_row(engine)? {
+                Some((key, row)) => this.id_in(engine, &this.row(&key, &row)?),
                 None => Ok(None),
             }
         })
@@ -183,8 +221,13 @@ impl Shared {
                         self.remember(Offset(offset.0 - 1), group);
                         return Ok(page);
                     }
-                    if let Some(bytes) = self.ordered_run(engine, group, offset, run, floor)? {
-                        page.runs.push(StoredRun { stream: run.stream, offset, floor: floor.to, bytes });
+                    match self.ordered_run(engine, group, offset, run, floor, |this, row| this.plain(engine, row)) {
+                        Ok(Some(bytes)) => {
+                            page.runs.push(StoredRun { stream: run.stream, offset, floor: floor.to, bytes });
+                        }
+                        // Deleted, or forgotten since its floor was looked up.
+                        Ok(None) | Err(ReadError::Forgotten { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
                 if group == end.group {
@@ -216,19 +259,21 @@ impl Shared {
         OrderRow::parse(&row, self.facts.store, group).map_err(|error| corrupt(error.to_string()))
     }
 
-    /// The run that an order row lists, which must be there and be the same; nothing if all of it is deleted.
-    pub(super) fn ordered_run(
+    /// What `then` makes of the run that an order row lists, which must be there and be the same; nothing if all of it
+    /// is deleted.
+    pub(super) fn ordered_run<T>(
         &self,
         engine: &Engine,
         group: u64,
         offset: Offset,
         run: &OrderedRun,
         floor: Floor,
-    ) -> Result<Option<Vec<u8>>, ReadError> {
+        then: impl FnOnce(&Stream<'_>, &StreamRow<'_>) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
         if run.last() <= floor.to {
             return Ok(None);
         }
-        let this = Stream { shared: self, stream: run.stream, id: None };
+        let this = Stream::by_number(self, run.stream);
         let key = stream_key(run.stream, run.first);
         let found = engine.get(&key).map_err(|error| this.engine_error(run.first, error))?;
         let Some(bytes) = found else {
@@ -239,14 +284,12 @@ impl Shared {
             };
         };
         let row = this.row(&key, &bytes)?;
-        let same = row.group == group
-            && row.base == offset
-            && row.checksum == run.checksum
-            && row.view.records() == run.records;
+        let same =
+            row.group == group && row.base == offset && row.checksum == run.checksum && row.records() == run.records;
         if !same {
             return Err(this.corrupt(run.first, "another run is stored than the one that the order lists"));
         }
-        Ok(Some(row.run.to_vec()))
+        then(&this, &row).map(Some)
     }
 
     /// The group that contains the record behind `after`, which is durable.
@@ -308,7 +351,7 @@ impl Floors<'_> {
         for (stream, floor) in &row.floors {
             let found = self.of(engine, *stream)?;
             if found.raised(*floor) != found {
-                let this = Stream { shared: self.shared, stream: *stream, id: None };
+                let this = Stream::by_number(self.shared, *stream);
                 return Err(this.corrupt(SeqNr(1), format!("its floor at {} is missing", floor.to)));
             }
         }
@@ -318,21 +361,21 @@ impl Floors<'_> {
 
 impl Stream<'_> {
     /// What is stored of a stream with an id's row.
-    fn found(&self, engine: &Engine) -> Result<Stored, ReadError> {
-        let found = self.row_before(engine, SeqNr(u64::MAX))?;
+    fn found(mut self, engine: &Engine) -> Result<Stored, ReadError> {
+        let found = self.last_row(engine)?;
         let (key, row) = found.ok_or_else(|| self.corrupt(SeqNr(1), "it has an id's row and no run"))?;
         let row = self.row(&key, &row)?;
-        let (last, floor) = (row.view.last(), self.shared.floor(engine, self.stream)?);
+        let (last, floor) = (row.last(), self.shared.floor(engine, self.stream)?);
         if floor.to > last {
             return Err(self.corrupt(last, format!("it ends with {last} and was deleted up to {}", floor.to)));
         }
         // Otherwise a stream whose floor is lost would go on behind its end.
-        let ends =
-            row.view.ends().map_err(|error| self.corrupt(row.view.first(), format!("a run can't be read: {error}")))?;
-        if ends != floor.ended {
+        let key = self.take_key(engine, &row, floor)?;
+        // Of a stream that is forgotten nobody can tell any more.
+        if !floor.forgotten && self.ends(engine, &row)? != floor.ended {
             return Err(self.corrupt(last, "its tombstone is missing, or the floor that belongs to it"));
         }
-        Ok(Stored { stream: self.stream, last, floor })
+        Ok(Stored { stream: self.stream, last, floor, key, cipher: self.cipher })
     }
 
     /// Reads the runs that contain the records from one to another, none of which is deleted.
@@ -353,13 +396,13 @@ impl Stream<'_> {
         let missing = || self.corrupt(from, "a run is missing");
         let (key, row) = self.row_before(engine, from)?.ok_or_else(missing)?;
         let row = self.row(&key, &row)?;
-        let (first, last) = (row.view.first(), row.view.last());
+        let (first, last) = (row.first(), row.last());
         if last < from {
             return Err(missing());
         }
         // Looking for one record is common, so its run isn't read twice.
-        if last >= to || row.run.len() >= bytes_max {
-            return Ok(Page { runs: vec![self.stored(&row, floor)], more: last < to });
+        if last >= to || row.run_bytes() >= bytes_max {
+            return Ok(Page { runs: vec![self.stored(engine, &row, floor)?], more: last < to });
         }
         self.page(engine, floor, first, to, bytes_max)
     }
@@ -380,16 +423,16 @@ impl Stream<'_> {
         for found in rows {
             let (key, row) = found.map_err(|error| self.engine_error(next, error))?;
             let row = self.row(&key, &row)?;
-            if row.view.first() != next {
+            if row.first() != next {
                 return Err(self.corrupt(next, "a run is missing"));
             }
-            bytes = bytes.saturating_add(row.run.len());
+            bytes = bytes.saturating_add(row.run_bytes());
             if bytes > bytes_max && !page.runs.is_empty() {
                 page.more = true;
                 return Ok(page);
             }
-            next = row.view.last().next();
-            page.runs.push(self.stored(&row, floor));
+            next = row.last().next();
+            page.runs.push(self.stored(engine, &row, floor)?);
         }
         if next <= to {
             return Err(self.corrupt(next, "a run is missing"));

@@ -2,10 +2,14 @@
 
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum};
+use crate::journal::cipher::IdDigest;
 use crate::journal::floor::Floor;
-use crate::journal::run::{RunView, stored_checksum};
+use crate::journal::run::{RunError, RunView, stored_checksum};
+use crate::journal::sealed::SealedRun;
 
 pub(super) const STREAM_KEY_BYTES: usize = 17;
+/// The keys of hidden ids begin with this.
+pub(super) const HIDDEN_ID: u8 = 7;
 pub(super) const FLOOR_KEY_BYTES: usize = 18;
 pub(super) const FLOOR_ROW_BYTES: usize = 16;
 
@@ -37,6 +41,16 @@ pub(super) fn id_key(key: &mut Vec<u8>, id: &PersistenceId) {
     key.push(u8::try_from(id.aggregate.len()).unwrap_or(u8::MAX));
     key.extend_from_slice(id.aggregate.as_bytes());
     key.extend_from_slice(id.entity.as_str().as_bytes());
+}
+
+/// Puts the key of an id that is hidden into `key`.
+pub(super) fn hidden_id_key(key: &mut Vec<u8>, aggregate: &str, digest: &IdDigest) {
+    key.clear();
+    key.push(HIDDEN_ID);
+    // As above.
+    key.push(u8::try_from(aggregate.len()).unwrap_or(u8::MAX));
+    key.extend_from_slice(aggregate.as_bytes());
+    key.extend_from_slice(digest);
 }
 
 /// The digest of a row whose bytes a checksum of their own covers already: it binds them to their place.
@@ -74,7 +88,58 @@ pub(super) struct StreamRow<'a> {
     pub(super) run: &'a [u8],
     /// The checksum that the run carries.
     pub(super) checksum: u64,
-    pub(super) view: RunView<'a>,
+    pub(super) content: Content<'a>,
+}
+
+/// What can be told of a run without a key.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "runs are looked at one at a time, and a box would be an allocation for each"
+)]
+pub(super) enum Content<'a> {
+    Plain(RunView<'a>),
+    Sealed(SealedRun<'a>),
+}
+
+impl<'a> Content<'a> {
+    fn parse(run: &'a [u8], store: u64) -> Result<Self, RunError> {
+        match RunView::parse(run, store) {
+            Ok(view) => Ok(Content::Plain(view)),
+            Err(RunError::Encrypted { .. }) => SealedRun::read(run).map(Content::Sealed),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl StreamRow<'_> {
+    pub(super) fn first(&self) -> SeqNr {
+        match &self.content {
+            Content::Plain(view) => view.first(),
+            Content::Sealed(sealed) => sealed.first(),
+        }
+    }
+
+    pub(super) fn last(&self) -> SeqNr {
+        match &self.content {
+            Content::Plain(view) => view.last(),
+            Content::Sealed(sealed) => sealed.last(),
+        }
+    }
+
+    /// How many bytes the run has as it was handed to the journal.
+    pub(super) fn run_bytes(&self) -> usize {
+        match &self.content {
+            Content::Plain(_) => self.run.len(),
+            Content::Sealed(sealed) => sealed.plain_bytes(),
+        }
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        match &self.content {
+            Content::Plain(view) => view.records(),
+            Content::Sealed(sealed) => sealed.records(),
+        }
+    }
 }
 
 impl<'a> StreamRow<'a> {
@@ -91,11 +156,12 @@ impl<'a> StreamRow<'a> {
         if stream_digest(store, key, group, base, sum) != u64::from_le_bytes(*digest) {
             return Err("the digest of a run's row is wrong".into());
         }
-        let view = RunView::parse(run, store).map_err(|error| format!("a run can't be read: {error}"))?;
-        if view.first() != first {
-            return Err(format!("a run that begins with {} is stored where one with {first} belongs", view.first()));
+        let content = Content::parse(run, store).map_err(|error| format!("a run can't be read: {error}"))?;
+        let row = Self { group, base, run, checksum: sum, content };
+        if row.first() != first {
+            return Err(format!("a run that begins with {} is stored where one with {first} belongs", row.first()));
         }
-        Ok(Self { group, base, run, checksum: sum, view })
+        Ok(row)
     }
 }
 
@@ -173,6 +239,8 @@ mod tests {
         id_key(&mut key, &PersistenceId::new("a", "bc"));
         assert_eq!(hex(&key), "030161 6263".replace(' ', ""));
         assert_eq!(hex(&crate::journal::order::group_key(0x0102)), "010000000000000102");
+        hidden_id_key(&mut key, "ab", &[0xdd; 16]);
+        assert_eq!(hex(&key), format!("07026162{}", "dd".repeat(16)));
     }
 
     #[test]

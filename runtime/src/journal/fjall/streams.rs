@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use crate::id::{PersistenceId, SeqNr, StreamNo};
+use crate::journal::cipher::StreamCipher;
 use crate::journal::floor::Floor;
 use crate::journal::run::Run;
-use crate::journal::{NOT_OPEN, StreamHead, Why, beyond_last};
+use crate::journal::{NOT_ENDED, NOT_OPEN, StreamHead, Why, beyond_last};
 
 /// The open streams, by number and by name.
 pub(super) struct Streams {
@@ -28,6 +30,10 @@ struct OpenStream {
     issued_floor: Floor,
     /// The floor that is durable.
     floor: Floor,
+    /// What its runs are encrypted with, if they are and it isn't forgotten.
+    cipher: Option<Arc<StreamCipher>>,
+    /// The number of the key with which those are encrypted that were handed to the engine; 0 if they aren't.
+    issued_key: u64,
 }
 
 impl OpenStream {
@@ -50,14 +56,30 @@ pub(super) struct Open {
     /// Its last durable record.
     pub(super) last: SeqNr,
     pub(super) floor: Floor,
+    /// What its runs are encrypted with, if they are and it isn't forgotten.
+    pub(super) cipher: Option<Arc<StreamCipher>>,
 }
 
 /// What is stored of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Stored {
     pub(super) stream: StreamNo,
     pub(super) last: SeqNr,
     pub(super) floor: Floor,
+    /// The number of its key; 0 if it isn't encrypted.
+    pub(super) key: u64,
+    /// What its runs are encrypted with, if they are and it isn't forgotten.
+    pub(super) cipher: Option<Arc<StreamCipher>>,
+}
+
+/// What has a run encrypted.
+pub(super) enum Encryption {
+    /// It isn't.
+    None,
+    /// The key of its stream.
+    With(Arc<StreamCipher>),
+    /// A key that is to be made for its stream.
+    New,
 }
 
 /// What the writer has to do for a run.
@@ -89,12 +111,21 @@ impl Streams {
 
     /// Opens a stream that isn't open: a stored one, or a new one with a number that nothing has used.
     pub(super) fn open(&mut self, id: &PersistenceId, stored: Option<Stored>) -> StreamHead {
-        let Stored { stream, last, floor } = stored.unwrap_or_else(|| {
+        let Stored { stream, last, floor, key, cipher } = stored.unwrap_or_else(|| {
             let stream = StreamNo(self.next);
             self.next += 1;
-            Stored { stream, last: SeqNr::ZERO, floor: Floor::default() }
+            Stored { stream, last: SeqNr::ZERO, floor: Floor::default(), key: 0, cipher: None }
         });
-        let open = OpenStream { id: id.clone(), opened: 1, issued: last, durable: last, issued_floor: floor, floor };
+        let open = OpenStream {
+            id: id.clone(),
+            opened: 1,
+            issued: last,
+            durable: last,
+            issued_floor: floor,
+            floor,
+            cipher,
+            issued_key: key,
+        };
         let head = open.head(stream);
         self.by_number.insert(stream.0, open);
         self.by_id.insert(id.clone(), stream);
@@ -122,8 +153,31 @@ impl Streams {
         }
     }
 
-    /// Says whether a run is the next of its stream, and takes it as issued.
-    pub(super) fn issue(&mut self, run: &Run) -> Result<Accepted, Why> {
+    /// Says how a run is to be encrypted.
+    pub(super) fn encryption(&self, run: &Run) -> Encryption {
+        let Some(open) = self.by_number.get(&run.stream.0).filter(|open| open.opened > 0 && open.id == run.id) else {
+            return Encryption::None;
+        };
+        let begins = run.first == SeqNr(1) && open.issued == SeqNr::ZERO;
+        match &open.cipher {
+            None if begins && run.forgettable => Encryption::New,
+            Some(cipher) if !begins || run.forgettable => Encryption::With(Arc::clone(cipher)),
+            None | Some(_) => Encryption::None,
+        }
+    }
+
+    /// Gives a stream that has no records what its runs are encrypted with, unless it has something already; what it
+    /// has then.
+    pub(super) fn encrypt(&mut self, run: &Run, cipher: Arc<StreamCipher>) -> Arc<StreamCipher> {
+        match self.by_number.get_mut(&run.stream.0) {
+            Some(open) if open.id == run.id => Arc::clone(open.cipher.get_or_insert(cipher)),
+            // It was closed meanwhile: the run will be refused.
+            Some(_) | None => cipher,
+        }
+    }
+
+    /// Says whether a run, encrypted with `cipher`, is the next of its stream, and takes it as issued.
+    pub(super) fn issue(&mut self, run: &Run, cipher: Option<&Arc<StreamCipher>>) -> Result<Accepted, Why> {
         let open = self.by_number.get_mut(&run.stream.0).filter(|open| open.opened > 0 && open.id == run.id);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
@@ -133,6 +187,13 @@ impl Streams {
         }
         if run.first != open.issued.next() {
             return Err(Why::Conflict { expected: SeqNr(run.first.0 - 1), last: open.issued });
+        }
+        let key = cipher.map_or(0, |cipher| cipher.key().number);
+        if open.issued == SeqNr::ZERO {
+            // Of several that wanted to be the first run, this one is it.
+            (open.issued_key, open.cipher) = (key, cipher.cloned());
+        } else if key != open.issued_key {
+            return Err(Why::BadRun("it isn't encrypted as its stream is".into()));
         }
         open.issued = run.last();
         let floor = if run.ends { open.raise(Floor::before_tombstone(run.last())) } else { None };
@@ -150,6 +211,27 @@ impl Streams {
             return Err(Why::BadRun(beyond_last(to, open.issued).into()));
         }
         Ok(open.raise(Floor { to, ..Floor::default() }))
+    }
+
+    /// Says whether a stream can be forgotten, and takes it as forgotten; the number of its key, and the floor that is to
+    /// be stored, if it rises.
+    pub(super) fn issue_forgetting(&mut self, stream: StreamNo) -> Result<(u64, Option<Floor>), Why> {
+        let open = self.by_number.get_mut(&stream.0).filter(|open| open.opened > 0);
+        let Some(open) = open else {
+            return Err(Why::BadRun(NOT_OPEN.into()));
+        };
+        if open.issued > SeqNr::ZERO && open.issued_key == 0 {
+            return Err(Why::NotForgettable);
+        }
+        if !open.issued_floor.ended {
+            return Err(Why::BadRun(NOT_ENDED.into()));
+        }
+        Ok((open.issued_key, open.raise(Floor { to: open.issued, ended: true, forgotten: true })))
+    }
+
+    /// Takes the key away from a stream that is forgotten.
+    pub(super) fn forget(&mut self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
+        self.by_number.get_mut(&stream.0)?.cipher.take()
     }
 
     /// Takes an issued floor as durable.
@@ -172,6 +254,6 @@ impl Streams {
     /// What a stream is, if it is open.
     pub(super) fn get(&self, stream: StreamNo) -> Option<Open> {
         let open = self.by_number.get(&stream.0)?;
-        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor })
+        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor, cipher: open.cipher.clone() })
     }
 }

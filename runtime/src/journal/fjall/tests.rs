@@ -517,7 +517,7 @@ fn newest_journal(image: &Path) -> PathBuf {
 
 /// Changes the rows of a closed journal behind its back.
 fn tamper(path: &Path, change: impl FnOnce(&Engine, &mut engine::Batch)) {
-    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let engine = Engine::open(&path.join("fjall"), engine::TRUTH, CACHE_BYTES).unwrap();
     let mut batch = engine.batch(1, Durability::Fsync);
     change(&engine, &mut batch);
     batch.commit().unwrap();

@@ -13,12 +13,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Shared;
 use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
+use super::forgetting::Ciphers;
 use super::lock::LockFile;
 use super::removal::Removals;
-use super::rows::{floor_key, floor_row, id_key, stream_key, write_id_row, write_stream_row};
+use super::rows::{floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row};
 use super::syncer::Syncer;
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::len_u64;
+use crate::journal::cipher::{IdDigest, StreamCipher};
 use crate::journal::floor::Floor;
 use crate::journal::head::{Head, HeadFile, State};
 use crate::journal::lock;
@@ -49,6 +51,8 @@ pub(super) struct Request {
 enum Work {
     Append {
         runs: Vec<Run>,
+        /// What they are encrypted with.
+        ciphers: Ciphers,
         /// For each run its checksum, later its offset; or why it isn't stored.
         verdicts: Vec<Result<u64, Why>>,
         done: Sender<Vec<Outcome>>,
@@ -60,13 +64,31 @@ enum Work {
         verdict: Result<u64, Why>,
         done: Sender<Outcome>,
     },
+    Forget {
+        stream: StreamNo,
+        /// Its number, once the stream is taken as forgotten.
+        key: u64,
+        /// Later the last offset before it; or why nothing is forgotten.
+        verdict: Result<u64, Why>,
+        done: Sender<Outcome>,
+    },
 }
 
 impl Request {
     /// To store a group.
-    pub(super) fn append(runs: Vec<Run>, verdicts: Vec<Result<u64, Why>>, done: Sender<Vec<Outcome>>) -> Self {
+    pub(super) fn append(
+        runs: Vec<Run>,
+        ciphers: Ciphers,
+        verdicts: Vec<Result<u64, Why>>,
+        done: Sender<Vec<Outcome>>,
+    ) -> Self {
         let bytes = runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum();
-        Self { work: Work::Append { runs, verdicts, done }, bytes }
+        Self { work: Work::Append { runs, ciphers, verdicts, done }, bytes }
+    }
+
+    /// To forget a stream.
+    pub(super) fn forget(stream: StreamNo, done: Sender<Outcome>) -> Self {
+        Self { work: Work::Forget { stream, key: 0, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
     }
 
     /// To delete the records of a stream up to one.
@@ -78,11 +100,11 @@ impl Request {
     fn resolve(self, outcome: impl Fn(u64) -> Outcome) {
         let answer = |verdict: Result<u64, Why>| verdict.map_or_else(Outcome::NotStored, &outcome);
         match self.work {
-            Work::Append { runs, verdicts, done } => {
+            Work::Append { runs, verdicts, done, .. } => {
                 drop(runs);
                 done.send(verdicts.into_iter().map(answer).collect());
             }
-            Work::Delete { verdict, done, .. } => done.send(answer(verdict)),
+            Work::Delete { verdict, done, .. } | Work::Forget { verdict, done, .. } => done.send(answer(verdict)),
         }
     }
 }
@@ -218,12 +240,21 @@ pub(super) struct Writer {
     folder: Option<JoinHandle<()>>,
 }
 
+/// How a stream is named that begins.
+#[derive(Clone, Copy)]
+enum Begins {
+    Named,
+    Hidden(IdDigest),
+}
+
 /// Buffers that are used again for each group commit.
 #[derive(Default)]
 struct Parts {
     order: OrderBuilder,
-    /// For each run that is stored, whether it begins its stream.
-    first_runs: Vec<bool>,
+    /// For each run that is stored, what its stream begins with, if it begins with this run.
+    first_runs: Vec<Option<Begins>>,
+    /// Keys that are to be stored.
+    new_keys: Vec<Arc<StreamCipher>>,
     /// The floors that rise.
     floors: Vec<(StreamNo, Floor)>,
     row: Vec<u8>,
@@ -396,7 +427,7 @@ impl Writer {
         let before = self.head.acked;
         self.check(batch, before);
         if self.parts.order.is_empty() {
-            return Ok(());
+            return self.destroy_keys(batch);
         }
         let time = self.next_time(batch);
         let (mark, bytes) = self.write_rows(engine, batch, before, time)?;
@@ -424,23 +455,27 @@ impl Writer {
         drop(streams);
         *lock(&shared.durable) = mark;
         self.time = time;
+        self.parts.new_keys.clear();
+        self.destroy_keys(batch)?;
         tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
         Ok(())
     }
 
     /// Decides what is stored, lists it in the order row, and turns its verdicts into offsets.
     fn check(&mut self, batch: &mut [Request], before: Mark) {
-        let Parts { order, first_runs, floors, .. } = &mut self.parts;
+        let Parts { order, first_runs, new_keys, floors, .. } = &mut self.parts;
         order.clear();
         first_runs.clear();
+        new_keys.clear();
         floors.clear();
         let mut streams = lock(&self.shared.streams);
         for request in batch {
             match &mut request.work {
-                Work::Append { runs, verdicts, .. } => {
-                    for (run, verdict) in runs.iter().zip(verdicts) {
+                Work::Append { runs, ciphers, verdicts, .. } => {
+                    let ciphers = ciphers.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+                    for ((run, verdict), cipher) in runs.iter().zip(verdicts).zip(ciphers) {
                         let Ok(checksum) = *verdict else { continue };
-                        let accepted = match streams.issue(run) {
+                        let accepted = match streams.issue(run, cipher) {
                             Ok(accepted) => accepted,
                             Err(why) => {
                                 *verdict = Err(why);
@@ -451,16 +486,33 @@ impl Writer {
                         let bytes = len_u64(run.bytes.len());
                         let Run { stream, first, records, due, .. } = *run;
                         order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum, due });
-                        if accepted.is_first {
-                            order.push_new_stream(run.stream, &run.id);
-                        }
-                        first_runs.push(accepted.is_first);
+                        let begins = match (accepted.is_first, cipher) {
+                            (false, _) => None,
+                            (true, None) => {
+                                order.push_new_stream(run.stream, &run.id);
+                                Some(Begins::Named)
+                            }
+                            (true, Some(cipher)) => {
+                                order.push_new_hidden_stream(run.stream, &run.id.aggregate, cipher.digest());
+                                new_keys.push(Arc::clone(cipher));
+                                Some(Begins::Hidden(*cipher.digest()))
+                            }
+                        };
+                        first_runs.push(begins);
                         floors.extend(accepted.floor.map(|floor| (run.stream, floor)));
                     }
                 }
                 Work::Delete { stream, to, verdict, .. } => {
                     let issued = streams.issue_deletion(*stream, *to);
                     *verdict = issued.map(|floor| {
+                        floors.extend(floor.map(|floor| (*stream, floor)));
+                        before.offset.0 + order.records()
+                    });
+                }
+                Work::Forget { stream, key, verdict, .. } => {
+                    let issued = streams.issue_forgetting(*stream);
+                    *verdict = issued.map(|(number, floor)| {
+                        *key = number;
                         floors.extend(floor.map(|floor| (*stream, floor)));
                         before.offset.0 + order.records()
                     });
@@ -481,19 +533,31 @@ impl Writer {
         time: i64,
     ) -> Result<(Mark, usize), Halt> {
         let facts = self.shared.facts;
-        let Parts { order, first_runs, floors, row, key } = &mut self.parts;
+        let Parts { order, first_runs, new_keys, floors, row, key } = &mut self.parts;
         let group = before.group + 1;
-        let new_streams = first_runs.iter().filter(|first| **first).count();
-        let mut rows = engine.batch(first_runs.len() + new_streams + floors.len() + 1, facts.durability);
+        if !new_keys.is_empty() {
+            // ORDER: before anything is stored that is encrypted with them.
+            let keys: Vec<_> = new_keys.iter().map(|cipher| cipher.key()).collect();
+            let stored = self.shared.keys.store(&keys);
+            stored.map_err(|error| Halt::Before(Why::Failed(format!("can't store keys: {error}").into())))?;
+        }
+        // ORDER: that a stream is forgotten is on the disk before its key is destroyed.
+        let forgets = floors.iter().any(|(_, floor)| floor.forgotten);
+        let durability = if forgets { Durability::Fsync } else { facts.durability };
+        let new_streams = first_runs.iter().filter(|begins| begins.is_some()).count();
+        let mut rows = engine.batch(first_runs.len() + new_streams + floors.len() + 1, durability);
         let mut bytes = 0;
-        for ((run, offset), &mut first_run) in stored_runs(batch).zip(first_runs) {
+        for ((run, offset), &mut begins) in stored_runs(batch).zip(first_runs) {
             let stream_key = stream_key(run.stream, run.first);
             let sum = crate::journal::run::stored_checksum(&run.bytes);
             write_stream_row(row, facts.store, &stream_key, group, offset, (&run.bytes, sum));
             rows.insert(&stream_key, row);
             bytes += row.len() + RUN_OVERHEAD_BYTES;
-            if first_run {
-                id_key(key, &run.id);
+            if let Some(begins) = begins {
+                match begins {
+                    Begins::Named => id_key(key, &run.id),
+                    Begins::Hidden(digest) => hidden_id_key(key, &run.id.aggregate, &digest),
+                }
                 write_id_row(row, facts.store, key, run.stream, group);
                 rows.insert(key, row);
             }
@@ -515,6 +579,32 @@ impl Writer {
         self.shared.faults.before_commit().map_err(|error| Halt::During(error.into()))?;
         rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
         Ok((mark, bytes))
+    }
+
+    /// Destroys the keys of the streams that a batch forgets, with one sync. That they are forgotten is durable.
+    fn destroy_keys(&self, batch: &[Request]) -> Result<(), Halt> {
+        let forgotten = batch.iter().filter_map(|request| match request.work {
+            Work::Forget { stream, key, verdict: Ok(_), .. } => Some((key, stream)),
+            Work::Append { .. } | Work::Delete { .. } | Work::Forget { .. } => None,
+        });
+        let forgotten: Vec<_> = forgotten.collect();
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let failed = |error: String| Halt::During(format!("can't destroy keys: {error}").into());
+        for (_, stream) in &forgotten {
+            let cipher = lock(&self.shared.streams).forget(*stream);
+            if let Some(cipher) = cipher {
+                cipher.key().destroy();
+            }
+        }
+        #[cfg(test)]
+        self.shared.faults.before_destroying().map_err(|error| failed(error.into()))?;
+        self.shared.keys.destroy(&forgotten).map_err(|error| failed(error.to_string()))?;
+        #[cfg(test)]
+        self.shared.faults.after_destroying().map_err(|error| failed(error.into()))?;
+        tracing::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
+        Ok(())
     }
 
     /// Never before the last order row's, nor before that of a run.
@@ -597,6 +687,8 @@ impl Writer {
             Health::Failed(cause) => Some(Arc::clone(cause)),
             Health::Good | Health::Closed => None,
         };
+        // ORDER: before the lock is given back, since the next one opens it too.
+        shared.snapshots.close();
         let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(folder) = folder {
             // It ends, since the engine is gone from it. If it has panicked, only a file is missing.
@@ -640,7 +732,7 @@ impl Writer {
 fn stored_runs(batch: &[Request]) -> impl Iterator<Item = (&Run, Offset)> {
     let groups = batch.iter().filter_map(|request| match &request.work {
         Work::Append { runs, verdicts, .. } => Some(runs.iter().zip(verdicts)),
-        Work::Delete { .. } => None,
+        Work::Delete { .. } | Work::Forget { .. } => None,
     });
     groups.flatten().filter_map(|(run, verdict)| verdict.as_ref().ok().map(|offset| (run, Offset(*offset))))
 }

@@ -362,8 +362,8 @@ fn unusable(id: &PersistenceId, seq_nr: SeqNr, why: Unusable) -> ReplayError {
         Unusable::Read(error) => ReplayError::Read { id, seq_nr, error },
         Unusable::Run(error) => ReplayError::Run { id, seq_nr, error },
         Unusable::Missing { .. } | Unusable::Short { .. } => ReplayError::Missing { id, seq_nr },
-        Unusable::Ended => ReplayError::Ended { id, seq_nr },
         Unusable::Deleted { floor, .. } => ReplayError::Deleted { id, floor, from: None },
+        Unusable::Ended => ReplayError::Ended { id, seq_nr },
         Unusable::FoldsDiffer { .. } | Unusable::SnapshotDiffers { .. } => {
             unreachable!("a replay compares nothing");
         }

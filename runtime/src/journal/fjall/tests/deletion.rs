@@ -1,14 +1,24 @@
 //! Rows go behind the commit, a crash in between changes nothing, and a lost floor is told.
 
+use std::sync::atomic::Ordering;
+
 use super::removal::ROWS_MAX;
 use super::*;
 use crate::journal::floor::Floor;
 use crate::journal::head::{Found, Head};
 use crate::journal::suite::deletion::run_that_ends;
 
+/// Opens a journal whose removal of rows doesn't begin.
+fn open_without_removal(path: &Path) -> FjallJournal {
+    faults::stop_removal_at_opening(true);
+    let journal = journal_in(path).unwrap();
+    faults::stop_removal_at_opening(false);
+    journal
+}
+
 /// The first sequence numbers of the rows of a stream, in a journal that nobody has open.
 fn rows_of(path: &Path, stream: u64) -> Vec<u64> {
-    let engine = Engine::open(&path.join("fjall"), CACHE_BYTES).unwrap();
+    let engine = Engine::open(&path.join("fjall"), engine::TRUTH, CACHE_BYTES).unwrap();
     firsts(&engine, stream)
 }
 
@@ -53,7 +63,7 @@ fn check_deletions(journal: &FjallJournal) {
     let (streams, order) = contents(journal).unwrap();
     assert_eq!(streams[0].iter().map(|event| event.0).collect::<Vec<_>>(), [8, 9, 10]);
     assert_eq!(streams[1], []);
-    assert_eq!(order, [(7, 1, 7), (9, 1, 9), (15, 2, 5)]);
+    assert_eq!(order[..3], [(7, 1, 7), (9, 1, 9), (15, 2, 5)]);
 }
 
 #[test]
@@ -83,10 +93,14 @@ fn a_crash_before_any_row_is_removed_changes_nothing() {
     check_deletions(&journal);
     let mut image = image_of(&dir, &path, "image");
     assert_eq!(journal.shared.with_engine(|engine| Ok(firsts(engine, 1))).unwrap(), [1, 3, 5, 7, 9]);
-    for generation in 0..3 {
-        let copied = journal_in(&image).unwrap();
+    for generation in 0..4 {
+        // Once more it crashes before the removal, then wherever it has come with it.
+        let copied = if generation < 2 { open_without_removal(&image) } else { journal_in(&image).unwrap() };
         check_deletions(&copied);
-        // Wherever this one has come with the removal.
+        if generation == 1 {
+            store(&copied, &id("carol"), &[b"x"]);
+            delete(&copied, &id("carol"), 1);
+        }
         let next = image_of(&dir, &image, &format!("image{generation}"));
         drop(copied);
         assert_eq!((rows_of(&image, 1), rows_of(&image, 2)), (vec![7, 9], vec![5]));
@@ -145,7 +159,7 @@ fn move_checkpoint(journal: &FjallJournal) {
         for _ in 0..19 {
             store(journal, &id("carol"), &[&[7; 900_000]]);
         }
-        journal.shared.with_engine(|engine| Ok(engine.flush().unwrap())).unwrap();
+        journal.shared.with_engine(|engine| Ok(engine.flush())).unwrap().unwrap();
     }
 }
 
@@ -297,7 +311,7 @@ fn a_journal_of_deletions_only_is_closed_and_crashes_in_order() {
 fn who_reads_while_records_are_deleted_finds_no_hole() {
     const ROUNDS: u64 = 300;
     let (_dir, _path, journal) = new();
-    let (names, done) = ([id("alice"), id("bob")], std::sync::atomic::AtomicBool::new(false));
+    let (names, done) = ([id("alice"), id("bob")], AtomicBool::new(false));
     let streams = names.each_ref().map(|name| {
         store(&journal, name, &[b"x"]);
         open(&journal, name).stream
@@ -311,12 +325,12 @@ fn who_reads_while_records_are_deleted_finds_no_hole() {
                     delete(&journal, name, round.saturating_sub(round % 3));
                 }
             }
-            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            done.store(true, Ordering::SeqCst);
         });
         for stream in streams {
             let (journal, done) = (&journal, &done);
             scope.spawn(move || {
-                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                while !done.load(Ordering::SeqCst) {
                     let page = block_on(journal.read(stream, SeqNr(1), SeqNr(u64::MAX), usize::MAX)).unwrap();
                     let seqs: Vec<_> = crate::journal::suite::events(journal, &page).iter().map(|e| e.0).collect();
                     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");

@@ -77,7 +77,7 @@ impl F {
     }
 }
 
-#[aggregate(snapshot(every, keep = -1), retain = forever)]
+#[aggregate(snapshot(every, keep = -1), retain = All)]
 impl G {
     #[event]
     fn done(&mut self) {}

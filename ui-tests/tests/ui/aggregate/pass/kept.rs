@@ -22,6 +22,10 @@ impl Account {
     #[event(ignored_since = "2.0")]
     fn greeted(&mut self, by: String) {}
 
+    /// It isn't read, so nothing is said of its older versions.
+    #[event(ignored_since = "2.0", version = 3)]
+    fn waved(&mut self) {}
+
     #[command]
     fn deposit(&self, amount: u64) -> Step<u64> {
         applying(AccountEvent::Deposited { amount }).replying_with(|account| account.balance).snapshot()
@@ -113,5 +117,5 @@ fn main() {
     assert_eq!(retentions, [Retention::SinceSnapshot, Retention::For(Note::A_WHILE), Retention::All, days]);
     assert!(is_forgettable::<Account>() && is_forgettable::<Door>() && !Note::FORGETTABLE);
     let ignored: Vec<_> = AccountEvent::VARIANTS.iter().map(|event| event.ignored_since).collect();
-    assert_eq!(ignored, [None, Some("2.0")]);
+    assert_eq!(ignored, [None, Some("2.0"), Some("2.0")]);
 }
