@@ -419,7 +419,7 @@ pub enum RunError {
         number: u64,
     },
     /// It is encrypted.
-    #[error("it is encrypted with key {key}, and this version can't decrypt")]
+    #[error("it is encrypted with key {key}, and only its journal can decrypt it")]
     Encrypted {
         /// The key's number.
         key: u64,

@@ -24,6 +24,7 @@ mod overdue;
 mod passivation;
 mod quarantine;
 mod readers;
+mod replays;
 mod shelf;
 mod shutdown;
 mod sixty_days;

@@ -117,8 +117,8 @@ impl Stream<'_> {
                 Err(self.corrupt(sealed.first(), format!("a run can't be decrypted: {error}")))
             }
         };
-        let at_hand = self.cipher.as_ref().filter(|cipher| cipher.key().number == sealed.key());
-        let plain = match at_hand {
+        let at_hand = self.cipher.clone().or_else(|| lock(&self.shared.streams).cipher(self.stream));
+        let plain = match at_hand.filter(|cipher| cipher.key().number == sealed.key()) {
             Some(cipher) => open(cipher.key())?,
             None => open(&self.key(engine, sealed)?)?,
         };

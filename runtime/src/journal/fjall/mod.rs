@@ -92,9 +92,10 @@ impl Default for FjallOptions {
 /// it: it blocks until what was handed over is stored.
 ///
 /// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
-/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. Once a snapshot was saved, an engine
-/// of its own is in the directory `snapshots`: it belongs to the journal where events were deleted for snapshots. If it is
-/// damaged, the journal opens, and asking for a snapshot fails.
+/// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. With the first stream that can be
+/// forgotten a file `keys` is made: it has 64 bytes for each of those streams, and they can't be read without it. Once a
+/// snapshot was saved, an engine of its own is in the directory `snapshots`: it belongs to the journal where events were
+/// deleted for snapshots. If it is damaged, the journal opens, and asking for a snapshot fails.
 ///
 /// What is lost, damaged or exchanged is found when the journal is opened or when it is read, with four exceptions:
 ///

@@ -229,6 +229,11 @@ impl Streams {
         Ok((open.issued_key, open.raise(Floor { to: open.issued, ended: true, forgotten: true })))
     }
 
+    /// What the runs of a stream are encrypted with, if it is open and they are.
+    pub(super) fn cipher(&self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
+        self.by_number.get(&stream.0)?.cipher.clone()
+    }
+
     /// Takes the key away from a stream that is forgotten.
     pub(super) fn forget(&mut self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
         self.by_number.get_mut(&stream.0)?.cipher.take()
@@ -255,5 +260,27 @@ impl Streams {
     pub(super) fn get(&self, stream: StreamNo) -> Option<Open> {
         let open = self.by_number.get(&stream.0)?;
         Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor, cipher: open.cipher.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_stays_until_its_floor_is_durable() {
+        let id = PersistenceId::new("account", "alice");
+        let (mut streams, stream) = (Streams::new(1), StreamNo(1));
+        let stored = Stored { stream, last: SeqNr(5), floor: Floor::default(), key: 0, cipher: None };
+        streams.open(&id, Some(stored));
+        let floor = streams.issue_deletion(stream, SeqNr(3)).unwrap().unwrap();
+        streams.close(stream);
+        // Who opens it now finds what is durable, and can't have the floor fall.
+        let head = StreamHead { stream, last: SeqNr(5), floor: SeqNr::ZERO, ended: false };
+        assert_eq!(streams.open_again(&id), Some(head));
+        assert_eq!(streams.issue_deletion(stream, SeqNr(2)), Ok(None));
+        streams.close(stream);
+        streams.settle_floor(stream, floor);
+        assert_eq!(streams.open_again(&id), None);
     }
 }

@@ -269,7 +269,7 @@ pub(super) fn a_run_that_says_wrongly_that_it_ends_is_refused(store_in: impl Sto
     assert_eq!(append(journal, vec![ends]), [Outcome::Stored(Offset(2))]);
 }
 
-/// What is handed over to a journal, to one of its streams.
+/// What is handed over to a journal, to one of its streams. Every other stream is begun as one that can be forgotten.
 #[derive(Debug, Clone)]
 enum Op {
     /// A run of so many events.
@@ -278,6 +278,8 @@ enum Op {
     End(usize),
     /// Deletes up to the last record, or so many records less, or more.
     Delete(i64),
+    /// Forgets it.
+    Forget,
 }
 
 #[derive(Debug, Clone)]
@@ -295,6 +297,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         6 => (1..4_usize).prop_map(Op::Append),
         1 => (0..3_usize).prop_map(Op::End),
         4 => (-8..2_i64).prop_map(Op::Delete),
+        2 => Just(Op::Forget),
     ];
     let ops = prop::collection::vec((0..MODEL_STREAMS, op), 1..8).prop_map(Action::Ops);
     let stop = (0..2_usize).prop_map(Action::StopRemovalAfter);
@@ -310,6 +313,7 @@ struct Model {
     records: Vec<Option<Vec<u8>>>,
     floor: u64,
     ended: bool,
+    forgotten: bool,
 }
 
 impl Model {
@@ -331,6 +335,17 @@ impl Model {
         self.runs.push((*durable + 1, first, records));
         *durable += records;
         Outcome::Stored(Offset(*durable + 1 - records))
+    }
+
+    /// The outcome; none if it is that of a bad run.
+    fn forget(&mut self, durable: u64, forgettable: bool) -> Option<Outcome> {
+        if self.last() > 0 && !forgettable {
+            return Some(Outcome::NotStored(Why::NotForgettable));
+        }
+        self.ended.then(|| {
+            (self.floor, self.forgotten) = (self.last(), true);
+            Outcome::Stored(Offset(durable))
+        })
     }
 
     fn events(&self) -> Vec<(u64, Vec<u8>)> {
@@ -362,7 +377,7 @@ fn check_deletion_against_model(mut store_in: impl Store, actions: &[Action]) {
             order.extend(left.map(|&(offset, first, _)| (offset, stream.0, first)));
             journal.close_stream(stream);
             let name = block_on(journal.stream_id(stream)).unwrap();
-            assert_eq!(name, (model.last() > 0).then(|| id.clone()));
+            assert_eq!(name, (model.last() > 0 && !model.forgotten).then(|| id.clone()));
         }
         order.sort_unstable();
         assert_eq!(read_all(journal, 150).unwrap(), order);
@@ -381,14 +396,15 @@ fn check_ops(
     let mut waiting = Vec::new();
     for (index, op) in ops {
         let (stream, id, model) = (streams[*index], &ids[*index], &mut model[*index]);
-        let first = model.last() + 1;
+        let (first, forgettable) = (model.last() + 1, index.is_multiple_of(2));
         match op {
             Op::Append(events) | Op::End(events) => {
                 let ends = matches!(op, Op::End(_));
                 let payloads: Vec<_> = (0..*events).map(|event| format!("{first} {event}").into_bytes()).collect();
                 let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
                 let of = if ends { run_that_ends } else { run };
-                let outcomes = journal.append(vec![of(journal, stream, id, first, &slices)]);
+                let run = Run { forgettable, ..of(journal, stream, id, first, &slices) };
+                let outcomes = journal.append(vec![run]);
                 let outcome: super::super::Fut<'static, Outcome> = Box::pin(async { outcomes.await.remove(0) });
                 waiting.push((outcome, Some(model.append(durable, &payloads, ends))));
             }
@@ -401,6 +417,7 @@ fn check_ops(
                 }
                 waiting.push((outcome, is_there.then_some(Outcome::Stored(Offset(*durable)))));
             }
+            Op::Forget => waiting.push((journal.forget(stream), model.forget(*durable, forgettable))),
         }
     }
     for (outcome, expected) in waiting {
