@@ -138,13 +138,14 @@ impl Shelf {
     async fn seqs(&self, id: &PersistenceId) -> Vec<u64> {
         self.kept.list(id).await.unwrap().iter().map(|meta| meta.seq_nr.0).collect()
     }
+}
 
-    fn refusal(&self, refuses: &AtomicBool, tried: &'static str, id: &PersistenceId) -> Result<(), SnapshotStoreError> {
-        if refuses.load(Ordering::SeqCst) {
-            return Err(SnapshotStoreError::Failed { tried, id: id.clone(), error: "the shelf is full".into() });
-        }
-        Ok(())
+/// Says no, if that is wanted.
+fn refusal(refuses: &AtomicBool, tried: &'static str, id: &PersistenceId) -> Result<(), SnapshotStoreError> {
+    if refuses.load(Ordering::SeqCst) {
+        return Err(SnapshotStoreError::Failed { tried, id: id.clone(), error: "the shelf is full".into() });
     }
+    Ok(())
 }
 
 impl SnapshotStore for Shelf {
@@ -160,7 +161,7 @@ impl SnapshotStore for Shelf {
             let mut held = self.held.subscribe();
             let _ = held.wait_for(|held| !held).await;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            self.refusal(&self.refuses_saves, "save", &id)?;
+            refusal(&self.refuses_saves, "save", &id)?;
             self.kept.save(&id, snapshot).await
         })
     }
@@ -172,7 +173,7 @@ impl SnapshotStore for Shelf {
     ) -> Fut<'_, Result<Option<StoredSnapshot>, SnapshotStoreError>> {
         let id = id.clone();
         Box::pin(async move {
-            self.refusal(&self.refuses_loads, "load", &id)?;
+            refusal(&self.refuses_loads, "load", &id)?;
             self.kept.load(&id, criteria).await
         })
     }
@@ -183,7 +184,7 @@ impl SnapshotStore for Shelf {
 
     fn delete(&self, id: &PersistenceId, seq_nr: SeqNr) -> Fut<'_, Result<(), SnapshotStoreError>> {
         self.note(format!("delete {seq_nr}"));
-        let refused = self.refusal(&self.refuses_deletes, "delete", id);
+        let refused = refusal(&self.refuses_deletes, "delete", id);
         let deleted = self.kept.delete(id, seq_nr);
         Box::pin(async move {
             refused?;
@@ -194,7 +195,7 @@ impl SnapshotStore for Shelf {
     fn delete_matching(&self, id: &PersistenceId, criteria: Criteria) -> Fut<'_, Result<usize, SnapshotStoreError>> {
         let id = id.clone();
         Box::pin(async move {
-            self.refusal(&self.refuses_deletes, "delete", &id)?;
+            refusal(&self.refuses_deletes, "delete", &id)?;
             self.kept.delete_matching(&id, criteria).await
         })
     }

@@ -181,7 +181,7 @@ async fn a_crash_after_each_step_of_a_save_harms_nothing() {
     shop.shelf.release();
     shop.saved(3).await;
     until("the deletion waits", || shop.journal.faults().held() == 1).await;
-    let shop = crashed(shop).await;
+    let shop = crashed(shop);
     shop.journal.faults().release();
     assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![30, 20, 10], 10));
     assert_eq!(shop.tally("a").total().await.unwrap(), 30);
@@ -193,7 +193,7 @@ async fn a_crash_after_each_step_of_a_save_harms_nothing() {
     until("records are deleted", || shop.system.stats().records_deleted == 20).await;
     yield_often().await;
     assert_eq!(shop.seqs("a").await, [40, 30, 20, 10]);
-    let shop = crashed(shop).await;
+    let shop = crashed(shop);
     assert_eq!(shop.tally("a").total().await.unwrap(), 40);
     assert_eq!(shop.system.stats().events_replayed, 0);
 
@@ -206,7 +206,7 @@ async fn a_crash_after_each_step_of_a_save_harms_nothing() {
 }
 
 /// The system is gone in the middle of whatever it did.
-async fn crashed(shop: Shop) -> Shop {
+fn crashed(shop: Shop) -> Shop {
     let Shop { journal, shelf, clock, system } = shop;
     let journal = journal.reopen();
     drop(system);
