@@ -262,3 +262,39 @@ impl Streams {
         Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor, cipher: open.cipher.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::MemoryJournal;
+    use crate::journal::keys::Keys;
+    use crate::journal::suite::{id, run};
+
+    #[test]
+    fn a_run_that_was_encrypted_for_another_first_run_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, alice) = (MemoryJournal::new(), id("alice"));
+        let run = |first, forgettable| Run { forgettable, ..run(&journal, StreamNo(1), &alice, first, &[b"x"]) };
+        let key = Keys::open(dir.path(), 7).unwrap().draw(StreamNo(1)).unwrap();
+        let cipher = Arc::new(StreamCipher::new(key, [0; 16]));
+        for plain_first in [true, false] {
+            let mut streams = Streams::new(1);
+            streams.open(&alice, None);
+            assert!(matches!(streams.encryption(&run(1, false)), Encryption::None));
+            assert!(matches!(streams.encryption(&run(2, true)), Encryption::None));
+            assert!(matches!(streams.encryption(&run(1, true)), Encryption::New));
+            streams.encrypt(&run(1, true), Arc::clone(&cipher));
+            assert!(matches!(streams.encryption(&run(1, false)), Encryption::None));
+            for first in [1, 2] {
+                assert!(matches!(streams.encryption(&run(first, true)), Encryption::With(_)));
+            }
+            let (fits, other) = if plain_first { (None, Some(&cipher)) } else { (Some(&cipher), None) };
+            assert!(streams.issue(&run(1, true), fits).is_ok());
+            let refused = streams.issue(&run(2, true), other);
+            assert!(matches!(refused, Err(Why::BadRun(_))), "{refused:?}");
+            assert!(streams.issue(&run(2, true), fits).is_ok());
+            let is_encrypted = matches!(streams.encryption(&run(3, false)), Encryption::With(_));
+            assert_eq!(is_encrypted, !plain_first);
+        }
+    }
+}
