@@ -32,12 +32,26 @@ fn an_account_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn what_the_first_version_stored_is_read() {
+    let directory = TempDir::new().unwrap();
+    let first = account(directory.path(), ["--first-version", "kept"]);
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    for balance in [800, 12_600] {
+        let output = account(directory.path(), ["kept"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        assert!(text.lines().next().unwrap().ends_with(&format!("the balance is {balance} cents")), "{text}");
+        assert!(text.contains("\n800 cents came in as the first version stored it"), "{text}");
+    }
+}
+
+#[test]
 fn help_is_printed_and_no_directory_is_made() {
     let directory = TempDir::new().unwrap();
     for flag in ["--help", "-h"] {
         let output = account(directory.path(), [flag]);
         assert!(output.status.success());
-        assert!(output.stdout.starts_with(b"usage: account <dir>\n"));
+        assert!(output.stdout.starts_with(b"usage: account [--first-version] <dir>\n"));
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -197,7 +197,7 @@ impl Lease {
 
     /// How often it was renewed.
     #[query]
-    fn renewals(&self) -> u64 {
+    pub fn renewals(&self) -> u64 {
         self.renewals
     }
 

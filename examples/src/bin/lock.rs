@@ -225,7 +225,7 @@ fn say<R: Display>(command: &str, answer: Result<R, CallError<Never>>) {
 
 #[cfg(test)]
 mod tests {
-    use annals::testing::given;
+    use annals::testing::{assert_schema, given};
 
     use super::*;
 
@@ -237,6 +237,11 @@ mod tests {
 
     fn entered(digits: &[Digit]) -> Vec<LockEvent> {
         digits.iter().map(|&digit| LockEvent::DigitEntered { digit }).collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_as_the_file_says() {
+        assert_schema::<Lock>("schemas/lock.schema");
     }
 
     #[test]

@@ -2,6 +2,54 @@
 //!
 //! A snapshot is an optimisation and never the truth: whatever is wrong with one, an older one or the whole stream is
 //! used instead. Only where [`Retention`] has deleted events does a snapshot stand for them.
+//!
+//! Where they are kept, if nothing else is said: a [`FjallJournal`](crate::journal::FjallJournal) keeps them beside itself,
+//! in an engine of their own; a [`MemoryJournal`](crate::journal::MemoryJournal) in [`MemorySnapshots`]. Elsewhere:
+//! [`DirSnapshots`], or any other [`SnapshotStore`], given to [`Builder::snapshots`](crate::Builder::snapshots).
+//!
+//! # Examples
+//!
+//! ```
+//! use annals::prelude::*;
+//! use annals::snapshot::{Criteria, DirSnapshots, SnapshotStore};
+//!
+//! #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+//! pub struct Account {
+//!     balance: u64,
+//! }
+//!
+//! // One after 1000 records, and where somebody asks for it. The last two are kept.
+//! #[aggregate(snapshot(every = 1000, keep = 2))]
+//! impl Account {
+//!     #[event]
+//!     fn deposited(&mut self, amount: u64) {
+//!         self.balance += amount;
+//!     }
+//!
+//!     #[command]
+//!     fn deposit(&self, amount: u64) -> Step<u64> {
+//!         applying(AccountEvent::Deposited { amount }).replying_with(|account| account.balance)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("snapshots");
+//! # let journal = annals::journal::MemoryJournal::new();
+//! let snapshots = DirSnapshots::open(path)?;
+//! let system = System::builder().snapshots(snapshots.clone()).start(journal)?;
+//! let alice = system.get::<Account>("alice");
+//! alice.deposit(100).await?;
+//!
+//! let taken = alice.snapshot().await?;
+//! assert_eq!(taken.seq_nr, annals::SeqNr(1));
+//! let id = annals::PersistenceId::new(Account::NAME, "alice");
+//! assert_eq!(snapshots.list(&id).await?, [taken]);
+//! # system.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +73,8 @@ pub(crate) mod sealed;
 #[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 pub(crate) mod taken;
+#[cfg(test)]
+mod upcasts;
 
 pub use dir::{DirSnapshots, DirSnapshotsError};
 pub use error::SnapshotError;

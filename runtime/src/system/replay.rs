@@ -13,7 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::codec::DecodeError;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{Journal, ReadError, RunError};
-use crate::snapshot::Criteria;
+use crate::snapshot::{Criteria, SnapshotStore};
 use crate::state::Machine;
 use crate::system::System;
 
@@ -65,6 +65,7 @@ impl System {
         let plan = Plan {
             id: PersistenceId::new(A::NAME, id),
             journal: Arc::downgrade(&self.inner.journal),
+            snapshots: self.inner.snapshots.as_ref().map(Arc::downgrade),
             to_seq: None,
             to_time: None,
             begin: Begin::Best,
@@ -91,6 +92,7 @@ pub struct Replay<A> {
 struct Plan {
     id: PersistenceId,
     journal: Weak<dyn Journal>,
+    snapshots: Option<Weak<dyn SnapshotStore>>,
     to_seq: Option<SeqNr>,
     to_time: Option<Timestamp>,
     begin: Begin,
@@ -145,7 +147,7 @@ impl<A: Aggregate> Replay<A> {
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
         let replayed = spawn_blocking(move || {
-            let mut walk = Walk::<A>::begin(&plan, &runtime)?;
+            let mut walk = Walk::<A>::begin(&plan, false, &runtime)?;
             while still_wanted.strong_count() > 0 {
                 if walk.fold_all()? {
                     return walk.past();

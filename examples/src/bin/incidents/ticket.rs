@@ -214,7 +214,7 @@ impl Ticket {
 
 #[cfg(test)]
 mod tests {
-    use annals::testing::{Bench, given};
+    use annals::testing::{Bench, assert_schema, given};
     use annals::{Graph, StateKind};
     use jiff::civil::date;
 
@@ -235,6 +235,11 @@ mod tests {
     /// An open ticket in this state.
     fn ticket(state: TicketState) -> Bench<Ticket> {
         given::<Ticket>(TicketEvent::Opened { at: at(1), group: None }).in_state(state)
+    }
+
+    #[test]
+    fn what_is_stored_is_as_the_file_says() {
+        assert_schema::<Ticket>("schemas/ticket.schema");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::journal::{Corrupt, Place, Why};
 mod deadlines;
 mod deletion;
 mod forgetting;
+mod snapshots;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())

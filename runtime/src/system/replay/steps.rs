@@ -159,7 +159,7 @@ impl<A: Aggregate> Steps<A> {
         let plan = &self.plan;
         let beginning = self.beginning.get_or_insert_with(|| {
             let (plan, runtime) = (plan.clone(), Handle::current());
-            spawn_blocking(move || Walk::begin(&plan, &runtime))
+            spawn_blocking(move || Walk::begin(&plan, true, &runtime))
         });
         let begun = beginning.await;
         self.beginning = None;

@@ -1,12 +1,14 @@
 //! The way through a stream's records: read page by page, folded one by one.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::{Past, Plan, ReplayError};
+use super::{Begin, Past, Plan, ReplayError};
 use crate::aggregate::Aggregate;
 use crate::codec::Codec;
 use crate::contain::contained;
@@ -16,7 +18,9 @@ use crate::journal::{
     EventRecord, Journal, Record, RunError, RunView, StoredCause, StoredKey, StoredRun, StreamHead, TransitionRecord,
     Write,
 };
+use crate::snapshot::Criteria;
 use crate::state::named;
+use crate::system::recovery::{Candidates, Source};
 
 /// How much is read at once.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -25,37 +29,104 @@ const KEYS_MAX: usize = 1;
 
 /// A stream that is open while this lives. It keeps no journal open that its system has left.
 struct Opened {
-    journal: Weak<dyn Journal>,
-    id: PersistenceId,
+    plan: Plan,
     stream: StreamNo,
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if let Some(journal) = self.journal.upgrade() {
+        if let Some(journal) = self.plan.journal.upgrade() {
             journal.close_stream(self.stream);
         }
     }
 }
 
 impl Opened {
-    fn open(plan: &Plan, runtime: &Handle) -> Result<(Self, StreamHead), ReplayError> {
-        let Plan { id, journal, .. } = plan;
-        let open = journal.upgrade().ok_or_else(|| ReplayError::closed(id))?;
-        let head = runtime.block_on(open.open_stream(id));
-        let head = head.map_err(|error| ReplayError::Read { id: id.clone(), seq_nr: SeqNr(1), error })?;
-        Ok((Self { journal: journal.clone(), id: id.clone(), stream: head.stream }, head))
+    fn open(plan: &Plan, journal: &Arc<dyn Journal>, runtime: &Handle) -> Result<(Self, StreamHead), ReplayError> {
+        let unreadable = |error| ReplayError::Read { id: plan.id.clone(), seq_nr: SeqNr(1), error };
+        let head = runtime.block_on(journal.open_stream(&plan.id)).map_err(unreadable)?;
+        Ok((Self { plan: plan.clone(), stream: head.stream }, head))
+    }
+
+    fn id(&self) -> PersistenceId {
+        self.plan.id.clone()
     }
 
     /// Why the records from `next` on can't be had, if they were deleted.
-    fn gone(&self, journal: &dyn Journal, runtime: &Handle, next: SeqNr) -> Option<ReplayError> {
-        let head = runtime.block_on(journal.open_stream(&self.id)).ok()?;
-        journal.close_stream(head.stream);
-        let id = self.id.clone();
+    fn gone<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, next: SeqNr) -> Option<ReplayError> {
+        let (_now, head) = Self::open(&self.plan, journal, runtime).ok()?;
         if head.ended {
-            return Some(ReplayError::Ended { id, seq_nr: head.last });
+            return Some(ReplayError::Ended { id: self.id(), seq_nr: head.last });
         }
-        (head.floor >= next).then_some(ReplayError::Deleted { id, floor: head.floor, from: None })
+        (head.floor >= next).then(|| self.plan.deleted::<A>(journal, runtime, head))
+    }
+}
+
+impl Plan {
+    /// The snapshots of `criteria`, for as much as they are usable, the newest first. It blocks.
+    fn snapshots<'a, A: Aggregate>(
+        &'a self,
+        journal: &'a Arc<dyn Journal>,
+        runtime: &'a Handle,
+        head: StreamHead,
+        criteria: Criteria,
+        act: impl FnOnce(Candidates<'_, A>) -> Option<Replayed<A>>,
+    ) -> Option<Replayed<A>> {
+        let (store, set_aside) = (self.snapshots.as_ref()?.upgrade()?, AtomicU64::new(0));
+        let snapshots = Some(&*store);
+        let source = Source { journal, runtime, snapshots, keys_max: KEYS_MAX, verify: false, unusable: &set_aside };
+        // ORDER: none beyond the head, which may have moved on since: it would be taken for one of another history.
+        act(Candidates::of(source, &self.id, head, criteria.to_seq(head.last)))
+    }
+
+    /// The oldest snapshot that can be used.
+    fn oldest<A: Aggregate>(
+        &self,
+        journal: &Arc<dyn Journal>,
+        runtime: &Handle,
+        head: StreamHead,
+        criteria: Criteria,
+    ) -> Option<Replayed<A>> {
+        self.snapshots(journal, runtime, head, criteria, |mut candidates| {
+            let mut oldest = None;
+            while let Some(older) = candidates.newest() {
+                oldest = Some(older);
+            }
+            oldest
+        })
+    }
+
+    /// What can be told where records are deleted.
+    fn deleted<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, head: StreamHead) -> ReplayError {
+        let oldest = self.oldest::<A>(journal, runtime, head, Criteria::LATEST);
+        let from = oldest.map(|oldest| oldest.last);
+        ReplayError::Deleted { id: self.id.clone(), floor: head.floor, from }
+    }
+
+    /// The data to begin with.
+    fn begin<A: Aggregate>(
+        &self,
+        stepping: bool,
+        journal: &Arc<dyn Journal>,
+        runtime: &Handle,
+        head: StreamHead,
+    ) -> Result<Replayed<A>, ReplayError> {
+        let criteria = if let Begin::Snapshots(criteria) = self.begin { criteria } else { Criteria::LATEST };
+        let criteria =
+            criteria.to_seq(self.to_seq.unwrap_or(head.last)).to_time(self.to_time.unwrap_or(Timestamp::MAX));
+        let begun = match self.begin {
+            Begin::FirstRecord => None,
+            Begin::Best if stepping && head.floor == SeqNr::ZERO => None,
+            Begin::Best if stepping => self.oldest(journal, runtime, head, criteria),
+            Begin::Best | Begin::Snapshots(_) => {
+                self.snapshots(journal, runtime, head, criteria, |mut candidates| candidates.newest())
+            }
+        };
+        match begun {
+            Some(begun) => Ok(begun),
+            None if head.floor > SeqNr::ZERO => Err(self.deleted::<A>(journal, runtime, head)),
+            None => Replayed::new(KEYS_MAX).map_err(|error| unusable(&self.id, error.seq_nr, error.why)),
+        }
     }
 }
 
@@ -91,8 +162,15 @@ pub(super) enum Stepped {
 
 impl<A: Aggregate> Walk<A> {
     /// Opens the stream, and finds the data to begin with. It blocks for the disk.
-    pub(super) fn begin(plan: &Plan, runtime: &Handle) -> Result<Self, ReplayError> {
-        let (opened, head) = Opened::open(plan, runtime)?;
+    pub(super) fn begin(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
+        // A store of snapshots may be the user's.
+        let panicked = |message| ReplayError::Panicked { id: plan.id.clone(), seq_nr: SeqNr::ZERO, message };
+        contained(|| Self::begun(plan, stepping, runtime)).map_err(panicked)?
+    }
+
+    fn begun(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
+        let journal = plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&plan.id))?;
+        let (opened, head) = Opened::open(plan, &journal, runtime)?;
         let id = || plan.id.clone();
         if head.last == SeqNr::ZERO {
             return Err(ReplayError::NotFound { id: id() });
@@ -103,11 +181,7 @@ impl<A: Aggregate> Walk<A> {
         if let Some(asked) = plan.to_seq.filter(|asked| *asked > head.last) {
             return Err(ReplayError::Beyond { id: id(), asked, last: head.last });
         }
-        if head.floor > SeqNr::ZERO {
-            return Err(ReplayError::Deleted { id: id(), floor: head.floor, from: None });
-        }
-        let begun = Replayed::new(KEYS_MAX);
-        let replayed = begun.map_err(|error| unusable(&plan.id, error.seq_nr, error.why))?;
+        let replayed = plan.begin(stepping, &journal, runtime, head)?;
         let to = plan.to_seq.unwrap_or(head.last);
         let (opened, to_time, records) = (Arc::new(opened), plan.to_time, VecDeque::new());
         Ok(Self { opened, replayed, passing: None, to, to_time, records, broken: None })
@@ -119,7 +193,7 @@ impl<A: Aggregate> Walk<A> {
 
     /// The state that it is in.
     pub(super) fn state(&self) -> Result<A::State, ReplayError> {
-        let unknown = |seq_nr, name| ReplayError::UnknownState { id: self.opened.id.clone(), seq_nr, name };
+        let unknown = |seq_nr, name| ReplayError::UnknownState { id: self.opened.id(), seq_nr, name };
         match &self.passing {
             Some(Passing { state, entered, .. }) => {
                 named::<A>(state).ok_or_else(|| unknown(*entered, state.as_ref().to_owned()))
@@ -180,7 +254,7 @@ impl<A: Aggregate> Walk<A> {
         let replayed = &mut self.replayed;
         contained(|| replayed.take_in(*seq_nr, &write, record.view()))
             .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
-            .map_err(|why| unusable(&self.opened.id, *seq_nr, why))
+            .map_err(|why| unusable(&self.opened.plan.id, *seq_nr, why))
     }
 
     /// The event of a record, if it is one that isn't ignored.
@@ -188,12 +262,13 @@ impl<A: Aggregate> Walk<A> {
         let Record::Event(stored) = record.view() else { return Ok(None) };
         contained(|| read::<A>(stored))
             .unwrap_or_else(|panic| Err(Unusable::Panicked(panic)))
-            .map_err(|why| unusable(&self.opened.id, record.seq_nr, why))
+            .map_err(|why| unusable(&self.opened.plan.id, record.seq_nr, why))
     }
 
     /// What has to be read next.
-    pub(super) fn page(&self) -> PageOf {
-        PageOf { opened: self.opened.clone(), next: self.replayed.last.next(), to: self.to }
+    pub(super) fn page(&self) -> PageOf<A> {
+        let (opened, next) = (self.opened.clone(), self.replayed.last.next());
+        PageOf { opened, next, to: self.to, aggregate: PhantomData }
     }
 
     /// Takes in what was read.
@@ -205,10 +280,11 @@ impl<A: Aggregate> Walk<A> {
 }
 
 /// A page that has to be read.
-pub(super) struct PageOf {
+pub(super) struct PageOf<A> {
     opened: Arc<Opened>,
     next: SeqNr,
     to: SeqNr,
+    aggregate: PhantomData<fn() -> A>,
 }
 
 /// A page, taken apart.
@@ -218,19 +294,19 @@ pub(super) struct ReadPage {
     broken: Option<ReplayError>,
 }
 
-impl PageOf {
+impl<A: Aggregate> PageOf<A> {
     /// Reads it. It blocks for the disk.
     pub(super) fn read(&self, runtime: &Handle) -> Result<ReadPage, ReplayError> {
-        let Self { opened, next, to } = self;
-        let journal = opened.journal.upgrade().ok_or_else(|| ReplayError::closed(&opened.id))?;
+        let Self { opened, next, to, .. } = self;
+        let id = || opened.id();
+        let journal = opened.plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&id()))?;
         let page = runtime.block_on(journal.read(opened.stream, *next, *to, PAGE_BYTES_MAX));
-        let missing = |seq_nr| ReplayError::Missing { id: opened.id.clone(), seq_nr };
+        let missing = |seq_nr| ReplayError::Missing { id: id(), seq_nr };
         let runs = match page {
             Ok(page) => page.runs,
             Err(error) => {
-                let gone = || opened.gone(&*journal, runtime, *next);
-                let error = ReplayError::Read { id: opened.id.clone(), seq_nr: *next, error };
-                return Err(gone().unwrap_or(error));
+                let error = ReplayError::Read { id: id(), seq_nr: *next, error };
+                return Err(opened.gone::<A>(&journal, runtime, *next).unwrap_or(error));
             }
         };
         let store = journal.facts().store;
@@ -238,12 +314,12 @@ impl PageOf {
         let broken = runs.iter().find_map(|run| records.take_in(run, store).err());
         let broken = match broken {
             Some(Unfit::Missing) => Some(missing(records.next)),
-            Some(Unfit::Run(error)) => Some(ReplayError::Run { id: opened.id.clone(), seq_nr: records.next, error }),
+            Some(Unfit::Run(error)) => Some(ReplayError::Run { id: id(), seq_nr: records.next, error }),
             None if records.records.is_empty() => Some(missing(records.next)),
             None => None,
         };
         let broken = broken.map(|error| match error {
-            ReplayError::Missing { .. } => opened.gone(&*journal, runtime, records.next).unwrap_or(error),
+            ReplayError::Missing { .. } => opened.gone::<A>(&journal, runtime, records.next).unwrap_or(error),
             error => error,
         });
         Ok(ReadPage { records: records.records, broken })

@@ -208,7 +208,8 @@ impl fmt::Display for Node {
 impl Shape {
     /// A struct without fields in place of nothing.
     pub(super) fn with_fields(mut self) -> Self {
-        if let Some(whole) = self.0.get_mut("").filter(|whole| whole.kind == Kind::Unit) {
+        let whole = self.0.entry(String::new()).or_insert_with(|| Node::new(Kind::Unit));
+        if whole.kind == Kind::Unit {
             whole.kind = Kind::Struct { exact: false };
         }
         self

@@ -228,6 +228,20 @@ fn a_floor_that_is_lost_is_never_a_history_with_a_hole() {
 }
 
 #[test]
+fn a_floor_that_is_lost_and_left_no_hole_is_found_by_reading_everything() {
+    let (_dir, path, journal) = new();
+    store(&journal, &id("alice"), &[b"x", b"y"]);
+    delete(&journal, &id("alice"), 1);
+    drop(journal);
+    tamper(&path, |_, batch| batch.remove(&floor_key(1, 1, false)));
+    let journal = journal_in(&path).unwrap();
+    // Nothing tells the stream from one of which nothing was ever deleted.
+    assert_eq!(read(&journal, &id("alice")).unwrap().len(), 2);
+    let error = read_all(&journal, 100).unwrap_err();
+    assert!(matches!(&error, ReadError::Corrupt(corrupt) if corrupt.reason.contains("floor")), "{error}");
+}
+
+#[test]
 fn a_floor_that_is_damaged_too_high_or_whose_tombstone_is_missing_is_corrupt() {
     let check = |key: [u8; rows::FLOOR_KEY_BYTES], damage: bool, name: &str| {
         let (_dir, path, journal) = with_deletions(false);

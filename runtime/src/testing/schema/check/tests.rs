@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+//! What happens to the file.
 
 use super::*;
 

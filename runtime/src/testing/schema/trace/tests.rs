@@ -262,7 +262,7 @@ fn what_takes_no_sample_is_opaque_and_hides_nothing_else() {
     impl TryFrom<u64> for Even {
         type Error = &'static str;
         fn try_from(number: u64) -> Result<Self, &'static str> {
-            if number % 2 == 0 { Ok(Even) } else { Err("odd") }
+            if number.is_multiple_of(2) { Ok(Even) } else { Err("odd") }
         }
     }
     #[derive(Deserialize)]
