@@ -1,6 +1,7 @@
 //! The aggregate and the machines that most tests work with.
 
 mod diary;
+pub mod golden;
 mod lease;
 mod lock;
 mod savings;

@@ -283,6 +283,10 @@ impl<A: Aggregate> Deletion<A> {
     async fn last(&self) -> Result<Option<(SeqNr, Offset)>, DeleteError> {
         let found = self
             .with_stream(|journal, runtime, head| {
+                // What has ended is as deleted as it can be; and of what is forgotten nothing can be read.
+                if head.ended {
+                    return Ok(None);
+                }
                 let last = last_record(journal, runtime, head.stream, head.last);
                 last.map(|last| last.map(|(offset, _)| (head.last, offset)))
             })

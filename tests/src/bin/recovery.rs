@@ -1,5 +1,8 @@
-//! How fast an entity is loaded, beside a scan of the engine alone in the same run:
-//! `recovery <dir> [--events <n>] [--callers <n>] [--rounds <n>] [--quick]`.
+//! How fast an entity is loaded, from its first event and from a snapshot, beside a scan of the engine alone in the same
+//! run: `recovery <dir> [--events <n>] [--callers <n>] [--rounds <n>] [--quick]`.
+//!
+//! With one caller, each event is stored in a row of its own. With more, the events of commands that came together share
+//! one.
 //!
 //! Both hold the same events, each with a payload of 100 bytes, durable when they were written; the engine has one row
 //! for each. Before it is measured, each store is closed and opened again. The files are read through the system's
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use annals::journal::{Durability, FjallJournal, FjallOptions};
 use annals::prelude::*;
+use annals::snapshot::MemorySnapshots;
 
 /// What serde makes of an event: 8 bytes for a map of one field, its name and the text's length, then the text.
 const PAYLOAD_BYTES: usize = 100;
@@ -24,13 +28,16 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Counts what was noted in it.
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, Snapshot)]
 struct Notebook {
     notes: u64,
     bytes: u64,
 }
 
-#[aggregate]
+/// How many events a snapshot is behind, at most.
+const BEHIND_MAX: u64 = 1_000;
+
+#[aggregate(snapshot)]
 impl Notebook {
     #[event]
     fn noted(&mut self, text: String) {
@@ -73,7 +80,6 @@ impl Settings {
                 _ => return Err(usage.into()),
             }
         }
-        settings.events = settings.events / settings.callers * settings.callers;
         Ok(settings)
     }
 }
@@ -94,9 +100,10 @@ fn main() -> Outcome<()> {
     let mut figures = Figures::default();
     for _ in 0..rounds {
         figures.rows.push(scan_rows(&engine, events)?);
-        let (opened, recovered) = runtime.block_on(recover(&store, events))?;
+        let (opened, recovered) = runtime.block_on(recover(&store, events, Snapshots::None))?;
         figures.opened.push(opened);
         figures.recovered.push(recovered);
+        figures.from_snapshot.push(runtime.block_on(recover(&store, events, Snapshots::Own))?.1);
         let (scanned, runs) = scan_runs(&store)?;
         figures.packed.push(scanned);
         figures.runs = runs;
@@ -115,6 +122,7 @@ struct Figures {
     runs: u64,
     opened: Vec<Duration>,
     recovered: Vec<Duration>,
+    from_snapshot: Vec<Duration>,
 }
 
 impl Figures {
@@ -124,6 +132,8 @@ impl Figures {
         row("annals, opening the journal", events, &self.opened);
         let recovered = row("annals, first answer without a snapshot", events, &self.recovered);
         println!("    {:.2} x the rate of the scan of one row per event", rows / recovered);
+        let behind = BEHIND_MAX.min(events);
+        row(&format!("annals, with a snapshot {behind} events old"), behind, &self.from_snapshot);
     }
 }
 
@@ -190,14 +200,28 @@ fn scan_rows(path: &Path, events: u64) -> Outcome<Duration> {
     Ok(took)
 }
 
-/// Each caller sends its next command when it has the reply to the last.
+/// Each caller sends its next command when it has the reply to the last. Towards the end a snapshot is taken.
 async fn write_events(path: &Path, events: u64, callers: u64) -> Outcome<()> {
     let system = System::builder().durability(Durability::Fsync).open(path).await?;
+    let behind = BEHIND_MAX.min(events);
+    write(&system, events - behind, callers).await?;
+    let notebook = system.get::<Notebook>("it");
+    if behind < events {
+        let snapshot = notebook.snapshot().await?;
+        assert_eq!(snapshot.seq_nr.0, events - behind, "it is as old as it is said to be");
+    }
+    write(&system, behind, callers).await?;
+    system.shutdown().await?;
+    Ok(())
+}
+
+async fn write(system: &System, events: u64, callers: u64) -> Outcome<()> {
+    let of = move |caller| events / callers + u64::from(caller < events % callers);
     let callers: Vec<_> = (0..callers)
-        .map(|_| {
+        .map(|caller| {
             let notebook = system.get::<Notebook>("it");
             tokio::spawn(async move {
-                for _ in 0..events / callers {
+                for _ in 0..of(caller) {
                     notebook.note(text()).await?;
                 }
                 Ok::<_, CallError<annals::Never>>(())
@@ -207,17 +231,27 @@ async fn write_events(path: &Path, events: u64, callers: u64) -> Outcome<()> {
     for caller in callers {
         caller.await??;
     }
-    system.shutdown().await?;
     Ok(())
 }
 
+/// Which snapshots a system may use.
+enum Snapshots {
+    None,
+    /// The journal's.
+    Own,
+}
+
 /// How long opening the journal takes, and the first call to the entity from the call to its answer.
-async fn recover(path: &Path, events: u64) -> Outcome<(Duration, Duration)> {
+async fn recover(path: &Path, events: u64, snapshots: Snapshots) -> Outcome<(Duration, Duration)> {
     let options = FjallOptions::new().durability(Durability::Fsync).cache_bytes(CACHE_BYTES);
     let begun = Instant::now();
     let journal = FjallJournal::open(path, options)?;
     let opened = begun.elapsed();
-    let system = System::builder().start(journal)?;
+    let system = match snapshots {
+        Snapshots::None => System::builder().snapshots(MemorySnapshots::new()),
+        Snapshots::Own => System::builder(),
+    };
+    let system = system.start(journal)?;
     let notebook = system.get::<Notebook>("it");
     let begun = Instant::now();
     let size = notebook.size().await?;

@@ -273,7 +273,7 @@ async fn an_entity_that_can_not_be_loaded_can_be_deleted() {
     assert_eq!(system.get::<Lamp>("cellar").count().await.unwrap(), 1);
     // The clock was behind: no time runs backwards in the journal.
     let times: Vec<_> = stored(&journal, "hall").await.iter().map(|line| line[2..22].to_owned()).collect();
-    assert!(times[0] > "2000".to_owned(), "{times:?}");
+    assert!(*times[0] > *"2000", "{times:?}");
 }
 
 #[tokio::test]

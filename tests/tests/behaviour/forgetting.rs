@@ -188,6 +188,8 @@ async fn on_a_disk_neither_its_id_nor_its_data_is_in_any_file() {
     let system = System::open(directory.path()).await.unwrap();
     assert_forgotten(&system, 6).await;
     assert_eq!(system.forget::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(6));
+    system.register_reader(&ReadMark::new("billing", Offset(0))).unwrap();
+    assert_eq!(system.delete::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(6), "nobody has to read it");
     assert_eq!(system.get::<Patient>("plainly here").tell("again".to_owned()).await.unwrap(), 2);
     system.shutdown().await.unwrap();
 }

@@ -92,10 +92,6 @@ pub(super) struct StreamRow<'a> {
 }
 
 /// What can be told of a run without a key.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "runs are looked at one at a time, and a box would be an allocation for each"
-)]
 pub(super) enum Content<'a> {
     Plain(RunView<'a>),
     Sealed(SealedRun<'a>),

@@ -72,6 +72,16 @@ pub(super) struct Stored {
     pub(super) cipher: Option<Arc<StreamCipher>>,
 }
 
+/// What the writer has to do to forget a stream.
+pub(super) struct Forgetting {
+    /// The number of its key.
+    pub(super) key: u64,
+    /// Its key in memory, which others may hold too.
+    pub(super) cipher: Option<Arc<StreamCipher>>,
+    /// The floor that is to be stored, if it rises.
+    pub(super) floor: Option<Floor>,
+}
+
 /// What has a run encrypted.
 pub(super) enum Encryption {
     /// It isn't.
@@ -213,9 +223,8 @@ impl Streams {
         Ok(open.raise(Floor { to, ..Floor::default() }))
     }
 
-    /// Says whether a stream can be forgotten, and takes it as forgotten; the number of its key, and the floor that is to
-    /// be stored, if it rises.
-    pub(super) fn issue_forgetting(&mut self, stream: StreamNo) -> Result<(u64, Option<Floor>), Why> {
+    /// Says whether a stream can be forgotten, and takes it as forgotten.
+    pub(super) fn issue_forgetting(&mut self, stream: StreamNo) -> Result<Forgetting, Why> {
         let open = self.by_number.get_mut(&stream.0).filter(|open| open.opened > 0);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
@@ -226,7 +235,8 @@ impl Streams {
         if !open.issued_floor.ended {
             return Err(Why::BadRun(NOT_ENDED.into()));
         }
-        Ok((open.issued_key, open.raise(Floor { to: open.issued, ended: true, forgotten: true })))
+        let floor = open.raise(Floor { to: open.issued, ended: true, forgotten: true });
+        Ok(Forgetting { key: open.issued_key, cipher: open.cipher.clone(), floor })
     }
 
     /// What the runs of a stream are encrypted with, if it is open and they are.
@@ -235,8 +245,10 @@ impl Streams {
     }
 
     /// Takes the key away from a stream that is forgotten.
-    pub(super) fn forget(&mut self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
-        self.by_number.get_mut(&stream.0)?.cipher.take()
+    pub(super) fn forget(&mut self, stream: StreamNo) {
+        if let Some(open) = self.by_number.get_mut(&stream.0) {
+            open.cipher = None;
+        }
     }
 
     /// Takes an issued floor as durable.
@@ -266,6 +278,55 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::MemoryJournal;
+    use crate::journal::keys::Keys;
+    use crate::journal::suite::{id, run};
+
+    #[test]
+    fn a_run_that_was_encrypted_for_another_first_run_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, alice) = (MemoryJournal::new(), id("alice"));
+        let run = |first, forgettable| Run { forgettable, ..run(&journal, StreamNo(1), &alice, first, &[b"x"]) };
+        let key = Keys::open(dir.path(), 7).unwrap().draw(StreamNo(1)).unwrap();
+        let cipher = Arc::new(StreamCipher::new(key, [0; 16]));
+        for plain_first in [true, false] {
+            let mut streams = Streams::new(1);
+            streams.open(&alice, None);
+            assert!(matches!(streams.encryption(&run(1, false)), Encryption::None));
+            assert!(matches!(streams.encryption(&run(2, true)), Encryption::None));
+            assert!(matches!(streams.encryption(&run(1, true)), Encryption::New));
+            streams.encrypt(&run(1, true), Arc::clone(&cipher));
+            assert!(matches!(streams.encryption(&run(1, false)), Encryption::None));
+            for first in [1, 2] {
+                assert!(matches!(streams.encryption(&run(first, true)), Encryption::With(_)));
+            }
+            let (fits, other) = if plain_first { (None, Some(&cipher)) } else { (Some(&cipher), None) };
+            assert!(streams.issue(&run(1, true), fits).is_ok());
+            let refused = streams.issue(&run(2, true), other);
+            assert!(matches!(refused, Err(Why::BadRun(_))), "{refused:?}");
+            assert!(streams.issue(&run(2, true), fits).is_ok());
+            assert!(matches!(streams.issue_forgetting(StreamNo(1)), Err(Why::NotForgettable | Why::BadRun(_))));
+            let is_encrypted = matches!(streams.encryption(&run(3, false)), Encryption::With(_));
+            assert_eq!(is_encrypted, !plain_first);
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_stream_that_is_closed_while_it_is_forgotten_is_still_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut streams, stream) = (Streams::new(2), StreamNo(1));
+        let key = Keys::open(dir.path(), 7).unwrap().draw(stream).unwrap();
+        let cipher = Arc::new(StreamCipher::new(key, [0; 16]));
+        let floor = Floor::before_tombstone(SeqNr(5));
+        let stored = Stored { stream, last: SeqNr(5), floor, key: 1, cipher: Some(Arc::clone(&cipher)) };
+        streams.open(&id("alice"), Some(stored));
+        let forgetting = streams.issue_forgetting(stream).unwrap();
+        streams.close(stream);
+        streams.settle_floor(stream, forgetting.floor.unwrap());
+        assert!(streams.cipher(stream).is_none());
+        assert!(forgetting.cipher.is_some_and(|found| Arc::ptr_eq(&found, &cipher)));
+        assert_eq!(forgetting.key, 1);
+    }
 
     #[test]
     fn a_stream_stays_until_its_floor_is_durable() {

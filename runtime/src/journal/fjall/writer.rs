@@ -68,6 +68,8 @@ enum Work {
         stream: StreamNo,
         /// Its number, once the stream is taken as forgotten.
         key: u64,
+        /// The key in memory.
+        cipher: Option<Arc<StreamCipher>>,
         /// Later the last offset before it; or why nothing is forgotten.
         verdict: Result<u64, Why>,
         done: Sender<Outcome>,
@@ -88,7 +90,7 @@ impl Request {
 
     /// To forget a stream.
     pub(super) fn forget(stream: StreamNo, done: Sender<Outcome>) -> Self {
-        Self { work: Work::Forget { stream, key: 0, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
+        Self { work: Work::Forget { stream, key: 0, cipher: None, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
     }
 
     /// To delete the records of a stream up to one.
@@ -509,11 +511,11 @@ impl Writer {
                         before.offset.0 + order.records()
                     });
                 }
-                Work::Forget { stream, key, verdict, .. } => {
+                Work::Forget { stream, key, cipher, verdict, .. } => {
                     let issued = streams.issue_forgetting(*stream);
-                    *verdict = issued.map(|(number, floor)| {
-                        *key = number;
-                        floors.extend(floor.map(|floor| (*stream, floor)));
+                    *verdict = issued.map(|forgetting| {
+                        (*key, *cipher) = (forgetting.key, forgetting.cipher);
+                        floors.extend(forgetting.floor.map(|floor| (*stream, floor)));
                         before.offset.0 + order.records()
                     });
                 }
@@ -583,21 +585,20 @@ impl Writer {
 
     /// Destroys the keys of the streams that a batch forgets, with one sync. That they are forgotten is durable.
     fn destroy_keys(&self, batch: &[Request]) -> Result<(), Halt> {
-        let forgotten = batch.iter().filter_map(|request| match request.work {
-            Work::Forget { stream, key, verdict: Ok(_), .. } => Some((key, stream)),
-            Work::Append { .. } | Work::Delete { .. } | Work::Forget { .. } => None,
-        });
-        let forgotten: Vec<_> = forgotten.collect();
+        let mut forgotten = Vec::new();
+        for request in batch {
+            if let Work::Forget { stream, key, cipher, verdict: Ok(_), .. } = &request.work {
+                lock(&self.shared.streams).forget(*stream);
+                if let Some(cipher) = cipher {
+                    cipher.key().destroy();
+                }
+                forgotten.push((*key, *stream));
+            }
+        }
         if forgotten.is_empty() {
             return Ok(());
         }
         let failed = |error: String| Halt::During(format!("can't destroy keys: {error}").into());
-        for (_, stream) in &forgotten {
-            let cipher = lock(&self.shared.streams).forget(*stream);
-            if let Some(cipher) = cipher {
-                cipher.key().destroy();
-            }
-        }
         #[cfg(test)]
         self.shared.faults.before_destroying().map_err(|error| failed(error.into()))?;
         self.shared.keys.destroy(&forgotten).map_err(|error| failed(error.to_string()))?;

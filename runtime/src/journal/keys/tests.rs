@@ -69,6 +69,21 @@ fn keys_are_read_as_they_were_stored_also_after_opening_again() {
 }
 
 #[test]
+fn a_key_of_the_same_stream_in_the_place_of_another_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = keys_in(dir.path());
+    // One was made for a first run that was never stored.
+    let drawn = [0, 1].map(|_| keys.draw(StreamNo(11)).unwrap());
+    keys.store(&drawn.iter().collect::<Vec<_>>()).unwrap();
+    let path = dir.path().join(FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.copy_within(2 * SLOT_BYTES.., SLOT_BYTES);
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(loaded(&keys, 1, 11), Err(KeysError::Damaged { number: 1 })));
+    assert!(loaded(&keys, 2, 11).is_ok());
+}
+
+#[test]
 fn without_keys_there_is_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let keys = keys_in(dir.path());

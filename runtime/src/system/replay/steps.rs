@@ -21,7 +21,7 @@ use crate::state::Machine;
 /// ```
 /// use annals::journal::MemoryJournal;
 /// use annals::prelude::*;
-/// use annals::{Happened, SeqNr};
+/// use annals::Happened;
 ///
 /// #[derive(Debug, Default, Serialize, Deserialize)]
 /// pub struct Counter { count: u64 }
@@ -45,9 +45,9 @@ use crate::state::Machine;
 /// let mut steps = system.replay::<Counter>("steps").steps();
 /// while let Some(step) = steps.next().await? {
 ///     let Happened::Event { name, event: Some(CounterEvent::Counted { by }), .. } = step.what else { continue };
-///     counts.push((step.seq_nr, name, by, step.data().count));
+///     counts.push(format!("{}: {name} {by}, {} in all", step.seq_nr, step.data().count));
 /// }
-/// assert_eq!(counts, [(SeqNr(1), "counted", 2, 2), (SeqNr(2), "counted", 3, 5)]);
+/// assert_eq!(counts, ["1: counted 2, 2 in all", "2: counted 3, 5 in all"]);
 /// # drop(steps);
 /// # system.shutdown().await?;
 /// # Ok(())

@@ -198,7 +198,7 @@ enum Change {
     SnapshotsAdded,
 
     #[error(
-        "state `{name}` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Shut was(\"{name}\"))`"
+        "state `{name}` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Other was(\"{name}\"))`"
     )]
     StateRemoved { name: String },
     #[error("state `{name}` lost its older name `{alias}`, and entities may stand there: add it to `was(..)` again")]

@@ -1,7 +1,7 @@
 //! The machines of the model: the same one with each retention, and one that is encrypted and can be forgotten.
 
 use annals::snapshot::{SnapshotError, SnapshotMeta, Snapshotted};
-use annals::{Call, CallError, DeleteError, ForgetError, Machine, Never, System};
+use annals::{Call, CallError, Machine, Never, System};
 
 use super::expected::Told;
 
@@ -20,17 +20,8 @@ pub trait Book: Machine + Snapshotted {
     fn delete(system: &System, id: &str) -> impl Future<Output = Result<u64, String>> + Send;
 }
 
-/// What is left of the errors of deleting and forgetting.
-fn deleted(error: DeleteError) -> String {
-    error.to_string()
-}
-
-fn forgotten(error: ForgetError) -> String {
-    error.to_string()
-}
-
 macro_rules! book {
-    ($module:ident, keeps all: $keeps_all:literal, $end:ident or $told:ident, $($options:tt)*) => {
+    ($module:ident, keeps all: $keeps_all:literal, $end:ident, $($options:tt)*) => {
         pub mod $module {
             use std::time::Duration;
 
@@ -139,15 +130,15 @@ macro_rules! book {
 
                 async fn delete(system: &System, id: &str) -> Result<u64, String> {
                     let ended = system.$end::<Book>(id).await;
-                    ended.map(|ended| ended.seq_nr.0).map_err(crate::snapshots::book::$told)
+                    ended.map(|ended| ended.seq_nr.0).map_err(|error| error.to_string())
                 }
             }
         }
     };
 }
 
-book!(all, keeps all: true, delete or deleted, snapshot(every = 3, keep = 2));
-book!(since, keeps all: false, delete or deleted, snapshot(every = 3, keep = 2), retain = since_snapshot);
-book!(young, keeps all: false, delete or deleted, snapshot(every = 2, keep = 1), retain = 5s);
-book!(asked, keeps all: false, delete or deleted, snapshot, retain = since_snapshot);
-book!(secret, keeps all: false, forget or forgotten, snapshot(every = 4, keep = 3), retain = since_snapshot, forgettable);
+book!(all, keeps all: true, delete, snapshot(every = 3, keep = 2));
+book!(since, keeps all: false, delete, snapshot(every = 3, keep = 2), retain = since_snapshot);
+book!(young, keeps all: false, delete, snapshot(every = 2, keep = 1), retain = 5s);
+book!(asked, keeps all: false, delete, snapshot, retain = since_snapshot);
+book!(secret, keeps all: false, forget, snapshot(every = 4, keep = 3), retain = since_snapshot, forgettable);

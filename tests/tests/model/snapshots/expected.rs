@@ -35,6 +35,15 @@ pub enum Key {
     Rising(u64),
 }
 
+/// A command that was done with a key, and what it was answered.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub key: Key,
+    pub action: Action,
+    pub op: u64,
+    pub told: Told,
+}
+
 /// A state, and when its time ends.
 type Standing = (&'static str, Option<Timestamp>);
 
@@ -45,8 +54,10 @@ pub struct Expected {
     standing: Standing,
     /// Where it stands when it is loaded again: never in a transient state.
     durable: Standing,
-    unique: VecDeque<(u64, Told)>,
-    rising: Option<(u64, Told)>,
+    /// Those with unique keys that it has to remember, the oldest first.
+    unique: VecDeque<Done>,
+    /// The one with the highest number.
+    rising: Option<(u64, Done)>,
     /// The record that ends it, once it is deleted.
     pub ended: Option<u64>,
 }
@@ -70,7 +81,7 @@ impl Expected {
         }
     }
 
-    /// A key that was never given, and what `seed` makes of it.
+    /// A key that was never given, now and then.
     pub fn new_key(&self, op: u64, random: &mut Random) -> Option<Key> {
         match random.below(5) {
             0 => Some(Key::Unique(op)),
@@ -79,11 +90,9 @@ impl Expected {
         }
     }
 
-    /// A key that it has to remember, and what its command was answered.
-    pub fn old_key(&self, random: &mut Random) -> Option<(Key, Told)> {
-        let rising = self.rising.iter().map(|(number, told)| (Key::Rising(*number), told.clone()));
-        let all: Vec<_> =
-            self.unique.iter().map(|(key, told)| (Key::Unique(*key), told.clone())).chain(rising).collect();
+    /// A command whose answer it has to remember.
+    pub fn done(&self, random: &mut Random) -> Option<Done> {
+        let all: Vec<_> = self.unique.iter().chain(self.rising.iter().map(|(_, done)| done)).collect();
         (!all.is_empty()).then(|| all[usize::try_from(random.below(count(all.len()))).unwrap()].clone())
     }
 
@@ -104,15 +113,17 @@ impl Expected {
     pub fn apply(&mut self, action: Action, op: u64, key: Option<Key>, now: Timestamp) {
         let told = self.after(action, op);
         self.entries.clone_from(&told.entries);
-        match key {
-            Some(Key::Unique(key)) => {
-                self.unique.push_back((key, told));
-                if self.unique.len() > KEYS_MAX {
-                    self.unique.pop_front();
+        if let Some(key) = key {
+            let done = Done { key, action, op, told };
+            match key {
+                Key::Unique(_) => {
+                    self.unique.push_back(done);
+                    if self.unique.len() > KEYS_MAX {
+                        self.unique.pop_front();
+                    }
                 }
+                Key::Rising(number) => self.rising = Some((number, done)),
             }
-            Some(Key::Rising(number)) => self.rising = Some((number, told)),
-            None => {}
         }
         let after = |millis| Some(now.checked_add(Duration::from_millis(millis)).unwrap());
         match action {

@@ -376,7 +376,7 @@ fn another_name_of_the_aggregate_breaks() {
 fn a_renamed_state_breaks_without_alias() {
     insta::assert_snapshot!(said(OLD, &[("state Gone", "state Removed"), ("remove--> Gone", "remove--> Removed")]), @r#"
     This breaks what is stored:
-    - state `Gone` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Shut was("Gone"))`
+    - state `Gone` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Other was("Gone"))`
     This is different, and breaks nothing:
     - state `Removed` is new
     - the way Open --remove--> Removed is new
@@ -409,7 +409,7 @@ fn a_lost_alias_of_a_state_breaks() {
 fn a_removed_state_breaks() {
     insta::assert_snapshot!(said(OLD, &[("state Gone\n  terminal\n\n", ""), ("edge Open --remove--> Gone\n", "")]), @r#"
     This breaks what is stored:
-    - state `Gone` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Shut was("Gone"))`
+    - state `Gone` is gone, and entities may stand there: keep it, or name it in `was(..)` of the state that it is now, as in `states(.., Other was("Gone"))`
     This is different, and breaks nothing:
     - the way Open --remove--> Gone is gone
     "#);
