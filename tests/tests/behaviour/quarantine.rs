@@ -313,7 +313,6 @@ async fn the_reason_names_the_stored_event_its_version_and_its_number() {
 }
 
 #[tokio::test]
-#[expect(deprecated, reason = "it is what is tested")]
 async fn an_event_that_is_ignored_by_now_is_skipped_where_it_is_stored_and_refused_where_it_is_new() {
     let system = System::builder().start(written_yesterday().await).unwrap();
     let lamp = system.get::<today::Lamp>("dusted");
