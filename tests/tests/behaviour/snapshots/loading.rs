@@ -232,3 +232,148 @@ async fn keys_are_remembered_across_a_snapshot() {
     assert_eq!(shop.tally("a").total().await.unwrap(), 24);
     assert_eq!(shop.system.stats().events_replayed, 0);
 }
+
+/// A timer whose handler of the deadline goes, and comes back in a later version.
+mod timers {
+    pub mod with {
+        use annals::prelude::*;
+
+        #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+        pub struct Timer {
+            ticks: u64,
+        }
+
+        #[fsm(name = "timer", states(initial Idle, Running), snapshot(every = 2, keep = 1), retain = since_snapshot)]
+        impl Timer {
+            #[on(Idle => Running)]
+            fn start(&self) -> Step {
+                goto(Running)
+            }
+
+            #[event]
+            fn ticked(&mut self) {
+                self.ticks += 1;
+            }
+
+            #[on(Running => stay)]
+            fn tick(&self) -> Step {
+                applying(TimerEvent::Ticked)
+            }
+
+            #[after(1h, Running => Idle)]
+            fn run_out(&self) -> Step {
+                goto(Idle)
+            }
+        }
+    }
+
+    pub mod without {
+        use annals::prelude::*;
+
+        #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+        pub struct Timer {
+            ticks: u64,
+        }
+
+        #[fsm(name = "timer", states(initial Idle, Running), snapshot(every = 2, keep = 1), retain = since_snapshot)]
+        impl Timer {
+            #[on(Idle => Running)]
+            fn start(&self) -> Step {
+                goto(Running)
+            }
+
+            #[event]
+            fn ticked(&mut self) {
+                self.ticks += 1;
+            }
+
+            #[on(Running => stay)]
+            fn tick(&self) -> Step {
+                applying(TimerEvent::Ticked)
+            }
+
+            #[on(Running => Idle)]
+            fn stop(&self) -> Step {
+                goto(Idle)
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_without_a_handler_survives_a_snapshot() {
+    let shop = Shop::new();
+    shop.system.get::<timers::with::Timer>("t").start().await.unwrap();
+    let shop = shop.restarted().await;
+    let timer = shop.system.get::<timers::without::Timer>("t");
+    timer.tick().await.unwrap();
+    timer.tick().await.unwrap();
+    let shop = shop.restarted().await;
+    assert_eq!(shop.floor("timer", "t").await, 2, "the record with the deadline is deleted");
+    shop.clock.advance(Duration::from_secs(3_600));
+    let timer = shop.system.get::<timers::with::Timer>("t");
+    let error = timer.tick().await.unwrap_err();
+    assert!(matches!(error, CallError::NotAccepted { state: "Idle", .. }), "{error:?}");
+}
+
+/// Can be forgotten, and lets its events go.
+mod secret {
+    use annals::prelude::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+    pub struct Diary {
+        pages: Vec<String>,
+    }
+
+    #[aggregate(snapshot(every = 5, keep = 1), retain = since_snapshot, forgettable)]
+    impl Diary {
+        #[event]
+        fn written(&mut self, page: String) {
+            self.pages.push(page);
+        }
+
+        #[command]
+        fn write(&self, page: String) -> Step {
+            applying(DiaryEvent::Written { page })
+        }
+
+        #[query]
+        fn pages(&self) -> usize {
+            self.pages.len()
+        }
+    }
+}
+
+#[tokio::test]
+async fn snapshots_beside_a_journal_are_encrypted_as_their_streams_are_and_go_with_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let system = System::open(directory.path()).await.unwrap();
+    for page in 0..12 {
+        system.get::<secret::Diary>("mata hari").write(format!("what nobody may read {page}")).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    let stats = system.stats();
+    assert_eq!((stats.snapshots_saved, stats.records_deleted), (2, 10));
+    drop(system);
+    for needle in ["what nobody may read", "mata hari"] {
+        assert!(!is_anywhere(directory.path(), needle.as_bytes()), "{needle} stands in a file");
+    }
+    let system = System::open(directory.path()).await.unwrap();
+    assert_eq!(system.get::<secret::Diary>("mata hari").pages().await.unwrap(), 12);
+    assert_eq!((system.stats().events_replayed, system.stats().snapshots_unusable), (2, 0));
+    assert_eq!(system.forget::<secret::Diary>("mata hari").await.unwrap().snapshots, 1);
+    let error = system.get::<secret::Diary>("mata hari").pages().await.unwrap_err();
+    assert!(matches!(error, CallError::Deleted { .. }), "{error:?}");
+    system.shutdown().await.unwrap();
+}
+
+/// Whether some bytes stand in any file below a directory.
+fn is_anywhere(directory: &std::path::Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|entry| {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            return is_anywhere(&entry.path(), needle);
+        }
+        std::fs::read(entry.path()).unwrap().windows(needle.len()).any(|window| window == needle)
+    })
+}
