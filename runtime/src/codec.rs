@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::io::Cursor;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserializer, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Event, variant_named};
 
@@ -176,12 +176,12 @@ impl Payload<'_> {
         }
         match self.codec {
             Codec::MessagePack => {
-                let mut source = rmp_serde::Deserializer::new(Cursor::new(self.bytes));
+                let mut source = rmp_serde::Deserializer::from_read_ref(self.bytes);
                 let value = shape.read(&mut source).map_err(|error| fail(error.to_string()))?;
-                let read = usize::try_from(source.position()).unwrap_or(usize::MAX);
-                match self.bytes.len().saturating_sub(read) {
-                    0 => Ok(value),
-                    left => Err(fail(format!("{left} bytes are left over"))),
+                match bool::deserialize(&mut source) {
+                    // Not even the first byte of another value can be read: nothing is left.
+                    Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+                    _ => Err(fail(format!("{} bytes are left over", behind_first_value(self.bytes)))),
                 }
             }
             Codec::Json => {
@@ -192,6 +192,13 @@ impl Payload<'_> {
             }
         }
     }
+}
+
+/// How many bytes stand behind the first value.
+fn behind_first_value(bytes: &[u8]) -> usize {
+    let mut source = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    let read = IgnoredAny::deserialize(&mut source).map_or(0, |_| source.position());
+    bytes.len().saturating_sub(usize::try_from(read).unwrap_or(usize::MAX))
 }
 
 /// Leaves out of serde's message the value that it quotes: errors are logged, and payloads may be secret.
@@ -318,15 +325,18 @@ pub(crate) fn decode_current<E: Event>(variant: usize, payload: Payload<'_>) -> 
     payload.read_as(Variant(variant))
 }
 
-/// Reads an event that is stored as `name` in `version`.
-pub(crate) fn decode<E: Event>(name: &str, version: u32, payload: Payload<'_>) -> Result<E, DecodeError> {
+/// Reads an event that is stored as `name` in `version`; `None` if it is one that is ignored by now.
+pub(crate) fn decode<E: Event>(name: &str, version: u32, payload: Payload<'_>) -> Result<Option<E>, DecodeError> {
     let Some(variant) = variant_named::<E>(name) else {
         return Err(DecodeError::UnknownEvent { name: name.to_owned() });
     };
+    if E::VARIANTS[variant].ignored_since.is_some() {
+        return Ok(None);
+    }
     let known = E::VARIANTS[variant].version;
     match version.cmp(&known) {
-        Ordering::Equal => decode_current(variant, payload),
-        Ordering::Less => E::upcast(variant, version, payload),
+        Ordering::Equal => decode_current(variant, payload).map(Some),
+        Ordering::Less => E::upcast(variant, version, payload).map(Some),
         Ordering::Greater => Err(DecodeError::NewerVersion { name: name.to_owned(), version, known }),
     }
 }

@@ -13,7 +13,7 @@ use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
 use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
-use crate::event::{Event, EventList, variant_named};
+use crate::event::{Event, EventList};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
@@ -304,11 +304,7 @@ fn panicked<A: Aggregate>(message: &dyn Message<A>, panic: Arc<str>) -> Failure 
 /// Reads a stored event; `None` if it is one that is ignored by now.
 pub(crate) fn read<A: Aggregate>(stored: EventRecord<'_>) -> Result<Option<A::Event>, Unusable> {
     let EventRecord { name, version, codec, payload } = stored;
-    let ignored = variant_named::<A::Event>(name).and_then(|variant| A::Event::VARIANTS[variant].ignored_since);
-    if ignored.is_some() {
-        return Ok(None);
-    }
-    codec::decode(name, version, Payload { codec, bytes: payload }).map(Some).map_err(|why| Unusable::Event {
+    codec::decode(name, version, Payload { codec, bytes: payload }).map_err(|why| Unusable::Event {
         name: name.to_owned(),
         version,
         why,

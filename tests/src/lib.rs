@@ -4,12 +4,33 @@ mod diary;
 pub mod golden;
 mod lease;
 mod lock;
+mod savings;
 
 pub use diary::Diary;
 pub use lease::{Lease, LeaseCommand, LeaseEvent, LeaseRef, LeaseState, Mood, NotRenewed, furies};
 pub use lock::{Digit, Greeting, Lock, LockCommand, LockEvent, LockRef, LockState, SECRET};
 
+pub use savings::{Savings, SavingsCommand, SavingsEvent, SavingsRef};
+
+use std::error::Error;
+use std::path::Path;
+
+use annals::journal::{FjallJournal, FjallOptions};
 use annals::prelude::*;
+use annals::snapshot::DirSnapshots;
+
+/// Starts a system on a store on the disk, with its snapshots beside the journal or as files in a directory.
+///
+/// # Errors
+///
+/// Whatever doesn't open.
+pub fn with_snapshots(store: &Path, snapshots: Option<&Path>) -> Result<System, Box<dyn Error>> {
+    let mut builder = System::builder();
+    if let Some(snapshots) = snapshots {
+        builder = builder.snapshots(DirSnapshots::open(snapshots)?);
+    }
+    Ok(builder.start(FjallJournal::open(store, FjallOptions::default())?)?)
+}
 
 /// A bank account, in cents, with some ways to go wrong.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]

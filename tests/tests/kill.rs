@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use annals::Offset;
-use annals::System;
 use annals::journal::{FjallJournal, FjallOptions, Journal, Record, RunError, RunView};
-use annals_tests::Account;
+use annals::snapshot::DirSnapshots;
+use annals::{Aggregate, Offset, PersistenceId, System};
+use annals_tests::{Account, Savings, with_snapshots};
 
 const ENTITIES: u64 = 20;
 /// How many commands of one entity the victim has in flight at most.
@@ -71,7 +71,7 @@ async fn every_acknowledged_command_survives_a_kill() {
             2 | 3 => Moment::Closing { after: delay, delay: Duration::from_micros(random.below(40_000)) },
             _ => Moment::Open(delay),
         };
-        closed += u64::from(run_and_kill(&store, moment, &mut known));
+        closed += u64::from(run_and_kill(&mut victim(&store), moment, &mut known));
         if kill % 5 == 4 {
             check(&store, &mut known, seed, kill).await;
         }
@@ -95,10 +95,71 @@ async fn a_store_whose_making_was_cut_short_opens() {
         let store = directory.path().join("store");
         let mut known = Known::default();
         for _ in 0..2 {
-            run_and_kill(&store, Moment::FromTheStart(Duration::from_micros(random.below(25_000))), &mut known);
+            run_and_kill(
+                &mut victim(&store),
+                Moment::FromTheStart(Duration::from_micros(random.below(25_000))),
+                &mut known,
+            );
         }
         check(&store, &mut known, seed, kill).await;
     }
+}
+
+/// Kills programs that take snapshots all the time, and delete what they stand for.
+async fn survive_with_snapshots(kills: u64, as_files: bool) {
+    let seed = seed();
+    let mut random = Random(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let (store, snapshots) = (directory.path().join("store"), directory.path().join("snapshots"));
+    let snapshots = as_files.then_some(snapshots.as_path());
+    let mut known = Known::default();
+    for kill in 0..kills {
+        let delay = Duration::from_micros(random.below(100_000));
+        let moment = match random.below(6) {
+            0 => Moment::FromTheStart(delay),
+            1 => Moment::Closing { after: delay, delay: Duration::from_micros(random.below(40_000)) },
+            _ => Moment::Open(delay),
+        };
+        let mut saver = Command::new(env!("CARGO_BIN_EXE_saver"));
+        saver.arg(&store).arg(ENTITIES.to_string()).args(snapshots);
+        run_and_kill(&mut saver, moment, &mut known);
+        if kill % 4 < 3 {
+            continue;
+        }
+        let system = with_snapshots(&store, snapshots).unwrap();
+        for entity in 0..ENTITIES {
+            // Without its snapshot, the entity would be quarantined: its first events are gone.
+            let balance = system.get::<Savings>(format!("{entity}")).balance().await.unwrap();
+            let told = known.balances.insert(entity, balance).unwrap_or_default();
+            assert!(balance >= told, "seed {seed}, kill {kill}: entity {entity} has {balance} of {told}");
+            assert_eq!(balance % 2, 0, "seed {seed}, kill {kill}: entity {entity} has half a command");
+            assert!(balance <= told + 2 * known.kills, "seed {seed}, kill {kill}: entity {entity} has {balance}");
+        }
+        known.kills = 0;
+        system.shutdown().await.unwrap();
+    }
+    let journal = FjallJournal::open(&store, FjallOptions::default()).unwrap();
+    let mut deleted = 0;
+    for entity in 0..ENTITIES {
+        let head = journal.open_stream(&PersistenceId::new(Savings::NAME, format!("{entity}"))).await.unwrap();
+        deleted += head.floor.0;
+    }
+    println!("{kills} kills, {} acknowledged commands, {deleted} deleted records", known.commands);
+    assert!(deleted > 0 && known.commands > kills, "{deleted} records deleted, {} commands", known.commands);
+    if let Some(snapshots) = snapshots {
+        let _store = DirSnapshots::open(snapshots).unwrap();
+        assert_eq!(std::fs::read_dir(snapshots.join("tmp")).unwrap().count(), 0, "half-written snapshots stay");
+    }
+}
+
+#[tokio::test]
+async fn snapshots_beside_the_journal_stand_for_deleted_events_after_kills() {
+    survive_with_snapshots(setting("ANNALS_KILLS", 40), false).await;
+}
+
+#[tokio::test]
+async fn snapshots_as_files_stand_for_deleted_events_after_kills() {
+    survive_with_snapshots(setting("ANNALS_KILLS", 40), true).await;
 }
 
 /// Lets a lessor live on a day, until it says `ready` and so much longer, and kills it.
@@ -177,16 +238,16 @@ enum Moment {
     Closing { after: Duration, delay: Duration },
 }
 
+/// The program that deposits money in a store.
+fn victim(store: &Path) -> Command {
+    let mut victim = Command::new(env!("CARGO_BIN_EXE_victim"));
+    victim.arg(store).arg(ENTITIES.to_string());
+    victim
+}
+
 /// Lets the victim work for a while and kills it; notes what it was told. Says whether it had ended in order before.
-fn run_and_kill(store: &Path, moment: Moment, known: &mut Known) -> bool {
-    let mut victim = Command::new(env!("CARGO_BIN_EXE_victim"))
-        .arg(store)
-        .arg(ENTITIES.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn run_and_kill(victim: &mut Command, moment: Moment, known: &mut Known) -> bool {
+    let mut victim = victim.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap());
     let stderr = victim.stderr.take().unwrap();
     if !matches!(moment, Moment::FromTheStart(_)) {

@@ -109,6 +109,7 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -117,22 +118,26 @@ impl<'a> Reader<'a> {
         self.bytes
     }
 
+    #[inline]
     pub(crate) fn end(&self, what: &'static str) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(Malformed { what, flaw: Flaw::Trailing }) }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Malformed { what, flaw: Flaw::CutOff })?;
         self.bytes = rest;
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
         let (taken, rest) = self.bytes.split_first_chunk().ok_or(Malformed { what, flaw: Flaw::CutOff })?;
         self.bytes = rest;
         Ok(*taken)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
         self.array::<1>(what).map(|[byte]| byte)
     }
@@ -145,26 +150,41 @@ impl<'a> Reader<'a> {
         self.array(what).map(i64::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for (index, &byte) in self.bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for the 64th bit only; a last byte of zero could have been left out.
-            let overlong = (index == VARINT_BYTES_MAX - 1 && byte > 1) || (index > 0 && byte == 0);
-            if overlong {
-                return Err(Malformed { what, flaw: Flaw::Overlong });
+        match self.bytes.split_first() {
+            // Nearly all numbers are that small.
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.bytes = rest;
+                Ok(byte.into())
             }
-            value |= bits << (7 * index);
+            _ => self.longer_varint(what),
+        }
+    }
+
+    fn longer_varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for (index, &byte) in self.bytes.iter().enumerate() {
+            // The tenth byte has room for the 64th bit only.
+            if index == VARINT_BYTES_MAX - 1 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
+                // A last byte of zero could have been left out.
+                if index > 0 && byte == 0 {
+                    break;
+                }
                 self.bytes = &self.bytes[index + 1..];
                 return Ok(value);
             }
         }
-        let flaw = if self.bytes.len() < VARINT_BYTES_MAX { Flaw::CutOff } else { Flaw::Overlong };
-        Err(Malformed { what, flaw })
+        let cut_off = self.bytes.len() < VARINT_BYTES_MAX && self.bytes.iter().all(|byte| *byte >= 0x80);
+        Err(Malformed { what, flaw: if cut_off { Flaw::CutOff } else { Flaw::Overlong } })
     }
 
     /// Reads a length and as many bytes.
+    #[inline]
     pub(crate) fn prefixed(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
         let len = self.varint(what)?;
         let len = usize::try_from(len).map_err(|_| Malformed { what, flaw: Flaw::CutOff })?;

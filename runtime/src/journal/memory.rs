@@ -22,7 +22,8 @@ use crate::snapshot::{MemorySnapshots, SnapshotStore};
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
 
-/// Keeps everything in memory. What it stores has the same bytes, limits and order as in a journal on a disk.
+/// Keeps everything in memory. What it stores has the same bytes, limits and order as in a journal on a disk. Runs that are
+/// wholly deleted give their bytes back at once.
 ///
 /// Clones are handles on the same open journal. [`MemoryJournal::reopen`] is what a restart is for a journal on a disk.
 /// Snapshots are kept in memory too, and are still there after it.

@@ -24,7 +24,7 @@ pub(super) const SALT_BYTES: usize = 8;
 const NAMES_BEFORE_RECORDS: u64 = 2;
 
 /// As many names as a [`RunView`] has room for without allocating.
-const NAMES_AT_HAND: usize = 16;
+const NAMES_AT_HAND: usize = 6;
 
 /// All of a run but its names and writes, at the most: format, flags, checksum, salt and base time have a fixed length,
 /// the others are varints.
@@ -379,8 +379,6 @@ impl std::fmt::Debug for RunBuilder {
 
 /// A stored run, decoded as far as its header; its checksum is right.
 pub struct RunView<'a> {
-    aggregate: &'a str,
-    entity: &'a str,
     epoch: u64,
     number: u64,
     first: SeqNr,
@@ -389,7 +387,7 @@ pub struct RunView<'a> {
     records: u64,
     /// The first of the names, the aggregate's and the entity's included.
     at_hand: [&'a str; NAMES_AT_HAND],
-    /// The names that have no room there: almost always none.
+    /// The names that have no room there: seldom any.
     more_names: Vec<&'a str>,
     names: u64,
     body: Reader<'a>,
@@ -510,17 +508,19 @@ impl<'a> RunView<'a> {
             check_extensions(&mut body, "a critical extension of a run")?;
         }
         let first = SeqNr(first);
-        Ok(Self { aggregate, entity, epoch, number, first, base, writes, records, at_hand, more_names, names, body })
+        Ok(Self { epoch, number, first, base, writes, records, at_hand, more_names, names, body })
     }
 
     /// The stream's name.
     pub fn id(&self) -> PersistenceId {
-        PersistenceId::new(self.aggregate, self.entity)
+        let [aggregate, entity, ..] = self.at_hand;
+        PersistenceId::new(aggregate, entity)
     }
 
     /// Whether the run belongs to `id`; cheaper than comparing with [`RunView::id`].
     pub fn is_of(&self, id: &PersistenceId) -> bool {
-        self.aggregate == &*id.aggregate && self.entity == id.entity.as_str()
+        let [aggregate, entity, ..] = self.at_hand;
+        aggregate == &*id.aggregate && entity == id.entity.as_str()
     }
 
     /// The epoch in which it was written.

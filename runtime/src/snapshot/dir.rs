@@ -263,7 +263,12 @@ impl Shared {
             }
         };
         let files = self.files(id)?;
-        remove(files.iter().filter(|file| file.seq_nr == snapshot.seq_nr && file.path != placed))
+        let mut others = files.iter().filter(|file| file.seq_nr == snapshot.seq_nr && file.path != placed).peekable();
+        if others.peek().is_none() {
+            return Ok(());
+        }
+        remove(others)?;
+        placed.parent().map_or(Ok(()), sync_dir)
     }
 
     /// Writes a snapshot and moves it to its place, durably.

@@ -349,7 +349,7 @@ impl<A: Aggregate> Entity<A> {
                 }
             };
             if matches!(answer, Answer::Tells | Answer::Stored) {
-                self.take_snapshot(work, desk, message.asked());
+                self.take_snapshot(work, desk, matches!(answer, Answer::Stored), message.asked());
             }
             work.held.push_back(Held { tag: self.issued, message, answer });
         }
@@ -364,13 +364,13 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes a snapshot after a step, if one is due or asked for.
-    fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, asked: Option<&mut Asked>) {
+    fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, changed: bool, asked: Option<&mut Asked>) {
         let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
         let wanted = desk.draft.snapshot();
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
         let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
         // One that is due waits for the next state that is recovered to.
-        let policy = is_due && !is_transient::<A>(self.standing.state);
+        let policy = changed && is_due && !is_transient::<A>(self.standing.state);
         if !wanted && !policy {
             return;
         }

@@ -21,6 +21,7 @@ mod effects;
 mod end;
 mod entity;
 mod mailbox;
+mod pages;
 mod quarantine;
 mod readers;
 mod recovery;

@@ -1,5 +1,6 @@
 //! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::runtime::Handle;
@@ -8,16 +9,14 @@ use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Journal, Page, ReadError, StreamHead};
+use crate::journal::{Journal, ReadError, StreamHead};
 use crate::snapshot::{Criteria, SnapshotStore};
+use crate::system::pages::Pages;
 
 mod candidates;
 mod verify;
 
 pub(crate) use candidates::Candidates;
-
-/// How much is read at once.
-const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A loaded entity.
 pub(crate) struct Found<A: Aggregate> {
@@ -30,7 +29,7 @@ pub(crate) struct Found<A: Aggregate> {
 /// From where entities are loaded. Its reads block.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
-    pub(crate) journal: &'a dyn Journal,
+    pub(crate) journal: &'a Arc<dyn Journal>,
     pub(crate) runtime: &'a Handle,
     pub(crate) snapshots: Option<&'a dyn SnapshotStore>,
     /// How many unique keys are remembered.
@@ -39,15 +38,6 @@ pub(crate) struct Source<'a> {
     pub(crate) verify: bool,
     /// Counts the snapshots that were set aside.
     pub(crate) unusable: &'a AtomicU64,
-}
-
-impl Source<'_> {
-    /// Reads on behind `from`, up to `to`; there is something, or it is an error.
-    fn page(&self, head: StreamHead, from: SeqNr, to: SeqNr) -> Result<Page, Unrecoverable> {
-        self.runtime
-            .block_on(self.journal.read(head.stream, from, to, PAGE_BYTES_MAX))
-            .map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })
-    }
 }
 
 /// Loads an entity. It blocks: for the disk, and for the folds. Whatever panics on the way, it returns.
@@ -92,9 +82,10 @@ fn replay_to<A: Aggregate>(
     mut replayed: Replayed<A>,
 ) -> Result<Replayed<A>, Unrecoverable> {
     let store = source.journal.facts().store;
+    let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while replayed.last < head.last {
         let from = replayed.last.next();
-        for run in &source.page(head, from, head.last)?.runs {
+        for run in &pages.read(from)?.runs {
             replayed.fold(run, store)?;
         }
         if replayed.last < from {

@@ -190,7 +190,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         Box::new(move || {
             let runtime = Handle::current();
             let source = Source {
-                journal: &*journal,
+                journal: &journal,
                 runtime: &runtime,
                 snapshots: snapshots.as_deref(),
                 keys_max: settings.keys_max,

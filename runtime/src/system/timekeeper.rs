@@ -72,7 +72,7 @@ impl Timekeeper {
             for (wake, found) in self.names(due).await {
                 match found {
                     Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report)),
-                    Ok(None) => tracing::error!(stream = %wake.1, "a deadline's stream is not there"),
+                    Ok(None) => tracing::debug!(stream = %wake.1, "a deadline's stream is forgotten"),
                     Err(error) => {
                         tracing::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
                         self.hear(Rung::Again { wake, why: None });

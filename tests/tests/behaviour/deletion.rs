@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::journal::{MemoryJournal, ReadError, UnknownRun, Why};
-use annals::testing::ManualClock;
+use annals::journal::{MemoryJournal, ReadError, Why};
+use annals::testing::{ManualClock, UnknownRun};
 use annals::{
     CallError, DeleteError, Key, NotStored, Offset, PersistenceId, ReadMark, SeqNr, System, Timestamp, Unknown,
 };

@@ -145,3 +145,190 @@ async fn attempts_to_load_back_off_and_succeed_when_the_cause_is_gone() {
     clock.advance(Duration::ZERO);
     assert_eq!(hall.count().await.unwrap(), 0);
 }
+
+/// The program that has stored events in older versions.
+mod yesterday {
+    use annals::prelude::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub struct Lamp {
+        switched: u64,
+    }
+
+    #[aggregate]
+    impl Lamp {
+        #[event]
+        fn switched(&mut self) {
+            self.switched += 1;
+        }
+
+        #[event]
+        fn faded(&mut self, percent: String) {
+            let _ = percent;
+        }
+
+        #[event]
+        fn warmed(&mut self, kelvin: u32) {
+            let _ = kelvin;
+        }
+
+        #[event]
+        fn blinked(&mut self) {}
+
+        #[event]
+        fn dusted(&mut self, by: String) {
+            drop(by);
+        }
+
+        #[command]
+        fn fade(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Faded { percent: "half".to_owned() }])
+        }
+
+        #[command]
+        fn warm(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Warmed { kelvin: 2_700 }])
+        }
+
+        #[command]
+        fn blink(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Blinked])
+        }
+
+        #[command]
+        fn dust(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Dusted { by: "a broom".to_owned() }, LampEvent::Switched])
+        }
+    }
+}
+
+/// The program of today, which doesn't get along with all of them.
+mod today {
+    use annals::prelude::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub struct Lamp {
+        switched: u64,
+    }
+
+    #[aggregate]
+    impl Lamp {
+        #[event]
+        fn switched(&mut self) {
+            self.switched += 1;
+        }
+
+        #[event]
+        fn faded(&mut self, percent: u8) {
+            let _ = percent;
+        }
+
+        #[event(version = 3, upcast(1 => WarmedV1, 2 => WarmedV2))]
+        fn warmed(&mut self, kelvin: u32) {
+            let _ = kelvin;
+        }
+
+        #[event]
+        fn blinked(&mut self) {
+            panic!("blinking is over");
+        }
+
+        // What is stored of it can't be read any more, and isn't.
+        #[event(ignored_since = "2.0")]
+        fn dusted(&mut self, percent: u8) {}
+
+        #[command]
+        #[expect(deprecated, reason = "it is ignored, and the test shows what comes of it")]
+        fn dust(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Dusted { percent: 100 }])
+        }
+
+        #[query]
+        fn count(&self) -> u64 {
+            self.switched
+        }
+    }
+
+    #[derive(Deserialize)]
+    pub struct WarmedV1 {
+        kelvin: u32,
+    }
+
+    #[derive(Deserialize)]
+    pub struct WarmedV2 {
+        kelvin: u32,
+    }
+
+    impl From<WarmedV1> for WarmedV2 {
+        fn from(WarmedV1 { kelvin }: WarmedV1) -> Self {
+            assert!(kelvin > 3_000, "too warm for this upcast");
+            Self { kelvin }
+        }
+    }
+
+    impl From<WarmedV2> for LampEvent {
+        fn from(WarmedV2 { kelvin }: WarmedV2) -> Self {
+            LampEvent::Warmed { kelvin }
+        }
+    }
+}
+
+async fn written_yesterday() -> MemoryJournal {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    let lamp = |id: &str| system.get::<yesterday::Lamp>(id);
+    lamp("faded").fade().await.unwrap();
+    lamp("warmed").warm().await.unwrap();
+    lamp("blinked").blink().await.unwrap();
+    lamp("dusted").dust().await.unwrap();
+    system.shutdown().await.unwrap();
+    journal.reopen()
+}
+
+#[tokio::test]
+async fn the_reason_names_the_stored_event_its_version_and_its_number() {
+    let system = System::builder().start(written_yesterday().await).unwrap();
+    for (id, parts) in [
+        ("faded", ["event `faded` in version 1", "expected u8"]),
+        ("warmed", ["event `warmed` in version 1", "made the replay panic: too warm for this upcast"]),
+        ("blinked", ["event `blinked` in version 1", "made the replay panic: blinking is over"]),
+    ] {
+        let error = system.get::<today::Lamp>(id).count().await.unwrap_err();
+        let CallError::Quarantined { seq_nr, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*seq_nr, SeqNr(2), "{id}");
+        let told = error.to_string();
+        assert!(
+            told.contains("quarantined at sequence number 2") && parts.iter().all(|part| told.contains(part)),
+            "{told}"
+        );
+    }
+    let system = System::builder().start(written_tomorrow().await).unwrap();
+    for (id, parts) in [
+        ("hall", ["event `dimmed` in version 1", "quarantined at sequence number 2"]),
+        ("attic", ["event `coloured` in version 2", "quarantined at sequence number 1"]),
+    ] {
+        let told = system.get::<Lamp>(id).count().await.unwrap_err().to_string();
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_ignored_by_now_is_skipped_where_it_is_stored_and_refused_where_it_is_new() {
+    let system = System::builder().start(written_yesterday().await).unwrap();
+    let lamp = system.get::<today::Lamp>("dusted");
+    assert_eq!(lamp.count().await.unwrap(), 2);
+    let error = lamp.dust().await.unwrap_err();
+    let CallError::NotStored { why: annals::NotStored::Event { event, error: why }, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((*event, why), ("dusted", &annals::EncodeError::Ignored { since: "2.0" }));
+    assert!(error.to_string().contains("event `dusted` was refused: it is ignored since 2.0"), "{error}");
+    assert_eq!(lamp.count().await.unwrap(), 2, "nothing of the step was stored");
+
+    #[expect(deprecated, reason = "it is ignored, and the test shows what comes of it")]
+    let dusted = today::LampEvent::Dusted { percent: 100 };
+    let bench = annals::testing::given::<today::Lamp>([today::LampEvent::Switched, dusted]);
+    let then = bench.attempt(|lamp| lamp.dust());
+    assert!(matches!(then.result(), Err(CallError::NotStored { .. })));
+    bench.when(|lamp| lamp.count()).then_reply(1);
+}

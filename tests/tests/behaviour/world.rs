@@ -114,7 +114,9 @@ pub(crate) async fn stored(journal: &impl Journal, entity: &str) -> Vec<String> 
     let (mut lines, mut after) = (Vec::new(), Offset(0));
     while after < journal.durable() {
         let page = journal.read_all(after, 1 << 20).await.unwrap();
-        assert!(!page.runs.is_empty(), "there is something up to what is durable");
+        if page.runs.is_empty() {
+            break; // what is left is deleted
+        }
         for run in &page.runs {
             let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
             after = Offset(run.offset.0 + view.records() - 1);

@@ -10,6 +10,7 @@ mod disturbance;
 mod ledger;
 mod machine;
 mod random;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::Once;

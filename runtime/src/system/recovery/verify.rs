@@ -8,6 +8,7 @@ use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Record, StreamHead};
 use crate::snapshot::Criteria;
 use crate::state::State as _;
+use crate::system::pages::Pages;
 use crate::system::recovery::{Candidates, Source};
 use crate::verify::{Comparison, Difference, Incomparable};
 
@@ -73,9 +74,10 @@ fn compare<A: Aggregate>(
     let snapshot = if at > same { Some(snapshot_at::<A>(source, id, head, at)) } else { None };
     let mut snapshot = snapshot.flatten();
     let store = source.journal.facts().store;
+    let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while twins.left.last < head.last {
         let from = twins.left.last.next();
-        for run in &source.page(head, from, head.last)?.runs {
+        for run in &pages.read(from)?.runs {
             let mut found = None;
             let Twins { left, right, comparison, same } = &mut twins;
             left.fold_each(run, store, |left, seq_nr, write, record| {

@@ -42,7 +42,7 @@ impl Drop for Opened {
 }
 
 impl Opened {
-    fn open(plan: &Plan, journal: &dyn Journal, runtime: &Handle) -> Result<(Self, StreamHead), ReplayError> {
+    fn open(plan: &Plan, journal: &Arc<dyn Journal>, runtime: &Handle) -> Result<(Self, StreamHead), ReplayError> {
         let unreadable = |error| ReplayError::Read { id: plan.id.clone(), seq_nr: SeqNr(1), error };
         let head = runtime.block_on(journal.open_stream(&plan.id)).map_err(unreadable)?;
         Ok((Self { plan: plan.clone(), stream: head.stream }, head))
@@ -53,7 +53,7 @@ impl Opened {
     }
 
     /// Why the records from `next` on can't be had, if they were deleted.
-    fn gone<A: Aggregate>(&self, journal: &dyn Journal, runtime: &Handle, next: SeqNr) -> Option<ReplayError> {
+    fn gone<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, next: SeqNr) -> Option<ReplayError> {
         let (_now, head) = Self::open(&self.plan, journal, runtime).ok()?;
         if head.ended {
             return Some(ReplayError::Ended { id: self.id(), seq_nr: head.last });
@@ -66,7 +66,7 @@ impl Plan {
     /// The snapshots of `criteria`, for as much as they are usable, the newest first. It blocks.
     fn snapshots<'a, A: Aggregate>(
         &'a self,
-        journal: &'a dyn Journal,
+        journal: &'a Arc<dyn Journal>,
         runtime: &'a Handle,
         head: StreamHead,
         criteria: Criteria,
@@ -82,7 +82,7 @@ impl Plan {
     /// The oldest snapshot that can be used.
     fn oldest<A: Aggregate>(
         &self,
-        journal: &dyn Journal,
+        journal: &Arc<dyn Journal>,
         runtime: &Handle,
         head: StreamHead,
         criteria: Criteria,
@@ -97,7 +97,7 @@ impl Plan {
     }
 
     /// What can be told where records are deleted.
-    fn deleted<A: Aggregate>(&self, journal: &dyn Journal, runtime: &Handle, head: StreamHead) -> ReplayError {
+    fn deleted<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, head: StreamHead) -> ReplayError {
         let oldest = self.oldest::<A>(journal, runtime, head, Criteria::LATEST);
         let from = oldest.map(|oldest| oldest.last);
         ReplayError::Deleted { id: self.id.clone(), floor: head.floor, from }
@@ -107,7 +107,7 @@ impl Plan {
     fn begin<A: Aggregate>(
         &self,
         stepping: bool,
-        journal: &dyn Journal,
+        journal: &Arc<dyn Journal>,
         runtime: &Handle,
         head: StreamHead,
     ) -> Result<Replayed<A>, ReplayError> {
@@ -170,7 +170,7 @@ impl<A: Aggregate> Walk<A> {
 
     fn begun(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
         let journal = plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&plan.id))?;
-        let (opened, head) = Opened::open(plan, &*journal, runtime)?;
+        let (opened, head) = Opened::open(plan, &journal, runtime)?;
         let id = || plan.id.clone();
         if head.last == SeqNr::ZERO {
             return Err(ReplayError::NotFound { id: id() });
@@ -181,7 +181,7 @@ impl<A: Aggregate> Walk<A> {
         if let Some(asked) = plan.to_seq.filter(|asked| *asked > head.last) {
             return Err(ReplayError::Beyond { id: id(), asked, last: head.last });
         }
-        let replayed = plan.begin(stepping, &*journal, runtime, head)?;
+        let replayed = plan.begin(stepping, &journal, runtime, head)?;
         let to = plan.to_seq.unwrap_or(head.last);
         let (opened, to_time, records) = (Arc::new(opened), plan.to_time, VecDeque::new());
         Ok(Self { opened, replayed, passing: None, to, to_time, records, broken: None })
@@ -306,7 +306,7 @@ impl<A: Aggregate> PageOf<A> {
             Ok(page) => page.runs,
             Err(error) => {
                 let error = ReplayError::Read { id: id(), seq_nr: *next, error };
-                return Err(opened.gone::<A>(&*journal, runtime, *next).unwrap_or(error));
+                return Err(opened.gone::<A>(&journal, runtime, *next).unwrap_or(error));
             }
         };
         let store = journal.facts().store;
@@ -319,7 +319,7 @@ impl<A: Aggregate> PageOf<A> {
             None => None,
         };
         let broken = broken.map(|error| match error {
-            ReplayError::Missing { .. } => opened.gone::<A>(&*journal, runtime, records.next).unwrap_or(error),
+            ReplayError::Missing { .. } => opened.gone::<A>(&journal, runtime, records.next).unwrap_or(error),
             error => error,
         });
         Ok(ReadPage { records: records.records, broken })

@@ -1,0 +1,231 @@
+//! What snapshots let go: events that they stand for, and older snapshots.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use annals::journal::{Durability, Journal as _};
+use annals::prelude::*;
+use annals::{Offset, PersistenceId, ReadMark, SeqNr};
+
+use super::{Shelf, Shop, Tally, damage, tally};
+use crate::until;
+use crate::world::yield_often;
+
+/// Keeps its events for an hour.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Recent {
+    total: u64,
+}
+
+#[aggregate(snapshot(every = 10, keep = 1), retain = 1h)]
+impl Recent {
+    #[event]
+    fn counted(&mut self) {
+        self.total += 1;
+    }
+
+    #[command]
+    fn count(&self) -> Step<u64> {
+        applying(RecentEvent::Counted).replying(self.total + 1)
+    }
+}
+
+#[tokio::test]
+async fn records_are_deleted_up_to_the_oldest_snapshot_that_is_kept() {
+    let shop = Shop::new();
+    shop.count("a", 45).await;
+    shop.saved(4).await;
+    until("older ones are deleted", || shop.system.stats().records_deleted == 30).await;
+    let shop = shop.restarted().await;
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![40, 30], 30));
+    assert_eq!(shop.tally("a").count(1).await.unwrap(), 46);
+    assert_eq!(shop.system.stats().events_replayed, 5);
+    let head = shop.journal.open_stream(&tally("a")).await.unwrap();
+    let page = shop.journal.read(head.stream, SeqNr(1), head.last, usize::MAX).await.unwrap();
+    assert_eq!(page.runs.len(), 16, "each record has a run of its own");
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_harms_nothing_while_another_is_kept() {
+    let shop = Shop::new();
+    shop.count("a", 45).await;
+    let shop = shop.restarted().await;
+    damage(&shop.shelf, &tally("a"), 40).await;
+    assert_eq!(shop.tally("a").total().await.unwrap(), 45);
+    assert_eq!(shop.system.stats().events_replayed, 15);
+}
+
+#[tokio::test]
+async fn without_a_snapshot_for_deleted_records_the_entity_is_quarantined_and_says_what_was_tried() {
+    let shop = Shop::new();
+    shop.count("a", 45).await;
+    let shop = shop.restarted().await;
+    damage(&shop.shelf, &tally("a"), 40).await;
+    damage(&shop.shelf, &tally("a"), 30).await;
+    let error = shop.tally("a").total().await.unwrap_err();
+    let CallError::Quarantined { seq_nr, reason, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*seq_nr, SeqNr(1));
+    for part in [
+        "the records up to 30 are deleted",
+        "the one at 40: its checksum is wrong",
+        "the one at 30: its checksum is wrong",
+        "put the snapshots back from a copy",
+    ] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    let error = shop.tally("a").count(1).await.unwrap_err();
+    assert!(matches!(error, CallError::Quarantined { .. }), "{error:?}");
+    assert_eq!(shop.tally("b").count(1).await.unwrap(), 1, "others go on");
+}
+
+#[tokio::test]
+async fn records_are_kept_for_as_long_as_is_said() {
+    let shop = Shop::new();
+    let recent = shop.system.get::<Recent>("r");
+    // One in ten minutes: the snapshot at 20 is taken at 03:20.
+    for _ in 0..20 {
+        shop.clock.advance(Duration::from_secs(600));
+        recent.count().await.unwrap();
+    }
+    shop.saved(2).await;
+    // The one at 10 was taken at 01:40, and lets go what is before 00:40: three records. The one at 20: before 02:20.
+    until("records are deleted", || shop.system.stats().records_deleted == 13).await;
+    let shop = shop.restarted().await;
+    assert_eq!(shop.floor(Recent::NAME, "r").await, 13);
+    assert_eq!(shop.system.get::<Recent>("r").count().await.unwrap(), 21);
+    assert_eq!(shop.shelf.seqs(&PersistenceId::new(Recent::NAME, "r")).await, [20]);
+}
+
+#[tokio::test]
+async fn what_a_reader_has_still_to_read_is_not_deleted() {
+    let mark = ReadMark::new("billing", Offset(4));
+    let shop = Shop::with(Shelf::new(), |builder| builder.reader(&mark));
+    shop.count("a", 20).await;
+    shop.saved(2).await;
+    until("some are deleted", || shop.system.stats().records_deleted == 4).await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 4);
+    mark.move_to(Offset(17));
+    shop.count("b", 3).await;
+    shop.count("a", 10).await;
+    until("more are deleted", || shop.system.stats().records_deleted == 17).await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 17);
+    shop.system.shutdown().await.unwrap();
+    assert_eq!(shop.seqs("a").await, [30, 20]);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_remembered_key_is_not_deleted() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.keys_max(2));
+    shop.count("a", 4).await;
+    let answer = shop.tally("a").count(5).key(Key::unique("first")).await.unwrap();
+    shop.count("a", 25).await;
+    shop.saved(3).await;
+    let shop = shop.restarted_with(|builder| builder.keys_max(2)).await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 4, "the key is at 5");
+    assert_eq!(shop.tally("a").count(5).key(Key::unique("first")).await.unwrap(), answer);
+    assert_eq!(shop.tally("a").total().await.unwrap(), 34);
+    // Beyond the window it is forgotten, and lets go.
+    let second = shop.tally("a").count(1).key(Key::unique("second")).await.unwrap();
+    shop.tally("a").count(1).key(Key::unique("third")).await.unwrap();
+    shop.count("a", 8).await;
+    shop.saved(1).await;
+    let shop = shop.restarted_with(|builder| builder.keys_max(2)).await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 30);
+    assert_eq!(shop.tally("a").count(1).key(Key::unique("second")).await.unwrap(), second);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_for_snapshots_that_survive_less_than_the_records() {
+    let mut shelf = Shelf::new();
+    shelf.durability = Durability::Memory;
+    let directory = tempfile::tempdir().unwrap();
+    let system = System::builder().shards(1).snapshots(shelf.clone()).open(directory.path()).await.unwrap();
+    for _ in 0..45 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(system.stats().records_deleted, 0);
+    assert_eq!(shelf.seqs(&tally("a")).await, [40, 30]);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_for_a_snapshot_that_cannot_be_used() {
+    let shop = Shop::new();
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    until("records are deleted", || shop.system.stats().records_deleted == 10).await;
+    damage(&shop.shelf, &tally("a"), 10).await;
+    shop.count("a", 10).await;
+    shop.saved(2).await;
+    // The one at 10 is the oldest of two.
+    shop.count("a", 5).await;
+    damage(&shop.shelf, &tally("a"), 20).await;
+    shop.count("a", 5).await;
+    shop.saved(3).await;
+    let shop = shop.restarted().await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 10);
+    assert_eq!(shop.tally("a").total().await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn a_crash_after_each_step_of_a_save_harms_nothing() {
+    let shop = Shop::new();
+    shop.count("a", 29).await;
+    until("records are deleted", || shop.system.stats().records_deleted == 10).await;
+
+    // Saved, and nothing deleted.
+    shop.shelf.hold();
+    shop.count("a", 1).await;
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    shop.journal.faults().hold();
+    shop.shelf.release();
+    shop.saved(3).await;
+    until("the deletion waits", || shop.journal.faults().held() == 1).await;
+    let shop = crashed(shop).await;
+    shop.journal.faults().release();
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![30, 20, 10], 10));
+    assert_eq!(shop.tally("a").total().await.unwrap(), 30);
+
+    // Records deleted, and older snapshots not.
+    shop.shelf.refuses_deletes.store(true, Ordering::SeqCst);
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    until("records are deleted", || shop.system.stats().records_deleted == 20).await;
+    yield_often().await;
+    assert_eq!(shop.seqs("a").await, [40, 30, 20, 10]);
+    let shop = crashed(shop).await;
+    assert_eq!(shop.tally("a").total().await.unwrap(), 40);
+    assert_eq!(shop.system.stats().events_replayed, 0);
+
+    // The next one makes up for it.
+    shop.shelf.refuses_deletes.store(false, Ordering::SeqCst);
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    let shop = shop.restarted().await;
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![50, 40], 40));
+}
+
+/// The system is gone in the middle of whatever it did.
+async fn crashed(shop: Shop) -> Shop {
+    let Shop { journal, shelf, clock, system } = shop;
+    let journal = journal.reopen();
+    drop(system);
+    let system = super::builder(&shelf, &clock).start(journal.clone()).unwrap();
+    Shop { journal, shelf, clock, system }
+}
+
+#[tokio::test]
+async fn a_deleted_entity_keeps_no_snapshots() {
+    let shop = Shop::new();
+    shop.count("a", 25).await;
+    shop.saved(2).await;
+    shop.shelf.hold();
+    shop.tally("a").keep().await.unwrap();
+    until("a save waits", || shop.shelf.waiting() == 1).await;
+    let system = shop.system.clone();
+    let deleted = tokio::spawn(async move { system.delete::<Tally>("a").await });
+    deleted.await.unwrap().unwrap();
+    shop.shelf.release();
+    shop.system.shutdown().await.unwrap();
+    assert_eq!(shop.seqs("a").await, Vec::<u64>::new(), "one that was on its way doesn't come behind");
+}

@@ -1,0 +1,289 @@
+//! When snapshots are taken and saved, and that nobody waits for that.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use annals::journal::UnknownRun;
+use annals::prelude::*;
+use annals::snapshot::{SnapshotError, SnapshotStore as _};
+use annals::{NotStored, PersistenceId, SeqNr};
+use serde::Serializer;
+
+use super::{Gate, GateState, Shelf, Shop, tally};
+use crate::until;
+use crate::world::yield_often;
+
+#[tokio::test]
+async fn a_snapshot_is_saved_after_so_many_records() {
+    let shop = Shop::new();
+    shop.count("a", 9).await;
+    yield_often().await;
+    assert_eq!(shop.shelf.log(), Vec::<String>::new());
+    shop.count("a", 16).await;
+    shop.saved(2).await;
+    assert_eq!(shop.seqs("a").await, [20, 10]);
+    let times: Vec<_> = shop.shelf.list(&tally("a")).await.unwrap().iter().map(|meta| meta.time.to_string()).collect();
+    assert_eq!(times, ["2026-01-01T00:00:20Z", "2026-01-01T00:00:10Z"]);
+}
+
+#[tokio::test]
+async fn records_are_counted_from_the_snapshot_that_was_loaded() {
+    let shop = Shop::new();
+    shop.count("a", 14).await;
+    let shop = shop.restarted().await;
+    shop.count("a", 5).await;
+    yield_often().await;
+    assert_eq!(shop.shelf.log(), ["save 10"]);
+    shop.count("a", 1).await;
+    shop.saved(1).await;
+    assert_eq!(shop.seqs("a").await, [20, 10]);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_saved_where_a_step_asks_for_it() {
+    let shop = Shop::new();
+    shop.tally("a").count_and_keep(3).await.unwrap();
+    shop.tally("b").keep().await.unwrap();
+    shop.saved(1).await;
+    shop.count("a", 1).await;
+    shop.tally("a").keep().await.unwrap();
+    shop.saved(2).await;
+    assert_eq!((shop.seqs("a").await, shop.seqs("b").await), (vec![2, 1], vec![]));
+    assert_eq!(shop.system.stats().snapshots_skipped, 1, "nothing has happened to `b`");
+}
+
+#[tokio::test]
+async fn who_asks_for_a_snapshot_hears_of_it_when_it_is_saved() {
+    let shop = Shop::new();
+    shop.count("a", 3).await;
+    shop.shelf.hold();
+    let asked = tokio::spawn(shop.tally("a").snapshot());
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    yield_often().await;
+    assert!(!asked.is_finished());
+    shop.shelf.release();
+    let meta = asked.await.unwrap().unwrap();
+    let stored = shop.shelf.list(&tally("a")).await.unwrap();
+    assert_eq!((meta.seq_nr, stored), (SeqNr(3), vec![meta]));
+}
+
+#[tokio::test]
+async fn a_store_that_takes_for_ever_keeps_no_command_waiting() {
+    let shop = Shop::new();
+    shop.shelf.hold();
+    shop.count("a", 30).await;
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    for number in 0..40 {
+        // Each of them is handled, stored and answered, and most of them have a snapshot to take.
+        let id = format!("e{number}");
+        for _ in 0..4 {
+            shop.tally(&id).count_and_keep(1).await.unwrap();
+        }
+        assert_eq!(shop.tally(&id).total().await.unwrap(), 4);
+    }
+    let stats = shop.system.stats();
+    assert_eq!(stats.events_stored, 30 + 160);
+    assert_eq!(stats.snapshots_saved, 0);
+    assert!(stats.snapshots_skipped >= 160 + 3 - 65, "there is room for 64, and one is being saved: {stats:?}");
+    let error = shop.tally("a").snapshot().await.unwrap_err();
+    assert!(matches!(error, CallError::Refused(SnapshotError::QueueFull { limit: 64, .. })), "{error:?}");
+    shop.shelf.release();
+    shop.saved(64).await;
+}
+
+/// How often a [`Bulky`] with one entry was written.
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Bulky {
+    #[serde(serialize_with = "counting")]
+    entries: u64,
+}
+
+fn counting<S: Serializer>(entries: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    if *entries == 1 {
+        WRITTEN.fetch_add(1, Ordering::SeqCst);
+    }
+    match *entries {
+        13 => Err(serde::ser::Error::custom("thirteen can't be written")),
+        14 => panic!("fourteen is too much"),
+        entries => serializer.serialize_u64(entries),
+    }
+}
+
+#[aggregate(snapshot(keep = 3))]
+impl Bulky {
+    #[event]
+    fn entered(&mut self, entries: u64) {
+        self.entries = entries;
+    }
+
+    #[command]
+    fn enter(&self, entries: u64) -> Step {
+        applying(BulkyEvent::Entered { entries }).snapshot()
+    }
+
+    #[query]
+    fn entries(&self) -> u64 {
+        self.entries
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_queued_is_not_written() {
+    let shop = Shop::new();
+    shop.shelf.hold();
+    shop.system.get::<Bulky>("first").enter(1).await.unwrap();
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    for number in 0..200 {
+        shop.system.get::<Bulky>(format!("{number}")).enter(1).await.unwrap();
+    }
+    assert_eq!(WRITTEN.load(Ordering::SeqCst), 65);
+    assert_eq!(shop.system.stats().snapshots_skipped, 201 - 65);
+    shop.shelf.release();
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_and_harms_nothing() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.snapshot_bytes_max(1_000));
+    let bulky = shop.system.get::<Bulky>("a");
+    bulky.enter(13).await.unwrap();
+    let error = bulky.snapshot().await.unwrap_err();
+    let CallError::Refused(SnapshotError::Encode(error)) = error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("thirteen can't be written"), "{error}");
+    bulky.enter(14).await.unwrap();
+    let error = bulky.snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::Panicked("fourteen is too much".into())));
+    assert_eq!(bulky.entries().await.unwrap(), 14);
+    bulky.enter(15).await.unwrap();
+    assert_eq!(bulky.snapshot().await.unwrap().seq_nr, SeqNr(3));
+    assert_eq!(shop.system.stats().snapshots_skipped, 4);
+
+    let ledger = shop.system.get::<Ledger>("long");
+    ledger.write("x".repeat(400)).await.unwrap();
+    ledger.snapshot().await.unwrap();
+    ledger.write("x".repeat(400)).await.unwrap();
+    let error = ledger.snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::TooBig { limit: 1_000 }));
+    assert!(error.to_string().contains("snapshot_bytes_max"), "{error}");
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Ledger {
+    lines: String,
+}
+
+#[aggregate(snapshot)]
+impl Ledger {
+    #[event]
+    fn written(&mut self, line: String) {
+        self.lines.push_str(&line);
+    }
+
+    #[command]
+    fn write(&self, line: String) -> Step {
+        applying(LedgerEvent::Written { line })
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_saved_before_it_is_durable() {
+    let shop = Shop::new();
+    shop.journal.faults().hold();
+    for _ in 0..10 {
+        shop.tally("a").count(1).tell().await.unwrap();
+    }
+    let asked = tokio::spawn(shop.tally("a").snapshot());
+    until("the group waits", || shop.journal.faults().held() == 1).await;
+    until("all are handled", || shop.system.stats().commands == 11).await;
+    yield_often().await;
+    assert_eq!(shop.shelf.log(), Vec::<String>::new());
+    shop.journal.faults().release();
+    assert_eq!(asked.await.unwrap().unwrap().seq_nr, SeqNr(10));
+    assert_eq!(shop.shelf.log(), ["save 10", "save 10"]);
+}
+
+#[tokio::test]
+async fn snapshots_of_what_was_lost_are_dropped_and_who_asked_for_one_hears_of_it() {
+    let shop = Shop::new();
+    shop.count("a", 1).await;
+    shop.journal.faults().hold();
+    shop.journal.faults().fail_next(UnknownRun::Lost);
+    for _ in 0..10 {
+        shop.tally("a").count(1).tell().await.unwrap();
+    }
+    let asked = tokio::spawn(shop.tally("a").snapshot());
+    until("all are handled", || shop.system.stats().commands == 12).await;
+    shop.journal.faults().release();
+    let error = asked.await.unwrap().unwrap_err();
+    let lost = matches!(error, CallError::NotStored { why: NotStored::EarlierWriteFailed, .. });
+    assert!(lost, "{error:?}");
+    assert_eq!(shop.shelf.log(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_counted_and_harms_nothing() {
+    let shop = Shop::new();
+    shop.shelf.refuses_saves.store(true, Ordering::SeqCst);
+    shop.count("a", 20).await;
+    until("both have failed", || shop.system.stats().snapshots_failed == 2).await;
+    let error = shop.tally("a").snapshot().await.unwrap_err();
+    assert!(matches!(error, CallError::Refused(SnapshotError::Store(_))), "{error:?}");
+    assert!(error.to_string().contains("can't save the snapshots of Tally \"a\": the shelf is full"), "{error}");
+    shop.shelf.refuses_saves.store(false, Ordering::SeqCst);
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    assert_eq!(shop.floor(super::Tally::NAME, "a").await, 30);
+}
+
+#[tokio::test]
+async fn no_snapshot_is_taken_in_a_transient_state() {
+    let shop = Shop::new();
+    let gate = shop.system.get::<Gate>("g");
+    gate.push().await.unwrap();
+    gate.pass().await.unwrap();
+    assert_eq!(gate.state().await.unwrap(), GateState::Moving);
+    let error = gate.snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::Transient { state: "Moving" }));
+    yield_often().await;
+    assert_eq!(shop.shelf.log(), Vec::<String>::new(), "one is due, and waits");
+    gate.arrive().await.unwrap();
+    shop.saved(1).await;
+    assert_eq!(shop.shelf.seqs(&PersistenceId::new(Gate::NAME, "g")).await, [3]);
+}
+
+#[tokio::test]
+async fn there_is_no_snapshot_of_nothing() {
+    let shop = Shop::new();
+    let error = shop.tally("a").snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::Nothing));
+}
+
+#[tokio::test]
+async fn a_shutdown_saves_what_waits() {
+    let shop = Shop::new();
+    shop.shelf.hold();
+    for number in 0..5 {
+        shop.tally(&format!("e{number}")).count_and_keep(1).await.unwrap();
+    }
+    until("a save waits", || shop.shelf.waiting() >= 1).await;
+    let system = shop.system.clone();
+    let down = tokio::spawn(async move { system.shutdown().await });
+    yield_often().await;
+    assert!(!down.is_finished());
+    shop.shelf.release();
+    down.await.unwrap().unwrap();
+    assert_eq!(shop.system.stats().snapshots_saved, 5);
+}
+
+#[tokio::test]
+async fn a_shutdown_whose_time_is_over_gives_up_a_store_that_takes_for_ever() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.shutdown_within(Duration::from_millis(50)));
+    shop.shelf.hold();
+    shop.count("a", 1).await;
+    let asked = tokio::spawn(shop.tally("a").snapshot());
+    until("a save waits", || shop.shelf.waiting() == 1).await;
+    shop.system.shutdown().await.unwrap_err();
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Refused(SnapshotError::Stopped) | CallError::Unknown { .. }), "{error:?}");
+}

@@ -1,0 +1,288 @@
+//! Folds that come to something else the second time, found before anybody relies on a snapshot.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
+
+use annals::journal::MemoryJournal;
+use annals::prelude::*;
+use annals::testing::given;
+use annals::{SeqNr, System};
+
+use super::Shop;
+
+/// Follows the order of a map once it has been asked to.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Ranks {
+    points: HashMap<String, u64>,
+    order: Vec<String>,
+}
+
+#[aggregate(snapshot(every = 5))]
+impl Ranks {
+    #[event]
+    fn scored(&mut self, name: String) {
+        *self.points.entry(name).or_default() += 1;
+    }
+
+    #[event]
+    fn listed(&mut self) {
+        self.order = self.points.keys().cloned().collect();
+    }
+
+    #[command]
+    fn score(&self, name: String) -> Step {
+        applying(RanksEvent::Scored { name })
+    }
+
+    #[command]
+    fn list(&self) -> Step {
+        applying(RanksEvent::Listed)
+    }
+}
+
+/// Draws lots in the fold.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Lots {
+    drawn: u64,
+    winner: u64,
+}
+
+#[aggregate(snapshot(every = 5))]
+impl Lots {
+    #[event]
+    fn drew(&mut self) {
+        self.drawn += 1;
+        if self.drawn >= 4 {
+            self.winner = RandomState::new().build_hasher().finish();
+        }
+    }
+
+    #[command]
+    fn draw(&self) -> Step {
+        applying(LotsEvent::Drew)
+    }
+}
+
+/// Has an order nowhere.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Bag {
+    things: HashSet<String>,
+    by_letter: HashMap<char, HashSet<String>>,
+}
+
+#[aggregate(snapshot(every = 5), retain = since_snapshot)]
+impl Bag {
+    #[event]
+    fn put(&mut self, thing: String) {
+        if let Some(letter) = thing.chars().next() {
+            self.by_letter.entry(letter).or_default().insert(thing.clone());
+        }
+        self.things.insert(thing);
+    }
+
+    #[command]
+    fn add(&self, thing: String) -> Step {
+        applying(BagEvent::Put { thing })
+    }
+
+    #[query]
+    fn size(&self) -> usize {
+        self.things.len()
+    }
+}
+
+async fn quarantined<A: Aggregate>(
+    journal: &MemoryJournal,
+    look: impl AsyncFn(&System) -> CallError<annals::Never>,
+) -> (SeqNr, String) {
+    let system = System::builder().verify_snapshots(true).start(journal.reopen()).unwrap();
+    let error = look(&system).await;
+    let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{}: {error:?}", A::NAME) };
+    (seq_nr, reason.to_string())
+}
+
+#[tokio::test]
+async fn a_fold_that_follows_the_order_of_a_map_is_found_with_its_record() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    let ranks = system.get::<Ranks>("r");
+    for name in ["ada", "bo", "cy", "di", "ed", "flo"] {
+        ranks.score(name.to_owned()).await.unwrap();
+    }
+    ranks.list().await.unwrap();
+    for name in ["gus", "hal", "ivo", "joe"] {
+        ranks.score(name.to_owned()).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    let look = async |system: &System| system.get::<Ranks>("r").list().await.unwrap_err();
+    let (seq_nr, reason) = quarantined::<Ranks>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(7));
+    assert!(reason.contains("two folds of the same records differ on this one, event `listed` in `order`"), "{reason}");
+    // Who doesn't look doesn't find it.
+    let system = System::builder().start(journal.reopen()).unwrap();
+    system.get::<Ranks>("r").list().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fold_that_leaves_something_to_chance_is_found_with_its_record() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for _ in 0..7 {
+        system.get::<Lots>("l").draw().await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    let (seq_nr, reason) =
+        quarantined::<Lots>(&journal, async |system: &System| system.get::<Lots>("l").draw().await.unwrap_err()).await;
+    assert_eq!(seq_nr, SeqNr(4));
+    assert!(reason.contains("event `drew` in `winner`") && reason.contains("a random number"), "{reason}");
+}
+
+mod changed {
+    use annals::prelude::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+    pub struct Tally {
+        total: u64,
+    }
+
+    #[aggregate(name = "tally", snapshot(every = 10))]
+    impl Tally {
+        #[event]
+        fn counted(&mut self, by: u64) {
+            self.total += 2 * by;
+        }
+
+        #[command]
+        fn count(&self, by: u64) -> Step {
+            applying(TallyEvent::Counted { by })
+        }
+
+        #[query]
+        fn total(&self) -> u64 {
+            self.total
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fold_that_was_changed_since_the_snapshot_is_found_and_says_what_to_do() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for _ in 0..4 {
+        system.get::<kept::Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    let look = async |system: &System| system.get::<changed::Tally>("a").total().await.unwrap_err();
+    let (seq_nr, reason) = quarantined::<changed::Tally>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(3));
+    assert!(reason.contains("the snapshot at 3 differs from a fold of the records in `total`"), "{reason}");
+    assert!(reason.contains("raise the `version` in `#[snapshot(..)]`"), "{reason}");
+}
+
+mod kept {
+    use annals::prelude::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+    pub struct Tally {
+        total: u64,
+    }
+
+    #[aggregate(name = "tally", snapshot(every = 3))]
+    impl Tally {
+        #[event]
+        fn counted(&mut self, by: u64) {
+            self.total += by;
+        }
+
+        #[command]
+        fn count(&self, by: u64) -> Step {
+            applying(TallyEvent::Counted { by })
+        }
+    }
+}
+
+#[tokio::test]
+async fn sets_give_no_false_alarm_even_where_older_records_are_deleted() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for entity in 0..20 {
+        let bag = system.get::<Bag>(format!("bag {entity}"));
+        for number in 0..12 {
+            bag.add(format!("{}{number}", if number % 2 == 0 { "a" } else { "b" })).await.unwrap();
+        }
+    }
+    system.shutdown().await.unwrap();
+    assert!(system.stats().records_deleted > 0);
+    let system = System::builder().verify_snapshots(true).start(journal.reopen()).unwrap();
+    for entity in 0..20 {
+        assert_eq!(system.get::<Bag>(format!("bag {entity}")).size().await.unwrap(), 12);
+    }
+    assert_eq!(system.stats().snapshots_unusable, 0);
+}
+
+#[tokio::test]
+async fn what_is_right_is_loaded_as_without_a_look() {
+    let shop = Shop::new();
+    shop.count("a", 25).await;
+    let shop = shop.restarted_with(|builder| builder.verify_snapshots(true)).await;
+    assert_eq!(shop.tally("a").total().await.unwrap(), 25);
+    assert_eq!((shop.system.stats().events_replayed, shop.system.stats().quarantines), (5, 0));
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 7 the data differs in `order` from a second fold of the same events")]
+fn a_bench_finds_a_fold_that_follows_the_order_of_a_map() {
+    let ranks = given::<Ranks>([]);
+    for name in ["ada", "bo", "cy", "di", "ed", "flo"] {
+        ranks.when(|ranks| ranks.score(name.to_owned())).then_ok();
+    }
+    ranks.when(|ranks| ranks.list()).then_ok();
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 4 the data differs in `winner`")]
+fn a_bench_finds_it_in_what_was_given_too() {
+    drop(given::<Lots>([LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew]));
+}
+
+/// Forgets in a snapshot what the fold needs.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Forgetful {
+    sum: u64,
+    #[serde(skip)]
+    step: u64,
+}
+
+#[aggregate(snapshot)]
+impl Forgetful {
+    #[event]
+    fn stepped(&mut self) {
+        self.step += 1;
+        self.sum += self.step;
+    }
+
+    #[command]
+    fn step(&self) -> Step {
+        applying(ForgetfulEvent::Stepped)
+    }
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 2 the data differs in `sum`")]
+fn a_bench_finds_what_a_snapshot_does_not_hold() {
+    let forgetful = given::<Forgetful>([]);
+    forgetful.when(|forgetful| forgetful.step()).then_ok();
+    forgetful.when(|forgetful| forgetful.step()).then_ok();
+}
+
+#[test]
+fn a_bench_raises_no_false_alarm_about_sets() {
+    for _ in 0..50 {
+        let bag = given::<Bag>([]);
+        for thing in ["a1", "a2", "b1"] {
+            bag.when(|bag| bag.add(thing.to_owned())).then_ok();
+        }
+        assert_eq!(bag.when(|bag| bag.snapshot()).result().as_ref().unwrap().seq_nr, SeqNr(3));
+    }
+}
