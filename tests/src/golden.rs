@@ -218,6 +218,10 @@ fn builder(clock: &ManualClock) -> Builder {
 /// # Errors
 ///
 /// What goes wrong in it.
+///
+/// # Panics
+///
+/// If a refusal isn't what it should be.
 pub async fn write(store: &Path) -> Outcome<()> {
     let clock = ManualClock::at(begin()?);
     first::write(store, &clock).await?;
