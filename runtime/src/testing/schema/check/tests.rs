@@ -318,3 +318,12 @@ fn a_field_that_was_removed_and_is_refused_is_not_told_for_ever() {
     files.check(Wish::Overwrite, &code).unwrap();
     files.check(Wish::Read, &code).unwrap();
 }
+
+#[test]
+fn that_events_were_deleted_once_is_remembered() {
+    let deleting = DOOR.replace("retain all\n", "retain since_snapshot\ndeleted once\n");
+    let files = Files::new(&deleting);
+    files.check(Wish::Update, DOOR).unwrap();
+    assert_eq!(files.text(), DOOR.replace("retain all\n", "retain all\ndeleted once\n"));
+    files.check(Wish::Read, DOOR).unwrap();
+}
