@@ -156,8 +156,8 @@ use proc_macro::TokenStream;
 /// - `keep`: how many are kept, at least one; 2 if nothing is said.
 ///
 /// With `retain = ..` events are deleted that a kept snapshot stands for: all of them with `since_snapshot`, those that
-/// are older than a time with `retain = 90d`, or with the path of a `Duration` constant. What is deleted can't be
-/// replayed.
+/// are older than a time with `retain = 90d`, or with the path of a `Duration` constant. Nothing is deleted before there
+/// are as many snapshots as `keep` says. What is deleted can't be replayed.
 ///
 /// ```
 /// use annals::prelude::*;

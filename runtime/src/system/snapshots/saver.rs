@@ -1,5 +1,6 @@
 //! Saving one snapshot, and what follows from it: events and older snapshots that aren't needed any more.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -166,7 +167,9 @@ impl Saving<'_> {
         let mut stored = self.wait(self.saver.store.list(&name))??;
         // One that is newer is of a history that was lost.
         stored.retain(|snapshot| snapshot.seq_nr <= self.taken.seq_nr);
-        let Some(oldest) = stored.iter().take(self.rules.keep).map(|snapshot| snapshot.seq_nr).min() else {
+        stored.sort_by_key(|snapshot| Reverse(snapshot.seq_nr));
+        // With fewer than are to be kept, a single damaged one could be all that there is.
+        let Some(oldest) = stored.get(self.rules.keep - 1).map(|snapshot| snapshot.seq_nr) else {
             return Ok(());
         };
         // ORDER: events first, then the snapshots that could stand for them.

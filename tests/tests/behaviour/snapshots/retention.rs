@@ -151,20 +151,26 @@ async fn nothing_is_deleted_for_snapshots_that_survive_less_than_the_records() {
 #[tokio::test]
 async fn nothing_is_deleted_for_a_snapshot_that_cannot_be_used() {
     let shop = Shop::new();
-    shop.count("a", 10).await;
-    shop.saved(1).await;
+    shop.count("a", 20).await;
     until("records are deleted", || shop.system.stats().records_deleted == 10).await;
-    damage(&shop.shelf, &tally("a"), 10).await;
-    shop.count("a", 10).await;
-    shop.saved(2).await;
-    // The one at 10 is the oldest of two.
-    shop.count("a", 5).await;
     damage(&shop.shelf, &tally("a"), 20).await;
-    shop.count("a", 5).await;
+    shop.count("a", 10).await;
     shop.saved(3).await;
+    // The one at 20 is the older of the two that are kept, and the one at 10 stays beside them.
     let shop = shop.restarted().await;
-    assert_eq!(shop.floor(Tally::NAME, "a").await, 10);
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![30, 20, 10], 10));
     assert_eq!(shop.tally("a").total().await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_before_there_are_as_many_snapshots_as_are_kept() {
+    let shop = Shop::new();
+    shop.count("a", 15).await;
+    shop.saved(1).await;
+    let shop = shop.restarted().await;
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![10], 0));
+    damage(&shop.shelf, &tally("a"), 10).await;
+    assert_eq!(shop.tally("a").total().await.unwrap(), 15, "the only one is damaged, and nothing is lost");
 }
 
 #[tokio::test]
