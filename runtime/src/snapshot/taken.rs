@@ -124,7 +124,8 @@ pub(crate) enum Unfit {
     #[error("its data in version {version} doesn't become the program's: {why}")]
     Decode { version: u32, why: DecodeError },
     #[error(
-        "it stands in state `{name}`, which isn't there: it was renamed or removed, or a newer version has written it"
+        "it stands in state `{name}`, which isn't there: if it was renamed or removed, name it in `was(..)` of the state that \
+         it is now; a newer version may have written it"
     )]
     UnknownState { name: String },
     #[error("reading it panicked: {0}")]

@@ -196,14 +196,22 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     fn told(&self) -> String {
         if self.told.is_empty() {
-            let place = if self.source.snapshots.is_some() { "none is stored" } else { "there is no store of them" };
-            return place.to_owned();
+            let what = match (A::SNAPSHOTS, self.source.snapshots) {
+                (None, _) => "the aggregate takes none any more: give its attribute the `snapshot(..)` again",
+                (_, None) => "there is no store of them: give it with `Builder::snapshots`",
+                _ => {
+                    "none is in the store: if another one has them, give that with `Builder::snapshots`, or put them back \
+                     from a copy"
+                }
+            };
+            return what.to_owned();
         }
         let mut told = self.told.join("; ");
         let more = self.set_aside.saturating_sub(TOLD_MAX);
         if more > 0 {
             let _ = write!(told, "; and {more} more");
         }
+        told.push_str("; make one of them readable again, as its reason says, or put one back from a copy");
         told
     }
 }

@@ -69,7 +69,7 @@ async fn without_a_snapshot_for_deleted_records_the_entity_is_quarantined_and_sa
         "the records up to 30 are deleted",
         "the one at 40: its checksum is wrong",
         "the one at 30: its checksum is wrong",
-        "put the snapshots back from a copy",
+        "or put one back from a copy",
     ] {
         assert!(reason.contains(part), "{reason}");
     }
