@@ -46,9 +46,13 @@ pub(super) enum Any {
     Null,
     Seq,
     Map,
+    /// Numbers that fit into no narrower type.
+    Wide(u64),
+    WideSigned(i64),
 }
 
-pub(super) const ANY: [(Any, &str); 8] = [
+// ORDER: of the numbers with a width, the wider ones come behind.
+pub(super) const ANY: [(Any, &str); 16] = [
     (Any::Text, "string"),
     (Any::Unsigned, "integer"),
     (Any::Signed, "negative"),
@@ -57,4 +61,12 @@ pub(super) const ANY: [(Any, &str); 8] = [
     (Any::Null, "null"),
     (Any::Map, "map"),
     (Any::Seq, "seq"),
+    (Any::Wide(u8::MAX as u64), "u8"),
+    (Any::Wide(u16::MAX as u64), "u16"),
+    (Any::Wide(u32::MAX as u64), "u32"),
+    (Any::Wide(u64::MAX), "u64"),
+    (Any::WideSigned(i8::MIN as i64), "i8"),
+    (Any::WideSigned(i16::MIN as i64), "i16"),
+    (Any::WideSigned(i32::MIN as i64), "i32"),
+    (Any::WideSigned(i64::MIN), "i64"),
 ];
