@@ -367,6 +367,11 @@ pub(crate) enum Unusable {
          fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
     )]
     SnapshotDiffers { at: SeqNr, place: String },
+    #[error(
+        "a fold that begins with the snapshot at {at} differs from one that begins before it on this one{place}: the \
+         snapshot doesn't hold all that the fold needs, such as a field that serde skips"
+    )]
+    SnapshotLacks { at: SeqNr, place: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.
