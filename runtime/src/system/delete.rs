@@ -167,7 +167,8 @@ impl System {
 
     /// Forgets an entity: deletes it as [`System::delete`] does, and destroys the key with which its events and snapshots
     /// were encrypted. Then nobody can read them any more, nor its id, in any file of the journal or in a copy of it that
-    /// has not the key. It doesn't wait for readers.
+    /// has not the key: the file `keys` of a [`FjallJournal`](crate::journal::FjallJournal). So a backup with that file
+    /// isn't forgotten. It doesn't wait for readers.
     ///
     /// That the id is taken stays known: calls end with [`CallError::Deleted`]. To forget it again is harmless, and
     /// completes what was interrupted.
