@@ -121,7 +121,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `name = "account"` | the stored name of the aggregate, 1 to 255 bytes; it must never change | the type's name |
 /// | `event = BankEvent` | an event enum of your own; see below | generated |
-/// | `codec = json` | how events are written: `message_pack` or `json`; any can be read | `message_pack` |
+/// | `codec = json` | how events and snapshots are written: `message_pack` or `json`; any can be read | `message_pack` |
 /// | `services = Mailer` | what effects may use | `()` |
 /// | `snapshot(every = 1000, keep = 2)` | after how many records a snapshot is taken, and how many are kept | none |
 /// | `retain = since_snapshot` | which events are kept: `all`, `since_snapshot`, or for a time such as `90d` | `all` |
@@ -156,8 +156,8 @@ use proc_macro::TokenStream;
 /// - `keep`: how many are kept, at least one; 2 if nothing is said.
 ///
 /// With `retain = ..` events are deleted that a kept snapshot stands for: all of them with `since_snapshot`, those that
-/// are older than a time with `retain = 90d`, or with the path of a `Duration` constant. What is deleted can't be
-/// replayed.
+/// are older than a time with `retain = 90d`, or with the path of a `Duration` constant. Nothing is deleted before there
+/// are as many snapshots as `keep` says. What is deleted can't be replayed.
 ///
 /// ```
 /// use annals::prelude::*;

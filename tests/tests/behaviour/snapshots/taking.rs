@@ -231,7 +231,7 @@ async fn a_store_that_fails_is_counted_and_harms_nothing() {
     assert!(matches!(error, CallError::Refused(SnapshotError::Store(_))), "{error:?}");
     assert!(error.to_string().contains("can't save the snapshots of Tally \"a\": the shelf is full"), "{error}");
     shop.shelf.refuses_saves.store(false, Ordering::SeqCst);
-    shop.count("a", 10).await;
+    shop.count("a", 20).await;
     until("records are deleted", || shop.system.stats().records_deleted == 30).await;
     assert_eq!(shop.floor(super::Tally::NAME, "a").await, 30);
 }
