@@ -3,13 +3,13 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{Attribute, Data, DeriveInput, Ident};
+use syn::{Attribute, Data, DeriveInput, Field, Ident};
 
 use crate::attr::{Keys, keys_of};
 use crate::crate_path::{self, CratePath};
 use crate::ctxt::Ctxt;
 use crate::fields::{Described, described};
-use crate::symbol::{CRATE, SNAPSHOT, SNAPSHOT_DERIVE_KEYS, UPCAST, VERSION};
+use crate::symbol::{CRATE, SKIP, SNAPSHOT, SNAPSHOT_DERIVE_KEYS, UPCAST, VERSION};
 use crate::versions::{self, Versions};
 use crate::{check, expand};
 
@@ -96,4 +96,14 @@ fn fields(data: &Data) -> Vec<Described> {
 /// All `#[snapshot(..)]` among these.
 pub(crate) fn snapshots_of(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident(SNAPSHOT))
+}
+
+/// Whether this is `#[snapshot(skip)]`.
+pub(crate) fn is_skip(attr: &Attribute) -> bool {
+    attr.parse_args::<Ident>().is_ok_and(|word| word == SKIP)
+}
+
+/// Whether a field says that it may be lost.
+pub(crate) fn may_be_lost(field: &Field) -> bool {
+    snapshots_of(&field.attrs).any(is_skip)
 }

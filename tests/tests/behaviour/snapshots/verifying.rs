@@ -251,6 +251,7 @@ fn a_bench_finds_it_in_what_was_given_too() {
 pub struct Forgetful {
     sum: u64,
     #[serde(skip)]
+    #[snapshot(skip)]
     step: u64,
 }
 
