@@ -369,6 +369,11 @@ pub(crate) enum Unusable {
          fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
     )]
     SnapshotDiffers { at: SeqNr, place: String },
+    #[error(
+        "the snapshot at {at} is read as other data than a fold of the records comes to, though both are written alike: \
+         something is lost when the data is written, such as `Some(None)`, or a field with `#[serde(skip)]` within it"
+    )]
+    SnapshotLoses { at: SeqNr },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.

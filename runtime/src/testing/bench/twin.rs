@@ -37,13 +37,24 @@ impl<A: Aggregate> Twin<A> {
         }
         let between = if A::SNAPSHOTS.is_some() { " and the snapshots between them" } else { "" };
         let compared = contained(|| {
-            if A::SNAPSHOTS.is_some() {
-                self.data = through_snapshot(&self.data)?;
+            let mut loses = false;
+            if let Some(snapshots) = &A::SNAPSHOTS {
+                let read = through_snapshot(&self.data)?;
+                loses = snapshots.loses(&self.data, &read);
+                self.data = read;
             }
-            self.comparison.difference(&self.data, other).map_err(|error| error.to_string())
+            let difference = self.comparison.difference(&self.data, other).map_err(|error| error.to_string())?;
+            Ok::<_, String>((loses, difference))
         });
         let difference = match compared {
-            Ok(Ok(difference)) => difference,
+            Ok(Ok((true, _))) => {
+                return Err(format!(
+                    "at sequence number {seq_nr} the data is other data once it was written into a snapshot and read \
+                     again: something is lost when it is written, such as `Some(None)`, or a field with `#[serde(skip)]` \
+                     within it"
+                ));
+            }
+            Ok(Ok((false, difference))) => difference,
             Ok(Err(_)) if A::SNAPSHOTS.is_none() => return Ok(false),
             Err(_) if A::SNAPSHOTS.is_none() => return Ok(false),
             Ok(Err(error)) => return Err(format!("no snapshot can be taken at sequence number {seq_nr}: {error}")),

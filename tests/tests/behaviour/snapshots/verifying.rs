@@ -277,6 +277,104 @@ fn a_bench_finds_what_a_snapshot_does_not_hold() {
     forgetful.when(|forgetful| forgetful.step()).then_ok();
 }
 
+/// Has something in it that is lost when it is written.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, Snapshot)]
+pub struct Leaky {
+    seen: u64,
+    answers: Vec<Answer>,
+    ratio: f64,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    number: Option<Option<u8>>,
+    #[serde(skip)]
+    hint: u8,
+}
+
+#[aggregate(snapshot(every = 3, keep = 1))]
+impl Leaky {
+    #[event]
+    fn answered(&mut self, number: u8) {
+        self.seen += 1;
+        let number = (number != 0).then_some((number != 1).then_some(number));
+        self.answers.push(Answer { number, hint: 0 });
+    }
+
+    #[event]
+    fn hinted(&mut self) {
+        self.answers.push(Answer { number: None, hint: 7 });
+    }
+
+    #[event]
+    fn measured(&mut self) {
+        self.ratio = f64::NAN;
+    }
+
+    #[command]
+    fn answer(&self, number: u8) -> Step {
+        applying(LeakyEvent::Answered { number })
+    }
+
+    #[command]
+    fn hint(&self) -> Step {
+        applying(LeakyEvent::Hinted)
+    }
+
+    #[command]
+    fn measure(&self) -> Step {
+        applying(LeakyEvent::Measured)
+    }
+
+    #[query]
+    fn answers(&self) -> Vec<Answer> {
+        self.answers.clone()
+    }
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 3 the data is other data once it was written into a snapshot and read")]
+fn a_bench_finds_what_is_lost_within_data_that_can_be_compared() {
+    let leaky = given::<Leaky>([]);
+    leaky.when(|leaky| leaky.answer(0)).then_ok();
+    leaky.when(|leaky| leaky.answer(2)).then_ok();
+    leaky.when(|leaky| leaky.answer(1)).then_ok();
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 1 the data is other data once it was written into a snapshot and read")]
+fn a_bench_finds_a_skipped_field_within_a_type_of_the_data() {
+    given::<Leaky>([]).when(|leaky| leaky.hint()).then_ok();
+}
+
+#[test]
+fn what_is_not_equal_to_itself_raises_no_alarm() {
+    let leaky = given::<Leaky>([]);
+    leaky.when(|leaky| leaky.measure()).then_ok();
+    leaky.when(|leaky| leaky.answer(2)).then_ok();
+}
+
+#[tokio::test]
+async fn what_is_lost_within_data_that_can_be_compared_is_found_when_it_is_loaded() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for number in [2, 1, 0] {
+        system.get::<Leaky>("leaks").answer(number).await.unwrap();
+        system.get::<Leaky>("holds").answer(2 * number).await.unwrap();
+        system.get::<Leaky>("measures").measure().await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(system.stats().snapshots_saved, 3);
+    let look = async |system: &System| {
+        assert_eq!(system.get::<Leaky>("holds").answers().await.unwrap().len(), 3);
+        assert!(system.get::<Leaky>("measures").answers().await.unwrap().is_empty());
+        system.get::<Leaky>("leaks").answers().await.unwrap_err()
+    };
+    let (seq_nr, reason) = quarantined::<Leaky>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(3));
+    assert!(reason.contains("the snapshot at 3 is read as other data than a fold of the records comes to"), "{reason}");
+}
+
 #[test]
 fn a_bench_raises_no_false_alarm_about_sets() {
     for _ in 0..50 {
