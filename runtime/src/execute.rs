@@ -365,8 +365,9 @@ pub(crate) enum Unusable {
     )]
     FoldsDiffer { event: String, place: String },
     #[error(
-        "the snapshot at {at} differs from a fold of the records{place}, and folds don't differ among each other: the \
-         fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
+        "the snapshot at {at} differs from a fold of the records{place}, and folds agree with each other now: so the fold \
+         was changed since it was taken, then raise the `version` in `#[snapshot(..)]`, so that older ones aren't used; or \
+         the fold depends on something that is neither in the events nor in the data, such as a clock"
     )]
     SnapshotDiffers { at: SeqNr, place: String },
     #[error(

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals::journal::MemoryJournal;
 use annals::prelude::*;
@@ -178,6 +179,43 @@ async fn a_fold_that_was_changed_since_the_snapshot_is_found_and_says_what_to_do
     assert_eq!(seq_nr, SeqNr(3));
     assert!(reason.contains("the snapshot at 3 differs from a fold of the records in `total`"), "{reason}");
     assert!(reason.contains("raise the `version` in `#[snapshot(..)]`"), "{reason}");
+}
+
+/// A clock that moves on between two systems only.
+static HOURS: AtomicU64 = AtomicU64::new(1);
+
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Stamp {
+    hour: u64,
+}
+
+#[aggregate(snapshot(every = 2))]
+impl Stamp {
+    #[event]
+    fn stamped(&mut self) {
+        self.hour = HOURS.load(Ordering::SeqCst);
+    }
+
+    #[command]
+    fn stamp(&self) -> Step {
+        applying(StampEvent::Stamped)
+    }
+}
+
+#[tokio::test]
+async fn a_fold_that_reads_a_slow_clock_is_found_and_the_reason_says_that_it_may_be_one() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for _ in 0..3 {
+        system.get::<Stamp>("s").stamp().await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    HOURS.store(2, Ordering::SeqCst);
+    let look = async |system: &System| system.get::<Stamp>("s").stamp().await.unwrap_err();
+    let (seq_nr, reason) = quarantined::<Stamp>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(2));
+    assert!(reason.contains("the snapshot at 2 differs from a fold of the records in `hour`"), "{reason}");
+    assert!(reason.contains("raise the `version`") && reason.contains("such as a clock"), "{reason}");
 }
 
 mod kept {
