@@ -29,7 +29,7 @@ use crate::journal::{StoredKey, len_u64};
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind};
 use crate::snapshot::request::Asked;
-use crate::snapshot::taken::{Moment, Taken};
+use crate::snapshot::taken::{Moment, Origin, Taken, check};
 use crate::state::State;
 use crate::step::Effect;
 
@@ -402,9 +402,13 @@ where
         let id = PersistenceId::new(A::NAME, self.cx.id());
         let (seq_nr, time, standing) = (self.cx.seq_nr(), self.cx.now(), self.cx.standing());
         let at = Moment { seq_nr, time, standing, unheard: None, keys: &self.keys };
-        match Taken::of(id, &self.data, at, usize::MAX) {
-            Ok(taken) => {
-                let saved = taken.encode(0, None).meta();
+        let taken = Taken::of(id.clone(), &self.data, at, usize::MAX).and_then(|taken| {
+            let snapshot = taken.encode(0, None);
+            check::<A>(&snapshot, Origin { id: &id, store: 0, cipher: None, keys_max: usize::MAX })?;
+            Ok(snapshot.meta())
+        });
+        match taken {
+            Ok(saved) => {
                 asked.asker.take().into_iter().for_each(|asker| asker.answer(Ok(saved)));
             }
             Err(error) => asked.refused = Some(error),

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::contain::contained;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
-use crate::snapshot::taken::{Origin, Taken};
+use crate::snapshot::taken::{Origin, Taken, Unfit};
 use crate::snapshot::{
     Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
 };
@@ -139,6 +139,12 @@ impl Saving<'_> {
         )
     }
 
+    /// Whether a snapshot could stand for its events.
+    fn check_bytes(&self, stored: &StoredSnapshot, cipher: Option<&dyn Cipher>) -> Result<(), Unfit> {
+        let store = self.saver.journal.facts().store;
+        (self.rules.check)(stored, Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX })
+    }
+
     fn save(&self) -> Result<SnapshotMeta, SnapshotError> {
         let stream = self.open()?;
         if stream.head.ended {
@@ -146,6 +152,7 @@ impl Saving<'_> {
         }
         let cipher = self.saver.journal.cipher(stream.head.stream)?;
         let snapshot = self.taken.encode(self.saver.journal.facts().store, cipher.as_deref());
+        self.check_bytes(&snapshot, cipher.as_deref())?;
         let (name, meta) = (self.name(cipher.as_deref()), snapshot.meta());
         self.wait(self.saver.store.save(&name, snapshot))??;
         // ORDER: looked at behind the save. Who ends the stream deletes its snapshots then, and may have been before.
@@ -225,9 +232,7 @@ impl Saving<'_> {
         let found = self.wait(self.saver.store.load(name, Criteria::LATEST.to_seq(seq_nr)))??;
         let stored: StoredSnapshot =
             found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
-        let store = self.saver.journal.facts().store;
-        let origin = Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX };
-        (self.rules.check)(&stored, origin).map_err(|why| unfit(why.to_string()))
+        self.check_bytes(&stored, cipher).map_err(|why| unfit(why.to_string()))
     }
 }
 

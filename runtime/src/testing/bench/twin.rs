@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use super::Entity;
 use crate::aggregate::Aggregate;
-use crate::codec::{Payload, encode_value};
+use crate::codec::{EncodeError, Payload, encode_value};
 use crate::contain::contained;
 use crate::execute::read;
 use crate::id::SeqNr;
@@ -79,7 +79,8 @@ impl<A: Aggregate> Twin<A> {
 fn through_snapshot<A: Aggregate>(data: &A) -> Result<A, String> {
     let mut bytes = Vec::new();
     encode_value(A::CODEC, data, &mut bytes).map_err(|error| error.to_string())?;
-    Payload { codec: A::CODEC, bytes: &bytes }.decode().map_err(|error| error.to_string())
+    let read = Payload { codec: A::CODEC, bytes: &bytes }.decode();
+    read.map_err(|error| EncodeError::ReadAgain(error).to_string())
 }
 
 impl<A> Entity<A>

@@ -6,6 +6,7 @@ use std::time::Duration;
 use annals::journal::UnknownRun;
 use annals::prelude::*;
 use annals::snapshot::{SnapshotError, SnapshotStore as _};
+use annals::testing::given;
 use annals::{NotStored, PersistenceId, SeqNr};
 use serde::Serializer;
 
@@ -184,6 +185,57 @@ impl Ledger {
     fn write(&self, line: String) -> Step {
         applying(LedgerEvent::Written { line })
     }
+}
+
+/// JSON has no infinity: it is written as nothing, which is no number.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Scale {
+    weight: f64,
+}
+
+#[aggregate(codec = json, snapshot(every = 2, keep = 1), retain = since_snapshot)]
+impl Scale {
+    #[event]
+    fn weighed(&mut self, weight: u32) {
+        self.weight = 1.0 / f64::from(weight);
+    }
+
+    #[command]
+    fn weigh(&self, weight: u32) -> Step {
+        applying(ScaleEvent::Weighed { weight })
+    }
+
+    #[query]
+    fn weight(&self) -> f64 {
+        self.weight
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_again_is_not_saved_and_no_events_are_deleted_for_it() {
+    let shop = Shop::new();
+    let scale = shop.system.get::<Scale>("s");
+    for weight in [4, 2, 1, 0] {
+        scale.weigh(weight).await.unwrap();
+        yield_often().await;
+    }
+    until("the second snapshot has failed", || shop.system.stats().snapshots_failed == 1).await;
+    let error = scale.snapshot().await.unwrap_err();
+    let CallError::Refused(SnapshotError::ReadAgain { why }) = &error else { panic!("{error:?}") };
+    assert!(why.contains("expected f64"), "{why}");
+    assert!(error.to_string().contains("the snapshot can be written, but not read again"), "{error}");
+    assert_eq!(shop.shelf.seqs(&PersistenceId::new(Scale::NAME, "s")).await, [2]);
+    assert_eq!(shop.floor(Scale::NAME, "s").await, 2);
+    let shop = shop.restarted().await;
+    assert_eq!(shop.system.get::<Scale>("s").weight().await.unwrap(), f64::INFINITY);
+    shop.system.get::<Scale>("s").weigh(8).await.unwrap();
+    assert_eq!(shop.system.get::<Scale>("s").snapshot().await.unwrap().seq_nr, SeqNr(5));
+}
+
+#[test]
+#[should_panic(expected = "no snapshot can be taken at sequence number 1: it can be written, but not read again")]
+fn a_bench_finds_what_cannot_be_read_again() {
+    given::<Scale>([]).when(|scale| scale.weigh(0)).then_ok();
 }
 
 #[tokio::test]
