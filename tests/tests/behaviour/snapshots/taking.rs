@@ -11,6 +11,7 @@ use annals::{NotStored, PersistenceId, SeqNr};
 use serde::Serializer;
 
 use super::{Gate, GateState, Shelf, Shop, tally};
+use crate::passivation::Counting;
 use crate::until;
 use crate::world::yield_often;
 
@@ -50,7 +51,7 @@ async fn a_snapshot_is_saved_where_a_step_asks_for_it() {
     shop.tally("a").keep().await.unwrap();
     shop.saved(2).await;
     assert_eq!((shop.seqs("a").await, shop.seqs("b").await), (vec![2, 1], vec![]));
-    assert_eq!(shop.system.stats().snapshots_skipped, 1, "nothing has happened to `b`");
+    assert_eq!(shop.system.stats().snapshots_skipped, 0, "nothing has happened to `b`");
 }
 
 #[tokio::test]
@@ -309,6 +310,34 @@ async fn there_is_no_snapshot_of_nothing() {
     let shop = Shop::new();
     let error = shop.tally("a").snapshot().await.unwrap_err();
     assert_eq!(error, CallError::Refused(SnapshotError::Nothing));
+    assert_eq!(shop.system.stats().snapshots_skipped, 0, "none is missing");
+}
+
+#[tokio::test]
+async fn without_a_store_there_are_no_snapshots_and_who_asks_for_one_hears_of_it() {
+    let system = System::builder().start(Counting::new()).unwrap();
+    let tally = system.get::<super::Tally>("a");
+    for _ in 0..12 {
+        tally.count(1).await.unwrap();
+    }
+    assert_eq!(system.stats().snapshots_skipped, 0, "nobody has asked for one");
+    let error = tally.snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::NoStore));
+    assert!(error.to_string().contains("`Builder::snapshots`"), "{error}");
+    assert_eq!(tally.total().await.unwrap(), 12);
+}
+
+#[test]
+#[should_panic(expected = "no snapshot can be taken at sequence number 2: MessagePack can't write it")]
+fn a_bench_finds_data_that_cannot_be_written() {
+    let bulky = given::<Bulky>(BulkyEvent::Entered { entries: 12 });
+    bulky.when(|bulky| bulky.enter(13)).then_ok();
+}
+
+#[test]
+#[should_panic(expected = "taking a snapshot at sequence number 1 panicked: fourteen is too much")]
+fn a_bench_finds_data_that_panics_when_it_is_written() {
+    drop(given::<Bulky>(BulkyEvent::Entered { entries: 14 }));
 }
 
 #[tokio::test]
