@@ -269,7 +269,9 @@ async fn what_is_right_is_loaded_as_without_a_look() {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 7 the data differs in `order` from a second fold of the same events")]
+#[should_panic(
+    expected = "at sequence number 7, event `listed`, the data differs in `order` from a second fold of the same events"
+)]
 fn a_bench_finds_a_fold_that_follows_the_order_of_a_map() {
     let ranks = given::<Ranks>([]);
     for name in ["ada", "bo", "cy", "di", "ed", "flo"] {
@@ -279,9 +281,61 @@ fn a_bench_finds_a_fold_that_follows_the_order_of_a_map() {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 4 the data differs in `winner`")]
+#[should_panic(expected = "at sequence number 4, event `drew`, the data differs in `winner`")]
 fn a_bench_finds_it_in_what_was_given_too() {
     drop(given::<Lots>([LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew]));
+}
+
+/// Draws a lot, and does much else afterwards.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Busy {
+    lot: u64,
+    done: u64,
+}
+
+#[fsm(states(initial Idle, terminal Working))]
+impl Busy {
+    #[event]
+    fn drew(&mut self) {
+        self.lot = RandomState::new().build_hasher().finish();
+    }
+
+    #[event]
+    fn worked(&mut self) {
+        self.done += 1;
+    }
+
+    #[on(Idle => Working)]
+    fn draw(&self) -> Step {
+        goto(Working).applying(BusyEvent::Drew)
+    }
+
+    #[on(Idle => Working)]
+    fn draw_late(&self) -> Step {
+        goto(Working).applying([BusyEvent::Worked, BusyEvent::Drew, BusyEvent::Worked])
+    }
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 1, event `drew`, the data differs in `lot`")]
+fn a_bench_names_the_first_of_the_given_events_at_which_folds_differ() {
+    let mut events = vec![BusyEvent::Drew];
+    events.resize(30, BusyEvent::Worked);
+    drop(given::<Busy>(events));
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 12, event `drew`, the data differs in `lot`")]
+fn a_bench_names_the_event_of_a_step_and_not_where_the_step_leads() {
+    let busy = given::<Busy>(vec![BusyEvent::Worked; 11]);
+    busy.when(|busy| busy.draw()).then_ok();
+}
+
+#[test]
+#[should_panic(expected = "at one of the sequence numbers 12 to 14 the data differs in `lot`")]
+fn a_bench_says_between_which_events_of_a_step_folds_differ() {
+    let busy = given::<Busy>(vec![BusyEvent::Worked; 11]);
+    busy.when(|busy| busy.draw_late()).then_ok();
 }
 
 /// Forgets in a snapshot what the fold needs.
@@ -308,7 +362,7 @@ impl Forgetful {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 2 the data differs in `sum`")]
+#[should_panic(expected = "at sequence number 2, event `stepped`, the data differs in `sum`")]
 fn a_bench_finds_what_a_snapshot_does_not_hold() {
     let forgetful = given::<Forgetful>([]);
     forgetful.when(|forgetful| forgetful.step()).then_ok();
@@ -371,7 +425,9 @@ impl Leaky {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 3 the data is other data once it was written into a snapshot and read")]
+#[should_panic(
+    expected = "at sequence number 3, event `answered`, the data is other data once it was written into a snapshot"
+)]
 fn a_bench_finds_what_is_lost_within_data_that_can_be_compared() {
     let leaky = given::<Leaky>([]);
     leaky.when(|leaky| leaky.answer(0)).then_ok();
@@ -380,7 +436,9 @@ fn a_bench_finds_what_is_lost_within_data_that_can_be_compared() {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 1 the data is other data once it was written into a snapshot and read")]
+#[should_panic(
+    expected = "at sequence number 1, event `hinted`, the data is other data once it was written into a snapshot"
+)]
 fn a_bench_finds_a_skipped_field_within_a_type_of_the_data() {
     given::<Leaky>([]).when(|leaky| leaky.hint()).then_ok();
 }
