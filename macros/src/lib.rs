@@ -839,6 +839,9 @@ pub fn derive_event(item: TokenStream) -> TokenStream {
 /// | `upcast(1 => AccountV1)` | the shape that an older version had | none |
 /// | `crate = path` | where annals is, if it isn't `::annals` | `::annals` |
 ///
+/// On a field, `#[snapshot(skip)]` beside `#[serde(skip)]` says that it may be lost: in an entity that is loaded from a
+/// snapshot it is its default.
+///
 /// Each version below the current one has its upcast. As with [`Event`](derive@Event), a snapshot of version 1 is read
 /// as the shape of version 1, which becomes that of version 2 by `From`, and so on to the type itself.
 ///
@@ -846,6 +849,17 @@ pub fn derive_event(item: TokenStream) -> TokenStream {
 /// fields change and the version doesn't, older snapshots are set aside, and entities are loaded from their events. With
 /// `retain = ..` these may be gone: then raise the version. Raise it also where something changes within the types of
 /// fields, which isn't seen here.
+///
+/// # Errors
+///
+/// A snapshot stands for events that may be deleted, so nothing of the data may get lost in it. Refused on a field are:
+///
+/// - serde's `skip`, `skip_serializing` and `skip_deserializing` without `#[snapshot(skip)]`.
+/// - serde's `skip_serializing_if`, unless the field is an `Option` or has a `default`: it couldn't be read again.
+/// - `Option<Option<..>>` and `Option<()>`, also within another type: serde reads `Some(None)` and `Some(())` as `None`.
+///   Use an enum of your own, or serde's `with`.
+///
+/// What is lost deeper, in the types of fields, isn't seen here.
 #[proc_macro_derive(Snapshot, attributes(snapshot))]
 pub fn derive_snapshot(item: TokenStream) -> TokenStream {
     snapshot::snapshot(item.into()).into()

@@ -3,13 +3,13 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{Attribute, Data, DeriveInput, Ident};
+use syn::{Attribute, Data, DeriveInput, Field, Ident};
 
 use crate::attr::{Keys, keys_of};
 use crate::crate_path::{self, CratePath};
 use crate::ctxt::Ctxt;
 use crate::fields::{Described, described};
-use crate::symbol::{CRATE, SNAPSHOT, SNAPSHOT_DERIVE_KEYS, UPCAST, VERSION};
+use crate::symbol::{CRATE, SKIP, SNAPSHOT, SNAPSHOT_DERIVE_KEYS, UPCAST, VERSION};
 use crate::versions::{self, Versions};
 use crate::{check, expand};
 
@@ -42,14 +42,21 @@ pub(crate) struct SnapshotData<'a> {
     pub(crate) crate_path: CratePath,
     pub(crate) versions: Versions,
     pub(crate) fields: Vec<Described>,
+    /// Whether a field may be lost, so that data needn't be equal to what was written of it.
+    pub(crate) may_lose: bool,
 }
 
 impl<'a> SnapshotData<'a> {
     /// Reads it; tells whether all keys could be read. Otherwise an upcast may be missing without being forgotten.
     fn read(ctxt: &Ctxt, input: &'a DeriveInput) -> (Self, bool) {
         let fields = fields(&input.data);
-        let mut data =
-            Self { ident: &input.ident, crate_path: CratePath::default(), versions: Versions::default(), fields };
+        let mut data = Self {
+            ident: &input.ident,
+            crate_path: CratePath::default(),
+            versions: Versions::default(),
+            fields,
+            may_lose: fields_of(&input.data).any(may_be_lost),
+        };
         let mut clean = true;
         let mut keys = Keys::new(ctxt, SNAPSHOT_DERIVE_KEYS);
         for attr in snapshots_of(&input.attrs) {
@@ -67,6 +74,15 @@ impl<'a> SnapshotData<'a> {
             });
         }
         (data, clean)
+    }
+}
+
+/// All fields, of whatever variant.
+fn fields_of(data: &Data) -> Box<dyn Iterator<Item = &Field> + '_> {
+    match data {
+        Data::Struct(data) => Box::new(data.fields.iter()),
+        Data::Enum(data) => Box::new(data.variants.iter().flat_map(|variant| &variant.fields)),
+        Data::Union(_) => Box::new(std::iter::empty()),
     }
 }
 
@@ -96,4 +112,14 @@ fn fields(data: &Data) -> Vec<Described> {
 /// All `#[snapshot(..)]` among these.
 pub(crate) fn snapshots_of(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident(SNAPSHOT))
+}
+
+/// Whether this is `#[snapshot(skip)]`.
+pub(crate) fn is_skip(attr: &Attribute) -> bool {
+    attr.parse_args::<Ident>().is_ok_and(|word| word == SKIP)
+}
+
+/// Whether a field says that it may be lost.
+pub(crate) fn may_be_lost(field: &Field) -> bool {
+    snapshots_of(&field.attrs).any(is_skip)
 }

@@ -36,6 +36,7 @@ pub(crate) const MOD: &str = "mod";
 pub(crate) const NAME: &str = "name";
 pub(crate) const RETAIN: &str = "retain";
 pub(crate) const SERVICES: &str = "services";
+pub(crate) const SKIP: &str = "skip";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const STATES: &str = "states";
 pub(crate) const UPCAST: &str = "upcast";
@@ -93,6 +94,7 @@ pub(crate) const STEP_WORDS: &[&str] = &[APPLYING, GOTO, STAY];
 pub(crate) const FOR_MAX: &str = "for_max";
 pub(crate) const CONTEXT: &str = "Context";
 pub(crate) const EFFECTS: &str = "Effects";
+pub(crate) const OPTION: &str = "Option";
 pub(crate) const RESULT: &str = "Result";
 pub(crate) const STEP: &str = "Step";
 
@@ -111,6 +113,13 @@ pub(crate) const EVENT_DERIVE: &str = "Event";
 pub(crate) const SERDE_ENUM_KEYS: &[&str] = &["tag", "content", "untagged", "from", "into", "try_from", "remote"];
 /// The same on a variant, and those that leave it out.
 pub(crate) const SERDE_VARIANT_KEYS: &[&str] = &["other", "skip", "skip_serializing", "skip_deserializing", "untagged"];
+
+/// The keys of serde on a field with which it isn't what it was once it has been written and read.
+pub(crate) const SERDE_LOSING_KEYS: &[&str] = &["skip", "skip_serializing", "skip_deserializing"];
+pub(crate) const SKIP_SERIALIZING_IF: &str = "skip_serializing_if";
+pub(crate) const DEFAULT: &str = "default";
+/// The keys of serde with which a field is written in a way of its own.
+pub(crate) const SERDE_WAYS: &[&str] = &["with", "serialize_with"];
 
 pub(crate) const SERDE: &str = "serde";
 /// Types that serde knows in any case.

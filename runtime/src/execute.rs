@@ -363,8 +363,9 @@ pub(crate) enum Unusable {
     )]
     FoldsDiffer { event: String, place: String },
     #[error(
-        "the snapshot at {at} differs from a fold of the records{place}, and folds don't differ among each other: the \
-         fold was changed since it was taken; raise the `version` in `#[snapshot(..)]`, so that older ones aren't used"
+        "the snapshot at {at} differs from a fold of the records{place}, and folds agree with each other now: so the fold \
+         was changed since it was taken, then raise the `version` in `#[snapshot(..)]`, so that older ones aren't used; or \
+         the fold depends on something that is neither in the events nor in the data, such as a clock"
     )]
     SnapshotDiffers { at: SeqNr, place: String },
     #[error(
@@ -372,6 +373,11 @@ pub(crate) enum Unusable {
          snapshot doesn't hold all that the fold needs, such as a field that serde skips"
     )]
     SnapshotLacks { at: SeqNr, place: String },
+    #[error(
+        "the snapshot at {at} is read as other data than a fold of the records comes to, though both are written alike: \
+         something is lost when the data is written, such as `Some(None)`, or a field with `#[serde(skip)]` within it"
+    )]
+    SnapshotLoses { at: SeqNr },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.

@@ -117,6 +117,7 @@ pub mod __rt {
     pub use crate::call::Never;
     pub use crate::entity_ref::{accepts, call, dispatch, query, snapshot, state};
     pub use crate::event::{no_upcast, stored_in, upcast};
+    pub use crate::snapshot::equality::{Equality, Incomparable};
     pub use crate::snapshot::no_snapshot_upcast;
     pub use crate::step::{decided, elapsed, ignored, not_accepted, unnamed};
     pub use serde;

@@ -1,14 +1,12 @@
 //! Rules for an enum that derives `Event`.
 
 use quote::ToTokens;
-use syn::ext::IdentExt;
-use syn::parse::ParseStream;
-use syn::{Attribute, Data, DeriveInput, Error, Ident};
+use syn::{Attribute, Data, DeriveInput};
 
-use crate::attr::skip_to_comma;
+use super::serde;
 use crate::ctxt::Ctxt;
 use crate::event::events_of;
-use crate::symbol::{SERDE, SERDE_ENUM_KEYS, SERDE_VARIANT_KEYS};
+use crate::symbol::{SERDE_ENUM_KEYS, SERDE_VARIANT_KEYS};
 
 /// All rules for the enum but those for the names and versions of its variants.
 pub(crate) fn event_enum(ctxt: &Ctxt, input: &DeriveInput) {
@@ -49,27 +47,15 @@ fn check_no_event_attribute(ctxt: &Ctxt, attrs: &[Attribute]) {
 
 /// annals stores the variant's name beside the payload, so serde's own way to write a variant must be its usual one.
 fn check_serde_keeps_the_name(ctxt: &Ctxt, attrs: &[Attribute], refused: &[&str]) {
-    for attr in attrs.iter().filter(|attr| attr.path().is_ident(SERDE)) {
-        // What can't be read is serde's to report.
-        let _serde_reports_it = attr.parse_args_with(|input: ParseStream<'_>| {
-            while !input.is_empty() {
-                check_serde_key(ctxt, input, refused)?;
-            }
-            Ok(())
-        });
+    for key in serde::keys(attrs) {
+        if refused.iter().any(|word| key == word) {
+            ctxt.error(
+                &key,
+                format!(
+                    "annals keeps the variant's name itself, beside the payload, and serde's `{key}` would change how that \
+                     is written: remove it"
+                ),
+            );
+        }
     }
-}
-
-fn check_serde_key(ctxt: &Ctxt, input: ParseStream<'_>, refused: &[&str]) -> syn::Result<()> {
-    let key = input.call(Ident::parse_any)?;
-    if refused.iter().any(|word| key == word) {
-        ctxt.push(Error::new(
-            key.span(),
-            format!(
-                "annals keeps the variant's name itself, beside the payload, and serde's `{key}` would change how that is \
-                 written: remove it"
-            ),
-        ));
-    }
-    skip_to_comma(input)
 }

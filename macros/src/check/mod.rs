@@ -10,6 +10,7 @@ mod hooks;
 mod methods;
 mod names;
 mod options;
+mod serde;
 mod snapshot;
 mod states;
 mod types;

@@ -497,6 +497,7 @@ fn body(bytes: &[u8], store: u64) -> Result<(Reader<'_>, u8), RunError> {
 }
 
 /// Whose a stored run is and which records it has, for those who only pass it on; its checksum is right.
+#[cfg(feature = "fjall")]
 pub(crate) struct RunOutline<'a> {
     pub(crate) first: SeqNr,
     pub(crate) records: u64,
@@ -504,6 +505,7 @@ pub(crate) struct RunOutline<'a> {
     entity: &'a [u8],
 }
 
+#[cfg(feature = "fjall")]
 impl<'a> RunOutline<'a> {
     /// Checks the checksum, and reads no more than it needs: the rest may still be malformed.
     pub(crate) fn parse(bytes: &'a [u8], store: u64) -> Result<Self, RunError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::codec::EncodeError;
 use crate::journal::ReadError;
 use crate::snapshot::SnapshotStoreError;
+use crate::snapshot::taken::Unfit;
 
 /// Why no snapshot was saved. The entity is as it was, and so are its older snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,12 @@ pub enum SnapshotError {
     /// The data can't be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// It was written, and can't be read again, so it would stand for nothing.
+    #[error("the snapshot can be written, but not read again: {why}")]
+    ReadAgain {
+        /// What goes wrong when it is read.
+        why: Arc<str>,
+    },
     /// Writing the data panicked.
     #[error("writing the data panicked: {0}")]
     Panicked(Arc<str>),
@@ -57,4 +64,11 @@ pub enum SnapshotError {
     /// The system ends, and saves no more.
     #[error("the system stops, and saves no more snapshots")]
     Stopped,
+}
+
+impl From<Unfit> for SnapshotError {
+    /// For one that was written just now.
+    fn from(why: Unfit) -> Self {
+        Self::ReadAgain { why: why.to_string().into() }
+    }
 }

@@ -160,6 +160,11 @@ pub(crate) fn restore<A: Aggregate>(
     contained(|| restored(snapshots, stored, origin)).unwrap_or_else(|panic| Err(Unfit::Panicked(panic)))
 }
 
+/// Says whether an entity can be made of a snapshot, if its aggregate has any.
+pub(crate) fn check<A: Aggregate>(stored: &StoredSnapshot, origin: Origin<'_>) -> Result<(), Unfit> {
+    A::SNAPSHOTS.map_or(Ok(()), |snapshots| restore(&snapshots, stored, origin).map(drop))
+}
+
 fn restored<A: Aggregate>(
     snapshots: &Snapshots<A>,
     stored: &StoredSnapshot,

@@ -171,7 +171,8 @@ impl Builder {
     /// An entity with a difference is quarantined. The reason names the first record on which two folds differ: the fold
     /// depends on something that isn't in the events, such as the order of a `HashMap`, the time or a random number.
     /// Where the folds agree with each other, it names the snapshot: the fold was changed since it was taken, which needs
-    /// a higher `#[snapshot(version = ..)]`. The order of a set is no difference.
+    /// a higher `#[snapshot(version = ..)]`, or it depends on something that was another then, such as a clock. The order of a set is no difference. Data with `PartialEq` is compared exactly:
+    /// what is lost when it is written, such as `Some(None)`, is a difference.
     pub fn verify_snapshots(mut self, verify: bool) -> Self {
         self.settings.verify_snapshots = verify;
         self

@@ -394,9 +394,12 @@ impl<A: Aggregate> Entity<A> {
                 work.snapshots.push_back(waiting);
             }
             Err(error) => {
-                Counters::add(&desk.counters.snapshots_skipped, 1);
-                let id = PersistenceId::new(A::NAME, &self.id);
-                tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                // Where nothing has happened, none is missing.
+                if error != SnapshotError::Nothing {
+                    Counters::add(&desk.counters.snapshots_skipped, 1);
+                    let id = PersistenceId::new(A::NAME, &self.id);
+                    tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                }
                 if let Some(asked) = asked {
                     asked.refused = Some(error);
                 }

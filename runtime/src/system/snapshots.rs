@@ -15,7 +15,7 @@ use crate::aggregate::Aggregate;
 use crate::call::Failure;
 use crate::id::{PersistenceId, SeqNr};
 use crate::snapshot::request::Asker;
-use crate::snapshot::taken::{Moment, Origin, Taken, Unfit, restore};
+use crate::snapshot::taken::{Moment, Origin, Taken, Unfit, check};
 use crate::snapshot::{Retention, SnapshotError, StoredSnapshot};
 use crate::system::shard::Stage;
 
@@ -62,13 +62,6 @@ impl Rules {
     fn of<A: Aggregate>() -> Self {
         let keep = A::SNAPSHOTS.map_or(1, |snapshots| snapshots.keep.max(1));
         Self { keep, retention: A::RETENTION, check: check::<A> }
-    }
-}
-
-fn check<A: Aggregate>(stored: &StoredSnapshot, origin: Origin<'_>) -> Result<(), Unfit> {
-    match &A::SNAPSHOTS {
-        Some(snapshots) => restore(snapshots, stored, origin).map(drop),
-        None => Ok(()),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::call::{Call, CallError, Parcel, Port, Stopped, Unsent};
 use crate::codec::{self, Payload};
 use crate::effects::{Effects, Spawned};
 use crate::entity_ref::EntityRef;
-use crate::event::{Event as _, EventList, EventsOf};
+use crate::event::{Event as _, EventList, EventVariant, EventsOf};
 use crate::execute::{Draft, Verdict, after, execute};
 use crate::graph::Coverage;
 use crate::id::{EntityId, PersistenceId, SeqNr};
@@ -29,7 +29,7 @@ use crate::journal::{StoredKey, len_u64};
 use crate::key::Keys;
 use crate::message::{Message, OutcomeKind};
 use crate::snapshot::request::Asked;
-use crate::snapshot::taken::{Moment, Taken};
+use crate::snapshot::taken::{Moment, Origin, Taken, check};
 use crate::state::State;
 use crate::step::Effect;
 
@@ -87,23 +87,25 @@ where
         twin: Some(Twin::new()),
         wrong: None,
     };
-    for event in list {
+    entity.compare_beginnings();
+    let mut list = list.into_iter().peekable();
+    while let Some(event) = list.next() {
         // One that is ignored by now changes nothing, as in a replay.
-        if let Some(event) = stored_and_read::<A>(&event) {
-            entity.data.apply(event);
-        }
-        if let (Some(twin), Some(event)) = (&mut entity.twin, stored_and_read::<A>(&event)) {
-            twin.apply(event);
-        }
+        let (_, read) = stored_and_read::<A>(&event);
+        let changes = read.is_some();
+        read.into_iter().for_each(|event| entity.data.apply(event));
         entity.cx.move_to(entity.cx.now(), entity.cx.seq_nr().next(), entity.cx.standing());
-    }
-    if let Some(mut twin) = entity.twin.take() {
-        let checked = twin.check(&entity.data, entity.cx.seq_nr());
-        entity.twin = Some(twin);
-        entity.note(checked);
+        if changes && entity.twin.is_some() {
+            let (name, again) = stored_and_read::<A>(&event);
+            let is_last = list.peek().is_none();
+            again.into_iter().for_each(|event| entity.fold_given(name, event, is_last));
+        }
         if let Some(wrong) = entity.wrong.take() {
             panic!("{wrong}");
         }
+    }
+    if let Some(wrong) = entity.wrong.take() {
+        panic!("{wrong}");
     }
     // The first write of a machine begins the time in its initial state.
     if entity.cx.seq_nr() > SeqNr::ZERO && machine::limit::<A>(A::State::INITIAL).is_some() {
@@ -114,10 +116,10 @@ where
     Bench { port: Arc::new(BenchPort(Mutex::new(entity))), services }
 }
 
-/// Sends an event through the codec, as the journal does, and checks that it is the same afterwards; `None` if it is
-/// ignored by now.
+/// Sends an event through the codec, as the journal does, and checks that it is the same afterwards: its stored name,
+/// and the event, or `None` if it is ignored by now.
 #[track_caller]
-fn stored_and_read<A>(event: &A::Event) -> Option<A::Event>
+fn stored_and_read<A>(event: &A::Event) -> (&'static str, Option<A::Event>)
 where
     A: Aggregate<Event: Debug + PartialEq>,
 {
@@ -125,13 +127,13 @@ where
     let read = codec::encode(A::CODEC, event, &mut bytes).map_err(|error| error.to_string()).and_then(|variant| {
         let payload = Payload { codec: A::CODEC, bytes: &bytes };
         let read = codec::decode_current::<A::Event>(variant, payload).map_err(|error| error.to_string())?;
-        Ok((read, A::Event::VARIANTS[variant].ignored_since.is_some()))
+        Ok((read, &A::Event::VARIANTS[variant]))
     });
     match read {
-        Ok((_, true)) => None,
-        Ok((read, false)) => {
+        Ok((_, EventVariant { name, ignored_since: Some(_), .. })) => (name, None),
+        Ok((read, EventVariant { name, ignored_since: None, .. })) => {
             assert!(read == *event, "an event changes when it is stored:\n  before: {event:?}\n   after: {read:?}");
-            Some(read)
+            (name, Some(read))
         }
         Err(error) => panic!("an event can't be stored and read again: {error}\n  event: {event:?}"),
     }
@@ -396,15 +398,20 @@ where
             }
         }
     }
+
     /// Takes the snapshot that was asked for. It goes nowhere.
     fn give_snapshot(&mut self, asked: Option<&mut Asked>) {
         let Some(asked) = asked else { return };
         let id = PersistenceId::new(A::NAME, self.cx.id());
         let (seq_nr, time, standing) = (self.cx.seq_nr(), self.cx.now(), self.cx.standing());
         let at = Moment { seq_nr, time, standing, unheard: None, keys: &self.keys };
-        match Taken::of(id, &self.data, at, usize::MAX) {
-            Ok(taken) => {
-                let saved = taken.encode(0, None).meta();
+        let taken = Taken::of(id.clone(), &self.data, at, usize::MAX).and_then(|taken| {
+            let snapshot = taken.encode(0, None);
+            check::<A>(&snapshot, Origin { id: &id, store: 0, cipher: None, keys_max: usize::MAX })?;
+            Ok(snapshot.meta())
+        });
+        match taken {
+            Ok(saved) => {
                 asked.asker.take().into_iter().for_each(|asker| asker.answer(Ok(saved)));
             }
             Err(error) => asked.refused = Some(error),

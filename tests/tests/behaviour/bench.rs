@@ -1,7 +1,8 @@
 //! The test kit: it says what is wrong, and doesn't let a failed step pass.
 
+use annals::prelude::*;
 use annals::testing::given;
-use annals::{CallError, NotStored, Timestamp};
+use annals::{NotStored, Timestamp};
 use annals_tests::{Account, AccountEvent, Overdrawn};
 
 fn rich() -> annals::testing::Bench<Account> {
@@ -76,4 +77,34 @@ fn half_changed_data_is_not_gone_on_with() {
     let account = rich();
     assert!(account.attempt(|it| it.curse()).result().is_err());
     account.when(|it| it.balance()).then_reply(100);
+}
+
+/// Without snapshots nobody writes its data.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Mute {
+    #[serde(serialize_with = "unwritable")]
+    said: u64,
+}
+
+fn unwritable<S: serde::Serializer>(_: &u64, _: S) -> Result<S::Ok, S::Error> {
+    Err(serde::ser::Error::custom("it can't be written"))
+}
+
+#[aggregate]
+impl Mute {
+    #[event]
+    fn said(&mut self) {
+        self.said += 1;
+    }
+
+    #[command]
+    fn say(&self) -> Step<u64> {
+        applying(MuteEvent::Said).replying_with(|mute| mute.said)
+    }
+}
+
+#[test]
+fn data_that_cannot_be_written_is_no_mistake_where_nobody_writes_it() {
+    let mute = given::<Mute>([MuteEvent::Said, MuteEvent::Said]);
+    mute.when(|mute| mute.say()).then_reply(3);
 }

@@ -94,7 +94,7 @@ async fn a_command_that_meets_a_passivation_is_handled_exactly_once() {
 
 /// Counts how often each stream is opened and closed, and can fail to read what it has opened.
 #[derive(Clone)]
-struct Counting {
+pub(crate) struct Counting {
     inner: MemoryJournal,
     unreadable: Arc<AtomicBool>,
     streams: Arc<Mutex<Streams>>,
@@ -109,7 +109,7 @@ struct Streams {
 }
 
 impl Counting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { inner: MemoryJournal::new(), unreadable: Arc::default(), streams: Arc::default() }
     }
 

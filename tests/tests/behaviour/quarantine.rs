@@ -273,6 +273,66 @@ mod today {
     }
 }
 
+/// A program with events by hand, which doesn't read all of the versions that it once wrote.
+mod by_hand {
+    use annals::prelude::*;
+    use annals::{DecodeError, EventVariant, Payload};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub enum LampEvent {
+        Switched,
+        Warmed { kelvin: u32 },
+    }
+
+    impl Event for LampEvent {
+        const VARIANTS: &'static [EventVariant] = &[
+            EventVariant { name: "switched", was: &[], version: 1, ignored_since: None, fields: &[] },
+            EventVariant { name: "warmed", was: &[], version: 2, ignored_since: None, fields: &[] },
+        ];
+
+        fn upcast(variant: usize, version: u32, _: Payload<'_>) -> Result<Self, DecodeError> {
+            Err(DecodeError::NoUpcast { name: Self::VARIANTS[variant].name.to_owned(), version })
+        }
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub struct Lamp {
+        switched: u64,
+    }
+
+    #[aggregate(event = LampEvent)]
+    impl Lamp {
+        fn apply(&mut self, event: LampEvent) {
+            match event {
+                LampEvent::Switched => self.switched += 1,
+                LampEvent::Warmed { kelvin } => self.switched += u64::from(kelvin),
+            }
+        }
+
+        #[command]
+        fn switch(&self) -> Step {
+            applying([LampEvent::Switched, LampEvent::Warmed { kelvin: 0 }])
+        }
+
+        #[query]
+        fn count(&self) -> u64 {
+            self.switched
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_without_an_upcast_quarantines_its_entity() {
+    let system = System::builder().start(written_yesterday().await).unwrap();
+    let error = system.get::<by_hand::Lamp>("warmed").count().await.unwrap_err();
+    let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{error:?}") };
+    assert_eq!(seq_nr, SeqNr(2));
+    assert!(reason.contains("`warmed` is stored in version 1, from which there is no upcast"), "{reason}");
+    let other = system.get::<by_hand::Lamp>("other");
+    other.switch().await.unwrap();
+    assert_eq!(other.count().await.unwrap(), 1);
+}
+
 async fn written_yesterday() -> MemoryJournal {
     let journal = MemoryJournal::new();
     let system = System::builder().start(journal.clone()).unwrap();

@@ -167,7 +167,11 @@ fn snapshot_differs<A: Aggregate>(
 ) -> Option<Found> {
     let place = match known(comparison.difference(&folded.data, &snapshot.data)) {
         Some(difference) => place::<A>(difference),
-        None if folded.standing == snapshot.standing => return None,
+        None if folded.standing == snapshot.standing => {
+            let loses = A::SNAPSHOTS.is_some_and(|snapshots| snapshots.loses(&folded.data, &snapshot.data));
+            let why = Unusable::SnapshotLoses { at: folded.last };
+            return loses.then_some(Found { seq_nr: folded.last, why, between_folds: false });
+        }
         None => {
             let (fold, shot) = (folded.standing, snapshot.standing);
             format!(

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::contain::contained;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
-use crate::snapshot::taken::{Origin, Taken};
+use crate::snapshot::taken::{Origin, Taken, Unfit};
 use crate::snapshot::{
     Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
 };
@@ -140,6 +140,12 @@ impl Saving<'_> {
         )
     }
 
+    /// Whether a snapshot could stand for its events.
+    fn check_bytes(&self, stored: &StoredSnapshot, cipher: Option<&dyn Cipher>) -> Result<(), Unfit> {
+        let store = self.saver.journal.facts().store;
+        (self.rules.check)(stored, Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX })
+    }
+
     fn save(&self) -> Result<SnapshotMeta, SnapshotError> {
         let stream = self.open()?;
         if stream.head.ended {
@@ -154,6 +160,7 @@ impl Saving<'_> {
             return Ok(meta);
         }
         let snapshot = self.taken.encode(self.saver.journal.facts().store, cipher.as_deref());
+        self.check_bytes(&snapshot, cipher.as_deref())?;
         let meta = snapshot.meta();
         self.wait(self.saver.store.save(&name, snapshot))??;
         // ORDER: looked at behind the save. Who ends the stream deletes its snapshots then, and may have been before.
@@ -258,16 +265,15 @@ impl Saving<'_> {
         let stored: StoredSnapshot =
             found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
         let journal = &self.saver.journal;
-        let store = journal.facts().store;
         if seq_nr > head.floor {
             let page = self.wait(journal.read(head.stream, seq_nr, seq_nr, 1))??;
-            let found = time_in(&page, seq_nr, store).map_err(|error| Hindrance::Journal(error.to_string()))?;
+            let found = time_in(&page, seq_nr, journal.facts().store);
+            let found = found.map_err(|error| Hindrance::Journal(error.to_string()))?;
             if found != Some(stored.time) {
                 return Err(unfit("its record has another time in the journal: it is of another history".to_owned()));
             }
         }
-        let origin = Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX };
-        (self.rules.check)(&stored, origin).map_err(|why| unfit(why.to_string()))
+        self.check_bytes(&stored, cipher).map_err(|why| unfit(why.to_string()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals::journal::MemoryJournal;
 use annals::prelude::*;
@@ -180,6 +181,43 @@ async fn a_fold_that_was_changed_since_the_snapshot_is_found_and_says_what_to_do
     assert!(reason.contains("raise the `version` in `#[snapshot(..)]`"), "{reason}");
 }
 
+/// A clock that moves on between two systems only.
+static HOURS: AtomicU64 = AtomicU64::new(1);
+
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Stamp {
+    hour: u64,
+}
+
+#[aggregate(snapshot(every = 2))]
+impl Stamp {
+    #[event]
+    fn stamped(&mut self) {
+        self.hour = HOURS.load(Ordering::SeqCst);
+    }
+
+    #[command]
+    fn stamp(&self) -> Step {
+        applying(StampEvent::Stamped)
+    }
+}
+
+#[tokio::test]
+async fn a_fold_that_reads_a_slow_clock_is_found_and_the_reason_says_that_it_may_be_one() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for _ in 0..3 {
+        system.get::<Stamp>("s").stamp().await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    HOURS.store(2, Ordering::SeqCst);
+    let look = async |system: &System| system.get::<Stamp>("s").stamp().await.unwrap_err();
+    let (seq_nr, reason) = quarantined::<Stamp>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(2));
+    assert!(reason.contains("the snapshot at 2 differs from a fold of the records in `hour`"), "{reason}");
+    assert!(reason.contains("raise the `version`") && reason.contains("such as a clock"), "{reason}");
+}
+
 mod kept {
     use annals::prelude::*;
 
@@ -231,7 +269,9 @@ async fn what_is_right_is_loaded_as_without_a_look() {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 7 the data differs in `order` from a second fold of the same events")]
+#[should_panic(
+    expected = "at sequence number 7, event `listed`, the data differs in `order` from a second fold of the same events"
+)]
 fn a_bench_finds_a_fold_that_follows_the_order_of_a_map() {
     let ranks = given::<Ranks>([]);
     for name in ["ada", "bo", "cy", "di", "ed", "flo"] {
@@ -241,9 +281,61 @@ fn a_bench_finds_a_fold_that_follows_the_order_of_a_map() {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 4 the data differs in `winner`")]
+#[should_panic(expected = "at sequence number 4, event `drew`, the data differs in `winner`")]
 fn a_bench_finds_it_in_what_was_given_too() {
     drop(given::<Lots>([LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew, LotsEvent::Drew]));
+}
+
+/// Draws a lot, and does much else afterwards.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Busy {
+    lot: u64,
+    done: u64,
+}
+
+#[fsm(states(initial Idle, terminal Working))]
+impl Busy {
+    #[event]
+    fn drew(&mut self) {
+        self.lot = RandomState::new().build_hasher().finish();
+    }
+
+    #[event]
+    fn worked(&mut self) {
+        self.done += 1;
+    }
+
+    #[on(Idle => Working)]
+    fn draw(&self) -> Step {
+        goto(Working).applying(BusyEvent::Drew)
+    }
+
+    #[on(Idle => Working)]
+    fn draw_late(&self) -> Step {
+        goto(Working).applying([BusyEvent::Worked, BusyEvent::Drew, BusyEvent::Worked])
+    }
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 1, event `drew`, the data differs in `lot`")]
+fn a_bench_names_the_first_of_the_given_events_at_which_folds_differ() {
+    let mut events = vec![BusyEvent::Drew];
+    events.resize(30, BusyEvent::Worked);
+    drop(given::<Busy>(events));
+}
+
+#[test]
+#[should_panic(expected = "at sequence number 12, event `drew`, the data differs in `lot`")]
+fn a_bench_names_the_event_of_a_step_and_not_where_the_step_leads() {
+    let busy = given::<Busy>(vec![BusyEvent::Worked; 11]);
+    busy.when(|busy| busy.draw()).then_ok();
+}
+
+#[test]
+#[should_panic(expected = "at one of the sequence numbers 12 to 14 the data differs in `lot`")]
+fn a_bench_says_between_which_events_of_a_step_folds_differ() {
+    let busy = given::<Busy>(vec![BusyEvent::Worked; 11]);
+    busy.when(|busy| busy.draw_late()).then_ok();
 }
 
 /// Forgets in a snapshot what the fold needs.
@@ -251,6 +343,7 @@ fn a_bench_finds_it_in_what_was_given_too() {
 pub struct Forgetful {
     sum: u64,
     #[serde(skip)]
+    #[snapshot(skip)]
     step: u64,
 }
 
@@ -269,11 +362,113 @@ impl Forgetful {
 }
 
 #[test]
-#[should_panic(expected = "at sequence number 2 the data differs in `sum`")]
+#[should_panic(expected = "at sequence number 2, event `stepped`, the data differs in `sum`")]
 fn a_bench_finds_what_a_snapshot_does_not_hold() {
     let forgetful = given::<Forgetful>([]);
     forgetful.when(|forgetful| forgetful.step()).then_ok();
     forgetful.when(|forgetful| forgetful.step()).then_ok();
+}
+
+/// Has something in it that is lost when it is written.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, Snapshot)]
+pub struct Leaky {
+    seen: u64,
+    answers: Vec<Answer>,
+    ratio: f64,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    number: Option<Option<u8>>,
+    #[serde(skip)]
+    hint: u8,
+}
+
+#[aggregate(snapshot(every = 3, keep = 1))]
+impl Leaky {
+    #[event]
+    fn answered(&mut self, number: u8) {
+        self.seen += 1;
+        let number = (number != 0).then_some((number != 1).then_some(number));
+        self.answers.push(Answer { number, hint: 0 });
+    }
+
+    #[event]
+    fn hinted(&mut self) {
+        self.answers.push(Answer { number: None, hint: 7 });
+    }
+
+    #[event]
+    fn measured(&mut self) {
+        self.ratio = f64::NAN;
+    }
+
+    #[command]
+    fn answer(&self, number: u8) -> Step {
+        applying(LeakyEvent::Answered { number })
+    }
+
+    #[command]
+    fn hint(&self) -> Step {
+        applying(LeakyEvent::Hinted)
+    }
+
+    #[command]
+    fn measure(&self) -> Step {
+        applying(LeakyEvent::Measured)
+    }
+
+    #[query]
+    fn answers(&self) -> Vec<Answer> {
+        self.answers.clone()
+    }
+}
+
+#[test]
+#[should_panic(
+    expected = "at sequence number 3, event `answered`, the data is other data once it was written into a snapshot"
+)]
+fn a_bench_finds_what_is_lost_within_data_that_can_be_compared() {
+    let leaky = given::<Leaky>([]);
+    leaky.when(|leaky| leaky.answer(0)).then_ok();
+    leaky.when(|leaky| leaky.answer(2)).then_ok();
+    leaky.when(|leaky| leaky.answer(1)).then_ok();
+}
+
+#[test]
+#[should_panic(
+    expected = "at sequence number 1, event `hinted`, the data is other data once it was written into a snapshot"
+)]
+fn a_bench_finds_a_skipped_field_within_a_type_of_the_data() {
+    given::<Leaky>([]).when(|leaky| leaky.hint()).then_ok();
+}
+
+#[test]
+fn what_is_not_equal_to_itself_raises_no_alarm() {
+    let leaky = given::<Leaky>([]);
+    leaky.when(|leaky| leaky.measure()).then_ok();
+    leaky.when(|leaky| leaky.answer(2)).then_ok();
+}
+
+#[tokio::test]
+async fn what_is_lost_within_data_that_can_be_compared_is_found_when_it_is_loaded() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    for number in [2, 1, 0] {
+        system.get::<Leaky>("leaks").answer(number).await.unwrap();
+        system.get::<Leaky>("holds").answer(2 * number).await.unwrap();
+        system.get::<Leaky>("measures").measure().await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(system.stats().snapshots_saved, 3);
+    let look = async |system: &System| {
+        assert_eq!(system.get::<Leaky>("holds").answers().await.unwrap().len(), 3);
+        assert!(system.get::<Leaky>("measures").answers().await.unwrap().is_empty());
+        system.get::<Leaky>("leaks").answers().await.unwrap_err()
+    };
+    let (seq_nr, reason) = quarantined::<Leaky>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(3));
+    assert!(reason.contains("the snapshot at 3 is read as other data than a fold of the records comes to"), "{reason}");
 }
 
 #[test]
