@@ -90,6 +90,11 @@ impl Gate {
 /// Can be written and not read again while it has no text.
 #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
 pub struct Label {
+    written: Written,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Written {
     #[serde(skip_serializing_if = "String::is_empty")]
     text: String,
 }
@@ -98,7 +103,7 @@ pub struct Label {
 impl Label {
     #[event]
     fn changed(&mut self, text: String) {
-        self.text = text;
+        self.written.text = text;
     }
 
     #[command]
@@ -108,7 +113,7 @@ impl Label {
 
     #[query]
     fn text(&self) -> String {
-        self.text.clone()
+        self.written.text.clone()
     }
 }
 
