@@ -121,7 +121,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `name = "account"` | the stored name of the aggregate, 1 to 255 bytes; it must never change | the type's name |
 /// | `event = BankEvent` | an event enum of your own; see below | generated |
-/// | `codec = json` | how events are written: `message_pack` or `json`; any can be read | `message_pack` |
+/// | `codec = json` | how events and snapshots are written: `message_pack` or `json`; any can be read | `message_pack` |
 /// | `services = Mailer` | what effects may use | `()` |
 /// | `snapshot(every = 1000, keep = 2)` | after how many records a snapshot is taken, and how many are kept | none |
 /// | `retain = since_snapshot` | which events are kept: `all`, `since_snapshot`, or for a time such as `90d` | `all` |

@@ -62,7 +62,8 @@ impl fmt::Display for Codec {
 pub enum DecodeError {
     /// No variant has this name.
     #[error(
-        "no event is stored as `{name}`; if it was renamed, name it in `was(..)`; a newer version may have written it"
+        "no event is stored as `{name}`: if it was renamed, name it in `was(..)`; if it was removed, keep it with \
+         `ignored_since`; a newer version may have written it"
     )]
     UnknownEvent {
         /// The stored name.

@@ -346,18 +346,16 @@ pub(crate) enum Unusable {
     Missing { found: SeqNr },
     #[error("it is missing: the stream ends before it, and should end at {last}")]
     Short { last: SeqNr },
-    #[error("event `{name}` in version {version}: {why}")]
+    #[error("event `{name}` in version {version}: {why}{}", remedy(why))]
     Event { name: String, version: u32, why: DecodeError },
     #[error("event `{name}` in version {version} made the replay panic: {panic}")]
     EventPanicked { name: String, version: u32, panic: Arc<str> },
     #[error(
-        "it leads to state `{name}`, which isn't there: it was renamed or removed, or a newer version has written this"
+        "it leads to state `{name}`, which isn't there: if it was renamed or removed, name it in `was(..)` of the state that \
+         it is now; a newer version may have written it"
     )]
     UnknownState { name: String },
-    #[error(
-        "the records up to {floor} are deleted, and no snapshot can stand for them: {tried}; put the snapshots back \
-         from a copy of the store, or run the program that could read them"
-    )]
+    #[error("the records up to {floor} are deleted, and no snapshot can stand for them: {tried}")]
     Deleted { floor: SeqNr, tried: String },
     #[error(
         "two folds of the same records differ on this one{event}{place}: the fold depends on something that is neither \
@@ -375,11 +373,26 @@ pub(crate) enum Unusable {
          something is lost when the data is written, such as `Some(None)`, or a field with `#[serde(skip)]` within it"
     )]
     SnapshotLoses { at: SeqNr },
+    #[error(
+        "a fold that begins with the snapshot at {at} differs from one that begins before it on this one{place}: the \
+         snapshot doesn't hold all that the fold needs, such as a field that serde skips"
+    )]
+    SnapshotLacks { at: SeqNr, place: String },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.
     #[error("the stream was deleted")]
     Ended,
+}
+
+/// What to do where the fields of an event have changed.
+fn remedy(why: &DecodeError) -> &'static str {
+    match why {
+        DecodeError::Payload { .. } => {
+            "; where its fields have changed, raise its `version` with an upcast, or give a new field a `#[serde(default)]`"
+        }
+        _ => "",
+    }
 }
 
 impl<A: Aggregate> Replayed<A> {

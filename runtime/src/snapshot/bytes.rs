@@ -176,9 +176,21 @@ impl<'a> OpenedSnapshot<'a> {
         Ok(Self { body })
     }
 
+    /// Whether it holds just this.
+    pub(crate) fn is(&self, draft: &SnapshotDraft<'_>) -> bool {
+        let mut body = Vec::with_capacity(draft.body_bytes_about());
+        draft.push_body(&mut body);
+        *self.body == *body
+    }
+
     pub(crate) fn view(&self) -> Result<SnapshotView<'_>, SnapshotBytesError> {
         SnapshotView::parse(&self.body)
     }
+}
+
+/// Whether it is a snapshot for which another journal has the events.
+pub(crate) fn is_of_other_store(bytes: &[u8], store: u64) -> bool {
+    matches!(OpenedSnapshot::open(bytes, store, None), Err(SnapshotBytesError::OtherStore))
 }
 
 /// What is in a snapshot.

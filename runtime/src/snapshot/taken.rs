@@ -92,7 +92,16 @@ impl Taken {
 
     /// The bytes to store.
     pub(crate) fn encode(&self, store: u64, cipher: Option<&dyn Cipher>) -> StoredSnapshot {
-        let draft = SnapshotDraft {
+        StoredSnapshot { seq_nr: self.seq_nr, time: self.time, bytes: self.draft().encode(store, cipher) }
+    }
+
+    /// Whether a stored snapshot is just this one.
+    pub(crate) fn is(&self, stored: &StoredSnapshot, store: u64, cipher: Option<&dyn Cipher>) -> bool {
+        OpenedSnapshot::open(&stored.bytes, store, cipher).is_ok_and(|opened| opened.is(&self.draft()))
+    }
+
+    fn draft(&self) -> SnapshotDraft<'_> {
+        SnapshotDraft {
             aggregate: &self.id.aggregate,
             entity: self.id.entity.as_str(),
             seq_nr: self.seq_nr,
@@ -104,8 +113,7 @@ impl Taken {
             version: self.version,
             schema: self.schema,
             payload: Payload { codec: self.codec, bytes: &self.payload },
-        };
-        StoredSnapshot { seq_nr: self.seq_nr, time: self.time, bytes: draft.encode(store, cipher) }
+        }
     }
 }
 
@@ -124,7 +132,8 @@ pub(crate) enum Unfit {
     #[error("its data in version {version} doesn't become the program's: {why}")]
     Decode { version: u32, why: DecodeError },
     #[error(
-        "it stands in state `{name}`, which isn't there: it was renamed or removed, or a newer version has written it"
+        "it stands in state `{name}`, which isn't there: if it was renamed or removed, name it in `was(..)` of the state that \
+         it is now; a newer version may have written it"
     )]
     UnknownState { name: String },
     #[error("reading it panicked: {0}")]

@@ -16,7 +16,7 @@ use crate::system::pages::Pages;
 mod candidates;
 mod verify;
 
-pub(crate) use candidates::Candidates;
+pub(crate) use candidates::{Candidates, time_in};
 
 /// A loaded entity.
 pub(crate) struct Found<A: Aggregate> {
@@ -51,14 +51,29 @@ fn replay<A: Aggregate>(source: Source<'_>, id: &PersistenceId) -> Result<Found<
     let span = tracing::debug_span!("recovery", %id);
     let _entered = span.enter();
     let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
-    let head = source.runtime.block_on(source.journal.open_stream(id)).map_err(unreadable)?;
-    if head.ended {
-        source.journal.close_stream(head.stream);
-        return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+    let mut before: Option<(SeqNr, Unrecoverable)> = None;
+    loop {
+        let head = source.runtime.block_on(source.journal.open_stream(id)).map_err(unreadable)?;
+        if head.ended {
+            source.journal.close_stream(head.stream);
+            return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+        }
+        // A snapshot that was on its way may have been saved meanwhile, and have let records go that were to be read.
+        if let Some((_, error)) = before.filter(|(floor, _)| *floor >= head.floor) {
+            source.journal.close_stream(head.stream);
+            return Err(error);
+        }
+        match replay_stream(source, id, head) {
+            Ok(found) => {
+                tracing::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
+                return Ok(found);
+            }
+            Err(error) => {
+                source.journal.close_stream(head.stream);
+                before = Some((head.floor, error));
+            }
+        }
     }
-    let found = replay_stream(source, id, head).inspect_err(|_| source.journal.close_stream(head.stream))?;
-    tracing::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
-    Ok(found)
 }
 
 fn replay_stream<A: Aggregate>(

@@ -76,7 +76,9 @@ impl Schema {
     /// What the code of an aggregate says.
     ///
     /// The types of its fields are read from samples, to see what they ask serde for. Types that take none of the
-    /// samples are `opaque`; fields that are flattened into a struct and may be missing aren't seen.
+    /// samples are `opaque`; fields that are flattened into a struct and may be missing aren't seen. Of an enum that looks
+    /// first, as serde's tagged and untagged ones do, the fields of one variant are seen. Nor is it seen that single values
+    /// are refused, such as zero.
     #[must_use]
     pub fn of<A: Aggregate>() -> Self {
         Self::in_codec::<A>(A::CODEC)

@@ -347,7 +347,8 @@ async fn a_state_that_the_machine_has_no_more_quarantines_its_entity() {
     assert_eq!(seq_nr, SeqNr(1));
     assert_eq!(
         &*reason,
-        "it leads to state `Jammed`, which isn't there: it was renamed or removed, or a newer version has written this"
+        "it leads to state `Jammed`, which isn't there: if it was renamed or removed, name it in `was(..)` of the state \
+         that it is now; a newer version may have written it"
     );
     assert_eq!(world.system.get::<Lock>("back").state().await.unwrap(), LockState::Unlocked, "others go on");
 }

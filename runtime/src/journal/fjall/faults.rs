@@ -13,6 +13,8 @@ pub(super) struct Faults {
     destroying: AtomicU8,
     /// How many steps of removal are still taken before the journal is closed.
     removal_steps: AtomicUsize,
+    /// Whether the last group was stored with a sync.
+    synced: AtomicBool,
 }
 
 thread_local! {
@@ -32,6 +34,7 @@ impl Default for Faults {
             fold: AtomicBool::default(),
             destroying: AtomicU8::default(),
             removal_steps,
+            synced: AtomicBool::default(),
         }
     }
 }
@@ -82,7 +85,13 @@ impl Faults {
         self.fold.swap(false, Ordering::SeqCst)
     }
 
-    pub(super) fn before_commit(&self) -> Result<(), &'static str> {
+    /// Whether the last group was stored with a sync.
+    pub(super) fn was_synced(&self) -> bool {
+        self.synced.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn before_commit(&self, synced: bool) -> Result<(), &'static str> {
+        self.synced.store(synced, Ordering::SeqCst);
         match self.commit.swap(0, Ordering::SeqCst) {
             1 => Err(ASKED_FOR),
             2 => panic!("a panic that was asked for"),

@@ -1,7 +1,7 @@
 //! The removal of rows whose records are all deleted, behind the commits, a bounded number at a time.
 //!
 //! INVARIANT: a stream's last row stays, so that its last sequence number is always there. Reading doesn't depend on how
-//! far the removal has come: what is below a floor is ignored while it is there.
+//! far the removal has come: what is below a floor is ignored while it is there. Damaged rows stay.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -69,7 +69,15 @@ impl Removals {
         for _ in 0..FLOORS_MAX {
             let Some(removal) = self.pending.front() else { break };
             let begin = self.beginnings.get(&removal.stream.0).copied().unwrap_or(SeqNr(1));
-            let (rows, rest) = rows_below(engine, removal, begin, &mut room)?;
+            let (rows, rest) = match rows_below(engine, removal, begin, &mut room) {
+                // Nobody reads them any more, so nobody else is to suffer for them.
+                Err(EngineError::Damaged(reason)) => {
+                    tracing::warn!(stream = %removal.stream, to = %removal.to, reason, "rows of deleted records are damaged: they stay");
+                    self.pending.pop_front();
+                    continue;
+                }
+                found => found?,
+            };
             for key in &rows {
                 batch.remove(key);
             }

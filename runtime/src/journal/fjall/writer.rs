@@ -578,7 +578,10 @@ impl Writer {
         bytes += row.len();
         self.order_bytes += row.len();
         #[cfg(test)]
-        self.shared.faults.before_commit().map_err(|error| Halt::During(error.into()))?;
+        self.shared
+            .faults
+            .before_commit(durability == Durability::Fsync)
+            .map_err(|error| Halt::During(error.into()))?;
         rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
         Ok((mark, bytes))
     }

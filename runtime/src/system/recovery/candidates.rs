@@ -7,9 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aggregate::Aggregate;
+use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{PersistenceId, SeqNr};
-use crate::journal::{Cipher, ReadError, RunError, RunView, StreamHead};
+use crate::journal::{Cipher, Page, ReadError, RunError, RunView, StreamHead};
+use crate::snapshot::bytes::{SnapshotBytesError, is_of_other_store};
 use crate::snapshot::taken::{Origin, Unfit, restore};
 use crate::snapshot::{Criteria, SnapshotStore, SnapshotStoreError, Snapshots, StoredSnapshot};
 use crate::system::recovery::Source;
@@ -111,7 +113,8 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     /// The newest one that wasn't looked at; `None` if there are no more, or if the store fails.
     fn load(&mut self, shelf: &Shelf<'_, A>) -> Option<Result<StoredSnapshot, (SeqNr, SnapshotStoreError)>> {
-        let found = self.source.runtime.block_on(shelf.store.load(&shelf.name, self.criteria));
+        let load = || self.source.runtime.block_on(shelf.store.load(&shelf.name, self.criteria));
+        let found = contained(load).unwrap_or_else(|panic| Err(panicked("load", self.id, &panic)));
         let (seq_nr, found) = match found {
             Ok(stored) => {
                 let stored = stored?;
@@ -140,13 +143,19 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     fn look_at(&self, shelf: &Shelf<'_, A>, stored: &StoredSnapshot) -> Result<Replayed<A>, SetAside> {
         let StreamHead { last, floor, .. } = self.head;
+        let store = self.source.journal.facts().store;
         if stored.seq_nr > last {
-            return Err(SetAside::Ahead { last });
+            // One of another journal may stand for events there.
+            let is_foreign = is_of_other_store(&stored.bytes, store);
+            return Err(if is_foreign {
+                Unfit::from(SnapshotBytesError::OtherStore).into()
+            } else {
+                SetAside::Ahead { last }
+            });
         }
         if stored.seq_nr < floor {
             return Err(SetAside::Behind { floor });
         }
-        let store = self.source.journal.facts().store;
         let cipher = shelf.cipher.as_deref();
         let origin = Origin { id: self.id, store, cipher, keys_max: self.source.keys_max };
         let replayed = restore(&shelf.snapshots, stored, origin)?;
@@ -165,17 +174,9 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
         let Source { journal, runtime, .. } = self.source;
         let page =
             runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(|error| unreadable(&error))?;
-        let run = page.runs.first().ok_or_else(|| unreadable(&"it is missing"))?;
-        let mut time = None;
-        RunView::parse(&run.bytes, journal.facts().store)
-            .and_then(|view| {
-                view.for_each(|found, write, _| {
-                    time = if found == seq_nr { Some(write.time) } else { time };
-                    Ok::<(), RunError>(())
-                })
-            })
-            .map_err(|error| unreadable(&error))?;
-        time.ok_or_else(|| unreadable(&"it is missing"))
+        time_in(&page, seq_nr, journal.facts().store)
+            .map_err(|error| unreadable(&error))?
+            .ok_or_else(|| unreadable(&"it is missing"))
     }
 
     fn set_aside(&mut self, seq_nr: SeqNr, why: &SetAside, shelf: &Shelf<'_, A>) {
@@ -187,7 +188,8 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
         }
         if matches!(why, SetAside::Ahead { .. }) {
             // It must not come to fit when the stream has grown.
-            let deleted = self.source.runtime.block_on(shelf.store.delete(&shelf.name, seq_nr));
+            let delete = || self.source.runtime.block_on(shelf.store.delete(&shelf.name, seq_nr));
+            let deleted = contained(delete).unwrap_or_else(|panic| Err(panicked("delete", self.id, &panic)));
             if let Err(error) = deleted {
                 tracing::warn!(id = %self.id, %seq_nr, %error, "the snapshot stays, and will be looked at again");
             }
@@ -196,14 +198,39 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     fn told(&self) -> String {
         if self.told.is_empty() {
-            let place = if self.source.snapshots.is_some() { "none is stored" } else { "there is no store of them" };
-            return place.to_owned();
+            let what = match (A::SNAPSHOTS, self.source.snapshots) {
+                (None, _) => "the aggregate takes none any more: give its attribute the `snapshot(..)` again",
+                (_, None) => "there is no store of them: give it with `Builder::snapshots`",
+                _ => {
+                    "none is in the store: if another one has them, give that with `Builder::snapshots`, or put them back \
+                     from a copy"
+                }
+            };
+            return what.to_owned();
         }
         let mut told = self.told.join("; ");
         let more = self.set_aside.saturating_sub(TOLD_MAX);
         if more > 0 {
             let _ = write!(told, "; and {more} more");
         }
+        told.push_str("; make one of them readable again, as its reason says, or put one back from a copy");
         told
     }
+}
+
+/// The time of a record, if its run is the first of a page.
+pub(crate) fn time_in(page: &Page, seq_nr: SeqNr, store: u64) -> Result<Option<Timestamp>, RunError> {
+    let mut time = None;
+    if let Some(run) = page.runs.first() {
+        RunView::parse(&run.bytes, store)?.for_each(|found, write, _| {
+            time = if found == seq_nr { Some(write.time) } else { time };
+            Ok::<(), RunError>(())
+        })?;
+    }
+    Ok(time)
+}
+
+/// What is told where a store panicked.
+fn panicked(tried: &'static str, id: &PersistenceId, panic: &str) -> SnapshotStoreError {
+    SnapshotStoreError::Failed { tried, id: id.clone(), error: format!("the store panicked: {panic}").into() }
 }

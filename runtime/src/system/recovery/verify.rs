@@ -73,6 +73,8 @@ fn compare<A: Aggregate>(
     let mut twins = Twins { left, right, comparison: Comparison::new(A::CODEC), same };
     let snapshot = if at > same { Some(snapshot_at::<A>(source, id, head, at)) } else { None };
     let mut snapshot = snapshot.flatten();
+    // The entity as it is loaded: the snapshot, and what is folded behind it.
+    let mut loaded = None;
     let store = source.journal.facts().store;
     let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while twins.left.last < head.last {
@@ -86,16 +88,21 @@ fn compare<A: Aggregate>(
                 }
                 right.take_in(seq_nr, write, record)?;
                 left.take_in(seq_nr, write, record)?;
+                if let Some(loaded) = &mut loaded {
+                    Replayed::take_in(loaded, seq_nr, write, record)?;
+                }
                 let is_snapshot = seq_nr == at;
                 if comparison.is_due() || is_snapshot || seq_nr == head.last {
                     found = folds_differ(comparison, (left, right), *same, record);
                     *same = seq_nr;
-                }
-                if is_snapshot
-                    && found.is_none()
-                    && let Some(snapshot) = snapshot.take()
-                {
-                    found = snapshot_differs(comparison, left, &snapshot);
+                    if is_snapshot {
+                        loaded = snapshot.take();
+                    }
+                    if found.is_none()
+                        && let Some(loaded) = &loaded
+                    {
+                        found = snapshot_differs(comparison, left, loaded, at);
+                    }
                 }
                 Ok(())
             })?;
@@ -156,12 +163,13 @@ fn snapshot_differs<A: Aggregate>(
     comparison: &mut Comparison,
     folded: &Replayed<A>,
     snapshot: &Replayed<A>,
+    at: SeqNr,
 ) -> Option<Found> {
     let place = match known(comparison.difference(&folded.data, &snapshot.data)) {
         Some(difference) => place::<A>(difference),
         None if folded.standing == snapshot.standing => {
             let loses = A::SNAPSHOTS.is_some_and(|snapshots| snapshots.loses(&folded.data, &snapshot.data));
-            let why = Unusable::SnapshotLoses { at: folded.last };
+            let why = Unusable::SnapshotLoses { at };
             return loses.then_some(Found { seq_nr: folded.last, why, between_folds: false });
         }
         None => {
@@ -175,7 +183,8 @@ fn snapshot_differs<A: Aggregate>(
             )
         }
     };
-    let why = Unusable::SnapshotDiffers { at: folded.last, place };
+    let why =
+        if folded.last == at { Unusable::SnapshotDiffers { at, place } } else { Unusable::SnapshotLacks { at, place } };
     Some(Found { seq_nr: folded.last, why, between_folds: false })
 }
 

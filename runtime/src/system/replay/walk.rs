@@ -440,7 +440,10 @@ fn unusable(id: &PersistenceId, seq_nr: SeqNr, why: Unusable) -> ReplayError {
         Unusable::Missing { .. } | Unusable::Short { .. } => ReplayError::Missing { id, seq_nr },
         Unusable::Deleted { floor, .. } => ReplayError::Deleted { id, floor, from: None },
         Unusable::Ended => ReplayError::Ended { id, seq_nr },
-        Unusable::FoldsDiffer { .. } | Unusable::SnapshotDiffers { .. } | Unusable::SnapshotLoses { .. } => {
+        Unusable::FoldsDiffer { .. }
+        | Unusable::SnapshotDiffers { .. }
+        | Unusable::SnapshotLoses { .. }
+        | Unusable::SnapshotLacks { .. } => {
             unreachable!("a replay compares nothing");
         }
     }

@@ -17,6 +17,7 @@ use crate::snapshot::{
     Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
 };
 use crate::system::readers::Readers;
+use crate::system::recovery::time_in;
 use crate::system::stats::Counters;
 
 /// What a saver works with.
@@ -151,9 +152,16 @@ impl Saving<'_> {
             return Err(SnapshotError::Deleted);
         }
         let cipher = self.saver.journal.cipher(stream.head.stream)?;
+        let name = self.name(cipher.as_deref());
+        // ORDER: before the save, which may lose what is in its place: that may stand for events.
+        if stream.head.floor > SeqNr::ZERO
+            && let Some(meta) = self.saved_before(&name, cipher.as_deref())
+        {
+            return Ok(meta);
+        }
         let snapshot = self.taken.encode(self.saver.journal.facts().store, cipher.as_deref());
         self.check_bytes(&snapshot, cipher.as_deref())?;
-        let (name, meta) = (self.name(cipher.as_deref()), snapshot.meta());
+        let meta = snapshot.meta();
         self.wait(self.saver.store.save(&name, snapshot))??;
         // ORDER: looked at behind the save. Who ends the stream deletes its snapshots then, and may have been before.
         if self.open()?.head.ended {
@@ -161,6 +169,17 @@ impl Saving<'_> {
             return Err(SnapshotError::Deleted);
         }
         Ok(meta)
+    }
+
+    /// What is known of the very same snapshot, if the store has it and it can be read.
+    fn saved_before(&self, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Option<SnapshotMeta> {
+        let store = &self.saver.store;
+        let listed = self.wait(store.list(name)).ok()?.ok()?;
+        listed.iter().find(|known| known.seq_nr == self.taken.seq_nr)?;
+        let stored = self.wait(store.load(name, Criteria::LATEST.to_seq(self.taken.seq_nr))).ok()?.ok()??;
+        let is_same =
+            stored.seq_nr == self.taken.seq_nr && self.taken.is(&stored, self.saver.journal.facts().store, cipher);
+        (is_same && self.check_bytes(&stored, cipher).is_ok()).then(|| stored.meta())
     }
 
     /// Deletes what the kept snapshots stand for, as far as the aggregate wants that, and the older snapshots.
@@ -180,25 +199,29 @@ impl Saving<'_> {
             return Ok(());
         };
         // ORDER: events first, then the snapshots that could stand for them.
-        self.delete_events(stream.head, oldest, &name, cipher.as_deref())?;
+        let was_read = self.delete_events(stream.head, oldest, &name, cipher.as_deref())?;
         if stored.iter().any(|snapshot| snapshot.seq_nr < oldest) {
+            // The older ones may be all that stands for events that were deleted before.
+            if stream.head.floor > SeqNr::ZERO && !was_read {
+                self.check(stream.head, oldest, &name, cipher.as_deref())?;
+            }
             let older = Criteria::LATEST.to_seq(SeqNr(oldest.0 - 1));
             self.wait(self.saver.store.delete_matching(&name, older))??;
         }
         Ok(())
     }
 
-    /// Deletes events up to the oldest snapshot that is kept.
+    /// Deletes events up to the oldest snapshot that is kept. Says whether that one was read again for it.
     fn delete_events(
         &self,
         head: StreamHead,
         oldest: SeqNr,
         name: &PersistenceId,
         cipher: Option<&dyn Cipher>,
-    ) -> Result<(), Hindrance> {
+    ) -> Result<bool, Hindrance> {
         let Saver { journal, store, clock, .. } = self.saver;
         if self.rules.retention == Retention::All || !survives(store.durability(), journal.facts().durability) {
-            return Ok(());
+            return Ok(false);
         }
         let reader = self.saver.readers.lowest(&self.taken.id.aggregate);
         let bounds =
@@ -207,19 +230,19 @@ impl Saving<'_> {
         let unkeyed = self.taken.keys.oldest().map_or(oldest, |key| SeqNr(key.0.saturating_sub(1)));
         let highest = oldest.min(unkeyed);
         if highest <= head.floor {
-            return Ok(());
+            return Ok(false);
         }
         let read = |seq_nr| self.wait(journal.read(head.stream, seq_nr, seq_nr, 1));
         let floor = last_deletable(head.floor, highest, journal.facts().store, &bounds, read)?;
         if floor <= head.floor {
-            return Ok(());
+            return Ok(false);
         }
-        self.check(oldest, name, cipher)?;
+        self.check(head, oldest, name, cipher)?;
         match self.wait(journal.delete_to(head.stream, floor))? {
             Outcome::Stored(_) => {
                 Counters::add(&self.saver.counters.records_deleted, floor.0 - head.floor.0);
                 tracing::debug!(id = %self.taken.id, %floor, "records were deleted");
-                Ok(())
+                Ok(true)
             }
             Outcome::NotStored(why) => Err(Hindrance::Journal(why.to_string())),
             Outcome::Unknown(cause) => Err(Hindrance::Journal(cause.to_string())),
@@ -227,11 +250,29 @@ impl Saving<'_> {
     }
 
     /// Reads the snapshot that is to stand for events once more: behind the deletion there is nothing else.
-    fn check(&self, seq_nr: SeqNr, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Result<(), Hindrance> {
+    fn check(
+        &self,
+        head: StreamHead,
+        seq_nr: SeqNr,
+        name: &PersistenceId,
+        cipher: Option<&dyn Cipher>,
+    ) -> Result<(), Hindrance> {
         let unfit = |why: String| Hindrance::Unfit { seq_nr, why };
+        if seq_nr < head.floor {
+            return Err(unfit(format!("the records behind it are deleted up to {}", head.floor)));
+        }
         let found = self.wait(self.saver.store.load(name, Criteria::LATEST.to_seq(seq_nr)))??;
         let stored: StoredSnapshot =
             found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
+        let journal = &self.saver.journal;
+        let store = journal.facts().store;
+        if seq_nr > head.floor {
+            let page = self.wait(journal.read(head.stream, seq_nr, seq_nr, 1))??;
+            let found = time_in(&page, seq_nr, store).map_err(|error| Hindrance::Journal(error.to_string()))?;
+            if found != Some(stored.time) {
+                return Err(unfit("its record has another time in the journal: it is of another history".to_owned()));
+            }
+        }
         self.check_bytes(&stored, cipher).map_err(|why| unfit(why.to_string()))
     }
 }

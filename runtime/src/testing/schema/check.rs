@@ -89,7 +89,10 @@ fn check(path: &Path, wish: Wish, code: impl Fn(Codec) -> Schema, codec: Codec) 
     let shown = path.display();
     let now = code(codec);
     let name = &now.aggregate;
-    let write = |text: &str| fs::write(path, text).map_err(|error| format!("can't write `{shown}`: {error}"));
+    let write = |text: &str| {
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| fs::write(path, text)).map_err(|error| format!("can't write `{shown}`: {error}"))
+    };
     let text = match fs::read_to_string(path) {
         Ok(text) => text.replace("\r\n", "\n"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -104,6 +104,10 @@ enum Change {
         "the aggregate was stored as `{old}` and is `{new}` now: nothing that is stored is found; write `name = \"{old}\"` into its attribute"
     )]
     AggregateRenamed { old: String, new: String },
+    #[error(
+        "`forgettable` was `{old}` and is `{new}` now: it counts for streams that begin from now on, and those that are there stay as they are"
+    )]
+    Forgettable { old: String, new: String },
     #[error("{what} was `{old}` and is `{new}` now")]
     Setting { what: &'static str, old: String, new: String },
 
@@ -257,6 +261,7 @@ impl Change {
             | Self::RetiredStateReused { .. }
             | Self::InitialMoved { .. } => true,
             Self::Setting { .. }
+            | Self::Forgettable { .. }
             | Self::EventRenamedWithAlias { .. }
             | Self::EventAdded { .. }
             | Self::AliasAdded { .. }
@@ -315,13 +320,13 @@ fn compared(old: &Schema, new: &Schema) -> Vec<Change> {
         changes.push(Change::AggregateRenamed { old: old.aggregate.clone(), new: new.aggregate.clone() });
     }
     let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let settings = [
-        ("the codec", old.codec.clone(), new.codec.clone()),
-        ("`retain`", old.retain.clone(), new.retain.clone()),
-        ("`forgettable`", yes_no(old.forgettable), yes_no(new.forgettable)),
-    ];
+    let settings =
+        [("the codec", old.codec.clone(), new.codec.clone()), ("`retain`", old.retain.clone(), new.retain.clone())];
     let settings = settings.into_iter().filter(|(_, old, new)| old != new);
     changes.extend(settings.map(|(what, old, new)| Change::Setting { what, old, new }));
+    if old.forgettable != new.forgettable {
+        changes.push(Change::Forgettable { old: yes_no(old.forgettable), new: yes_no(new.forgettable) });
+    }
     snapshots(&mut changes, old, new);
     events(&mut changes, old, new);
     states(&mut changes, old, new);

@@ -66,8 +66,14 @@ impl Kind {
     /// Whether all that was stored as `old` is read as this, in both codecs. What is inside is compared by itself.
     pub(super) fn reads(&self, old: &Self) -> bool {
         match (self, old) {
-            (Self::Any(takes), Self::Any(took)) => took.iter().all(|kind| takes.contains(kind)),
-            (Self::Any(takes), old) => old.sample_kind().is_some_and(|kind| takes.iter().any(|takes| takes == kind)),
+            (Self::Any(takes), Self::Any(took)) => took.iter().all(|kind| is_taken(takes, kind)),
+            (Self::Any(takes), Self::Int { signed: false, bits }) => {
+                is_taken(takes, "integer") && is_taken(takes, &format!("u{bits}"))
+            }
+            (Self::Any(takes), Self::Int { signed: true, bits }) => {
+                ["integer", "negative", &format!("i{bits}")].iter().all(|kind| is_taken(takes, kind))
+            }
+            (Self::Any(takes), old) => old.sample_kind().is_some_and(|kind| is_taken(takes, kind)),
             // Codecs write numbers of 128 bits in ways of their own.
             (Self::Int { bits: 128, .. }, _) | (_, Self::Int { bits: 128, .. }) => self == old,
             (Self::Int { signed, bits }, Self::Int { signed: old_signed, bits: old_bits }) => {
@@ -89,13 +95,12 @@ impl Kind {
     fn sample_kind(&self) -> Option<&'static str> {
         match self {
             Self::Bool => Some("bool"),
-            Self::Int { .. } => Some("integer"),
             Self::Float { .. } => Some("float"),
             Self::Char | Self::Text | Self::TextLike(_) | Self::Tag(_) => Some("string"),
             Self::Unit => Some("null"),
             Self::Seq | Self::Tuple(_) => Some("seq"),
             Self::Map | Self::Struct { .. } => Some("map"),
-            Self::Bytes | Self::Enum | Self::Any(_) | Self::Same(_) | Self::Opaque => None,
+            Self::Int { .. } | Self::Bytes | Self::Enum | Self::Any(_) | Self::Same(_) | Self::Opaque => None,
         }
     }
 
@@ -235,6 +240,14 @@ impl Shape {
         self.0.iter().map(|(path, node)| format!("{path}{} = {node}", if node.optional { "?" } else { "" }))
     }
 
+    /// An older node, as it is where fields have other names by now.
+    pub(super) fn with_translated_kind(&self, old: &Node) -> Node {
+        match &old.kind {
+            Kind::Same(path) => Node { kind: Kind::Same(self.translated(path)), ..old.clone() },
+            _ => old.clone(),
+        }
+    }
+
     /// The path that an older one has here, where fields have other names by now.
     pub(super) fn translated(&self, old: &str) -> String {
         let mut path = old.to_owned();
@@ -250,6 +263,21 @@ impl Shape {
         }
         path
     }
+}
+
+/// Whether a type that looks first takes this; a wider number too is as good.
+fn is_taken(takes: &[String], wanted: &str) -> bool {
+    let is_as_wide = |taken: &str| {
+        let widths = width(taken).zip(width(wanted));
+        widths.is_some_and(|((sign, bits), (wanted_sign, wanted))| sign == wanted_sign && bits >= wanted)
+    };
+    takes.iter().any(|taken| taken == wanted || is_as_wide(taken))
+}
+
+/// The sign and the bits of what a type that looks first takes, if it is a number with a width.
+pub(super) fn width(taken: &str) -> Option<(char, u32)> {
+    let sign = taken.chars().next().filter(|sign| matches!(sign, 'u' | 'i'))?;
+    Some((sign, taken[1..].parse().ok()?))
 }
 
 /// Whether a place is this one or inside of it.

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annals::journal::{FjallJournal, FjallOptions};
+use annals::journal::{FjallJournal, FjallOptions, MemoryJournal};
 use annals::snapshot::{Criteria, SnapshotStore as _, StoredSnapshot};
 use annals::testing::ManualClock;
 use annals::{Aggregate as _, CallError, Key, PersistenceId, SeqNr, System};
 
-use super::{Gate, GateState, Shelf, Shop, Tally, builder, change, damage, tally};
+use super::{Gate, GateState, Label, Shelf, Shop, Tally, builder, change, damage, tally};
 use crate::until;
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn a_snapshot_of_a_history_that_was_lost_is_not_used() {
     system.shutdown().await.unwrap();
 }
 
-fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy_all(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -378,4 +378,49 @@ fn is_anywhere(directory: &std::path::Path, needle: &[u8]) -> bool {
         }
         std::fs::read(entry.path()).unwrap().windows(needle.len()).any(|window| window == needle)
     })
+}
+
+#[tokio::test]
+async fn a_snapshot_of_another_journal_is_left_alone() {
+    let shop = Shop::new();
+    shop.count("a", 20).await;
+    let shop = shop.restarted().await;
+    assert_eq!(shop.floor(Tally::NAME, "a").await, 10);
+    // Somebody has given the store to the wrong journal, in which all snapshots are ahead.
+    let stranger = builder(&shop.shelf, &shop.clock).start(MemoryJournal::new()).unwrap();
+    assert_eq!(stranger.get::<Tally>("a").total().await.unwrap(), 0);
+    stranger.shutdown().await.unwrap();
+    assert_eq!(shop.tally("a").total().await.unwrap(), 20);
+    assert_eq!(shop.seqs("a").await, [20, 10]);
+}
+
+#[tokio::test]
+async fn records_that_are_deleted_while_the_entity_is_loaded_are_not_missed() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.shards(1).residents_max(1));
+    let label = shop.system.get::<Label>("l");
+    label.change("a").await.unwrap();
+    label.change("b").await.unwrap();
+    until("records are deleted", || shop.system.stats().records_deleted == 2).await;
+    // A snapshot is on its way when the entity leaves memory, and is loaded from an older one.
+    shop.shelf.hold();
+    label.change("c").await.unwrap();
+    label.change("d").await.unwrap();
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    shop.tally("other").total().await.unwrap();
+    shop.shelf.next_load_waits.store(true, Ordering::SeqCst);
+    let text = tokio::spawn(label.text());
+    until("a load waits", || !shop.shelf.next_load_waits.load(Ordering::SeqCst)).await;
+    shop.shelf.release();
+    until("more records are deleted", || shop.system.stats().records_deleted == 4).await;
+    shop.shelf.loads_held.send_replace(false);
+    assert_eq!(text.await.unwrap().unwrap(), "d");
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_done_without() {
+    let shop = Shop::new();
+    shop.count("a", 5).await;
+    let shop = shop.restarted().await;
+    shop.shelf.panics.store(true, Ordering::SeqCst);
+    assert_eq!(shop.tally("a").total().await.unwrap(), 5);
 }

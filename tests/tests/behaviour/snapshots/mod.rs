@@ -87,6 +87,30 @@ impl Gate {
     }
 }
 
+/// What stands on something, with a snapshot after each two records.
+#[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
+pub struct Label {
+    text: String,
+}
+
+#[aggregate(snapshot(every = 2, keep = 1), retain = since_snapshot)]
+impl Label {
+    #[event]
+    fn changed(&mut self, text: String) {
+        self.text = text;
+    }
+
+    #[command]
+    fn change(&self, text: &'static str) -> Step {
+        applying(LabelEvent::Changed { text: text.to_owned() })
+    }
+
+    #[query]
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+}
+
 /// A store of snapshots that a test can hold open, let fail, and ask what was wanted of it.
 #[derive(Clone)]
 pub(crate) struct Shelf {
@@ -97,6 +121,15 @@ pub(crate) struct Shelf {
     refuses_saves: Arc<AtomicBool>,
     refuses_deletes: Arc<AtomicBool>,
     refuses_loads: Arc<AtomicBool>,
+    /// Whether a save fails, and what was there before with its sequence number is gone.
+    loses_saves: Arc<AtomicBool>,
+    /// Whether what is saved is damaged on the way.
+    damages_saves: Arc<AtomicBool>,
+    /// Whether a load panics.
+    panics: Arc<AtomicBool>,
+    /// Whether the next load waits with what it has found.
+    next_load_waits: Arc<AtomicBool>,
+    loads_held: Arc<watch::Sender<bool>>,
     log: Arc<Mutex<Vec<String>>>,
     durability: Durability,
 }
@@ -110,6 +143,11 @@ impl Shelf {
             refuses_saves: Arc::default(),
             refuses_deletes: Arc::default(),
             refuses_loads: Arc::default(),
+            loses_saves: Arc::default(),
+            damages_saves: Arc::default(),
+            panics: Arc::default(),
+            next_load_waits: Arc::default(),
+            loads_held: Arc::new(watch::channel(true).0),
             log: Arc::default(),
             durability: Durability::Fsync,
         }
@@ -153,7 +191,7 @@ impl SnapshotStore for Shelf {
         self.durability
     }
 
-    fn save(&self, id: &PersistenceId, snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>> {
+    fn save(&self, id: &PersistenceId, mut snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>> {
         let id = id.clone();
         Box::pin(async move {
             self.note(format!("save {}", snapshot.seq_nr));
@@ -162,6 +200,14 @@ impl SnapshotStore for Shelf {
             let _ = held.wait_for(|held| !held).await;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             refusal(&self.refuses_saves, "save", &id)?;
+            if self.loses_saves.load(Ordering::SeqCst) {
+                self.kept.delete(&id, snapshot.seq_nr).await?;
+            }
+            refusal(&self.loses_saves, "save", &id)?;
+            if self.damages_saves.load(Ordering::SeqCst) {
+                let middle = snapshot.bytes.len() / 2;
+                snapshot.bytes[middle] ^= 0x10;
+            }
             self.kept.save(&id, snapshot).await
         })
     }
@@ -173,8 +219,14 @@ impl SnapshotStore for Shelf {
     ) -> Fut<'_, Result<Option<StoredSnapshot>, SnapshotStoreError>> {
         let id = id.clone();
         Box::pin(async move {
+            assert!(!self.panics.load(Ordering::SeqCst), "the shelf falls down");
             refusal(&self.refuses_loads, "load", &id)?;
-            self.kept.load(&id, criteria).await
+            let found = self.kept.load(&id, criteria).await;
+            if self.next_load_waits.swap(false, Ordering::SeqCst) {
+                let mut held = self.loads_held.subscribe();
+                let _ = held.wait_for(|held| !held).await;
+            }
+            found
         })
     }
 

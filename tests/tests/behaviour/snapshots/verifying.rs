@@ -481,3 +481,20 @@ fn a_bench_raises_no_false_alarm_about_sets() {
         assert_eq!(bag.when(|bag| bag.snapshot()).result().as_ref().unwrap().seq_nr, SeqNr(3));
     }
 }
+
+#[tokio::test]
+async fn what_a_snapshot_does_not_hold_is_found_where_the_fold_needs_it() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().start(journal.clone()).unwrap();
+    let forgetful = system.get::<Forgetful>("f");
+    for _ in 0..3 {
+        forgetful.step().await.unwrap();
+    }
+    forgetful.snapshot().await.unwrap();
+    forgetful.step().await.unwrap();
+    system.shutdown().await.unwrap();
+    let look = async |system: &System| system.get::<Forgetful>("f").step().await.unwrap_err();
+    let (seq_nr, reason) = quarantined::<Forgetful>(&journal, look).await;
+    assert_eq!(seq_nr, SeqNr(4));
+    assert!(reason.contains("in `sum`") && reason.contains("snapshot at 3"), "{reason}");
+}

@@ -298,3 +298,32 @@ fn no_damage_of_a_file_makes_it_panic() {
         });
     }
 }
+
+#[test]
+fn a_variant_that_was_removed_over_what_is_there_is_not_told_for_ever() {
+    let files = Files::new(DOOR);
+    let code = DOOR.replace("  v2.by[].way::Key = unit\n", "");
+    assert!(files.check(Wish::Update, &code).unwrap_err().contains("`by[].way::Key` is gone"));
+    files.check(Wish::Overwrite, &code).unwrap();
+    files.check(Wish::Read, &code).unwrap();
+}
+
+#[test]
+fn a_field_that_was_removed_and_is_refused_is_not_told_for_ever() {
+    let files = Files::new(DOOR);
+    let code = DOOR
+        .replace("  v2.times = u64\n", "")
+        .replace("  v2 = struct\n  v2.by = seq", "  v2 = struct without unknown fields\n  v2.by = seq");
+    files.check(Wish::Update, &code).unwrap_err();
+    files.check(Wish::Overwrite, &code).unwrap();
+    files.check(Wish::Read, &code).unwrap();
+}
+
+#[test]
+fn that_events_were_deleted_once_is_remembered() {
+    let deleting = DOOR.replace("retain all\n", "retain since_snapshot\ndeleted once\n");
+    let files = Files::new(&deleting);
+    files.check(Wish::Update, DOOR).unwrap();
+    assert_eq!(files.text(), DOOR.replace("retain all\n", "retain all\ndeleted once\n"));
+    files.check(Wish::Read, DOOR).unwrap();
+}

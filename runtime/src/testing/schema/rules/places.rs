@@ -19,10 +19,15 @@ pub(super) fn compare(changes: &mut Vec<Change>, remedy: &Remedy, old: &Shape, n
             continue;
         }
         let place = Place(path.clone());
+        let was = &new.with_translated_kind(was);
         let Some(now) = new.0.get(&at) else {
             told.push(path.clone());
             let around = new.parent(&at).and_then(|around| new.0.get(around)).map(|node| &node.kind);
+            let refused = old.parent(path).and_then(|around| old.0.get(around)).map(|node| &node.kind);
             changes.extend(match around {
+                // It was accepted then.
+                Some(Kind::Enum) if was.gone => None,
+                Some(kind @ Kind::Struct { exact: true }) if was.gone && refused == Some(kind) => None,
                 Some(Kind::Struct { exact: true }) => {
                     Some(Change::FieldRefused { subject: subject.clone(), place, remedy: remedy.clone() })
                 }
@@ -39,7 +44,11 @@ pub(super) fn compare(changes: &mut Vec<Change>, remedy: &Remedy, old: &Shape, n
             changes.push(Change::FieldRenamed { subject: subject.clone(), version, old, new });
         }
         let (old_text, new_text) = (plain(was), plain(now));
-        if !now.reads(was) {
+        // A variant without anything is written as its name alone, which no other one is read from.
+        let is_variant =
+            new.parent(&at).is_some_and(|around| new.0.get(around).is_some_and(|it| it.kind == Kind::Enum));
+        let is_filled = is_variant && was.kind == Kind::Unit && (now.kind != Kind::Unit || now.nullable);
+        if is_filled || !now.reads(was) {
             told.push(path.clone());
             let (subject, remedy, old, new) = (subject.clone(), remedy.clone(), old_text, new_text);
             changes.push(match was.gone {

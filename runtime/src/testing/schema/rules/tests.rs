@@ -600,3 +600,5 @@ fn snapshots_of_events_that_were_deleted_once_matter_for_ever() {
     - the snapshot has other fields in the same version, so that older ones are not used, and they stand for events that are deleted: keep the old shape and raise the version: `#[snapshot(version = 3, upcast(2 => ..))]`
     "#);
 }
+
+mod types;

@@ -225,6 +225,8 @@ impl<'de> Deserializer<'de> for Asked {
             Any::Null => visitor.visit_unit(),
             Any::Seq => visitor.visit_seq(self.clone().elements(0, false)),
             Any::Map => visitor.visit_map(self.clone().known_fields()),
+            Any::Wide(number) => visitor.visit_u64(number),
+            Any::WideSigned(number) => visitor.visit_i64(number),
         };
         self.check(read)
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::shape::{Kind, Name, Node, Shape, is_in};
+use super::super::shape::{Kind, Name, Node, Shape, is_in, width};
 use super::asked::{Cause, Refusal};
 use super::samples;
 
@@ -426,7 +426,10 @@ pub(super) fn explore(notes: &RefCell<Notes>, run: impl Fn() -> End) -> bool {
             let good = run() == End::Good;
             let mut notes = notes.borrow_mut();
             if good && notes.run.visited.contains(&path) {
-                notes.place(&path).takes.push((*name).to_owned());
+                let takes = &mut notes.place(&path).takes;
+                // The widest says it for the others.
+                takes.retain(|narrower| width(narrower).is_none_or(|(sign, _)| !name.starts_with(sign)));
+                takes.push((*name).to_owned());
             }
         }
         notes.borrow_mut().place(&path).attempt = usual;

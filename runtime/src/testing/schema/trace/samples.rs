@@ -46,9 +46,13 @@ pub(super) enum Any {
     Null,
     Seq,
     Map,
+    /// Numbers that fit into no narrower type.
+    Wide(u64),
+    WideSigned(i64),
 }
 
-pub(super) const ANY: [(Any, &str); 8] = [
+// ORDER: of the numbers with a width, the wider ones come behind.
+pub(super) const ANY: [(Any, &str); 16] = [
     (Any::Text, "string"),
     (Any::Unsigned, "integer"),
     (Any::Signed, "negative"),
@@ -57,4 +61,12 @@ pub(super) const ANY: [(Any, &str); 8] = [
     (Any::Null, "null"),
     (Any::Map, "map"),
     (Any::Seq, "seq"),
+    (Any::Wide(0xff), "u8"),
+    (Any::Wide(0xffff), "u16"),
+    (Any::Wide(0xffff_ffff), "u32"),
+    (Any::Wide(u64::MAX), "u64"),
+    (Any::WideSigned(-0x80), "i8"),
+    (Any::WideSigned(-0x8000), "i16"),
+    (Any::WideSigned(-0x8000_0000), "i32"),
+    (Any::WideSigned(i64::MIN), "i64"),
 ];
