@@ -369,15 +369,15 @@ pub(crate) enum Unusable {
     )]
     SnapshotDiffers { at: SeqNr, place: String },
     #[error(
-        "the snapshot at {at} is read as other data than a fold of the records comes to, though both are written alike: \
-         something is lost when the data is written, such as `Some(None)`, or a field with `#[serde(skip)]` within it"
-    )]
-    SnapshotLoses { at: SeqNr },
-    #[error(
         "a fold that begins with the snapshot at {at} differs from one that begins before it on this one{place}: the \
          snapshot doesn't hold all that the fold needs, such as a field that serde skips"
     )]
     SnapshotLacks { at: SeqNr, place: String },
+    #[error(
+        "the snapshot at {at} is read as other data than a fold of the records comes to, though both are written alike: \
+         something is lost when the data is written, such as `Some(None)`, or a field with `#[serde(skip)]` within it"
+    )]
+    SnapshotLoses { at: SeqNr },
     #[error("it made the replay panic: {0}")]
     Panicked(Arc<str>),
     /// There is nothing to load any more.

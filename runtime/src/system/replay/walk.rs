@@ -442,8 +442,8 @@ fn unusable(id: &PersistenceId, seq_nr: SeqNr, why: Unusable) -> ReplayError {
         Unusable::Ended => ReplayError::Ended { id, seq_nr },
         Unusable::FoldsDiffer { .. }
         | Unusable::SnapshotDiffers { .. }
-        | Unusable::SnapshotLoses { .. }
-        | Unusable::SnapshotLacks { .. } => {
+        | Unusable::SnapshotLacks { .. }
+        | Unusable::SnapshotLoses { .. } => {
             unreachable!("a replay compares nothing");
         }
     }

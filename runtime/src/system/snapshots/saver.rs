@@ -265,10 +265,10 @@ impl Saving<'_> {
         let stored: StoredSnapshot =
             found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
         let journal = &self.saver.journal;
-        let store = journal.facts().store;
         if seq_nr > head.floor {
             let page = self.wait(journal.read(head.stream, seq_nr, seq_nr, 1))??;
-            let found = time_in(&page, seq_nr, store).map_err(|error| Hindrance::Journal(error.to_string()))?;
+            let found = time_in(&page, seq_nr, journal.facts().store);
+            let found = found.map_err(|error| Hindrance::Journal(error.to_string()))?;
             if found != Some(stored.time) {
                 return Err(unfit("its record has another time in the journal: it is of another history".to_owned()));
             }
