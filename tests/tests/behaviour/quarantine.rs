@@ -278,7 +278,7 @@ mod by_hand {
     use annals::prelude::*;
     use annals::{DecodeError, EventVariant, Payload};
 
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
     pub enum LampEvent {
         Switched,
         Warmed { kelvin: u32 },

@@ -169,7 +169,7 @@ fn snapshot_differs<A: Aggregate>(
         Some(difference) => place::<A>(difference),
         None if folded.standing == snapshot.standing => {
             let loses = A::SNAPSHOTS.is_some_and(|snapshots| snapshots.loses(&folded.data, &snapshot.data));
-            let why = Unusable::SnapshotLoses { at: folded.last };
+            let why = Unusable::SnapshotLoses { at };
             return loses.then_some(Found { seq_nr: folded.last, why, between_folds: false });
         }
         None => {

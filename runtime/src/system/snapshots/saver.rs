@@ -171,7 +171,7 @@ impl Saving<'_> {
         Ok(meta)
     }
 
-    /// What is known of the very same snapshot, if the store has it.
+    /// What is known of the very same snapshot, if the store has it and it can be read.
     fn saved_before(&self, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Option<SnapshotMeta> {
         let store = &self.saver.store;
         let listed = self.wait(store.list(name)).ok()?.ok()?;
@@ -179,7 +179,7 @@ impl Saving<'_> {
         let stored = self.wait(store.load(name, Criteria::LATEST.to_seq(self.taken.seq_nr))).ok()?.ok()??;
         let is_same =
             stored.seq_nr == self.taken.seq_nr && self.taken.is(&stored, self.saver.journal.facts().store, cipher);
-        is_same.then(|| stored.meta())
+        (is_same && self.check_bytes(&stored, cipher).is_ok()).then(|| stored.meta())
     }
 
     /// Deletes what the kept snapshots stand for, as far as the aggregate wants that, and the older snapshots.

@@ -87,15 +87,9 @@ impl Gate {
     }
 }
 
-/// Can be written and not read again while it has no text.
+/// What stands on something, with a snapshot after each two records.
 #[derive(Debug, Default, Serialize, Deserialize, Snapshot)]
 pub struct Label {
-    written: Written,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Written {
-    #[serde(skip_serializing_if = "String::is_empty")]
     text: String,
 }
 
@@ -103,7 +97,7 @@ struct Written {
 impl Label {
     #[event]
     fn changed(&mut self, text: String) {
-        self.written.text = text;
+        self.text = text;
     }
 
     #[command]
@@ -113,7 +107,7 @@ impl Label {
 
     #[query]
     fn text(&self) -> String {
-        self.written.text.clone()
+        self.text.clone()
     }
 }
 
@@ -129,6 +123,8 @@ pub(crate) struct Shelf {
     refuses_loads: Arc<AtomicBool>,
     /// Whether a save fails, and what was there before with its sequence number is gone.
     loses_saves: Arc<AtomicBool>,
+    /// Whether what is saved is damaged on the way.
+    damages_saves: Arc<AtomicBool>,
     /// Whether a load panics.
     panics: Arc<AtomicBool>,
     /// Whether the next load waits with what it has found.
@@ -148,6 +144,7 @@ impl Shelf {
             refuses_deletes: Arc::default(),
             refuses_loads: Arc::default(),
             loses_saves: Arc::default(),
+            damages_saves: Arc::default(),
             panics: Arc::default(),
             next_load_waits: Arc::default(),
             loads_held: Arc::new(watch::channel(true).0),
@@ -194,7 +191,7 @@ impl SnapshotStore for Shelf {
         self.durability
     }
 
-    fn save(&self, id: &PersistenceId, snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>> {
+    fn save(&self, id: &PersistenceId, mut snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>> {
         let id = id.clone();
         Box::pin(async move {
             self.note(format!("save {}", snapshot.seq_nr));
@@ -207,6 +204,10 @@ impl SnapshotStore for Shelf {
                 self.kept.delete(&id, snapshot.seq_nr).await?;
             }
             refusal(&self.loses_saves, "save", &id)?;
+            if self.damages_saves.load(Ordering::SeqCst) {
+                let middle = snapshot.bytes.len() / 2;
+                snapshot.bytes[middle] ^= 0x10;
+            }
             self.kept.save(&id, snapshot).await
         })
     }
