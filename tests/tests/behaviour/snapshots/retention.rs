@@ -309,3 +309,45 @@ async fn no_record_is_deleted_for_a_snapshot_of_another_history() {
     assert_eq!(system.stats().snapshots_unusable, 2);
     system.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn after_power_loss_there_is_a_snapshot_for_what_was_deleted_also_where_the_journal_was_not_synced() {
+    let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (shelf, clock) = (Shelf::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let start = |mark: &ReadMark| {
+        let options = FjallOptions::new().durability(Durability::Os);
+        builder(&shelf, &clock).reader(mark).start(FjallJournal::open(directory.path(), options).unwrap()).unwrap()
+    };
+    let mark = ReadMark::new("billing", Offset(4));
+    let system = start(&mark);
+    for _ in 0..20 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(system.stats().records_deleted, 4);
+    drop(system);
+    copy_all(directory.path(), copy.path());
+
+    // What happens now is lost with the power, but for what becomes of the snapshots.
+    let system = start(&mark);
+    for _ in 0..30 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!((system.stats().records_deleted, system.stats().snapshots_saved), (0, 3));
+    drop(system);
+    assert_eq!(shelf.seqs(&tally("a")).await, [50, 40, 10]);
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    copy_all(copy.path(), directory.path());
+    let system = start(&mark);
+    assert_eq!(system.get::<Tally>("a").total().await.unwrap(), 20);
+    assert_eq!(shelf.seqs(&tally("a")).await, [10]);
+
+    // The floor rises again, and with it all is synced.
+    mark.move_to(Offset(1_000));
+    for _ in 0..20 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(shelf.seqs(&tally("a")).await, [31, 21]);
+}
