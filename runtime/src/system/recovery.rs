@@ -81,7 +81,7 @@ fn replay_stream<A: Aggregate>(
     id: &PersistenceId,
     head: StreamHead,
 ) -> Result<Found<A>, Unrecoverable> {
-    let replayed = Candidates::<A>::of(source, id, head, Criteria::LATEST).begin()?;
+    let replayed = Candidates::<A>::of(source, id, head, Criteria::LATEST).tidying().begin()?;
     let snapshot = replayed.last;
     let replayed = replay_to(source, head, replayed)?;
     if source.verify && A::SNAPSHOTS.is_some() {
