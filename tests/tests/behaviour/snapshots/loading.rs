@@ -235,6 +235,20 @@ async fn keys_are_remembered_across_a_snapshot() {
     assert_eq!(shop.system.stats().events_replayed, 0);
 }
 
+#[tokio::test]
+async fn no_more_keys_are_remembered_after_a_snapshot_than_are_to_be() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.keys_max(3));
+    for key in ["first", "second", "third"] {
+        shop.tally("a").count(1).key(Key::unique(key)).await.unwrap();
+    }
+    shop.tally("a").keep().await.unwrap();
+    shop.saved(1).await;
+    let shop = shop.restarted_with(|builder| builder.keys_max(1)).await;
+    assert_eq!(shop.tally("a").count(1).key(Key::unique("third")).await.unwrap(), 3);
+    assert_eq!(shop.tally("a").count(1).key(Key::unique("first")).await.unwrap(), 4, "it is done again");
+    assert_eq!(shop.system.stats().events_replayed, 0);
+}
+
 /// A timer whose handler of the deadline goes, and comes back in a later version.
 mod timers {
     pub mod with {
@@ -316,6 +330,24 @@ async fn a_deadline_without_a_handler_survives_a_snapshot() {
     let timer = shop.system.get::<timers::with::Timer>("t");
     let error = timer.tick().await.unwrap_err();
     assert!(matches!(error, CallError::NotAccepted { state: "Idle", .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_without_a_handler_ends_with_its_visit() {
+    let shop = Shop::new();
+    shop.system.get::<timers::with::Timer>("t").start().await.unwrap();
+    let shop = shop.restarted().await;
+    shop.clock.advance(Duration::from_secs(1_800));
+    let timer = shop.system.get::<timers::without::Timer>("t");
+    timer.stop().await.unwrap();
+    timer.start().await.unwrap();
+    timer.tick().await.unwrap();
+    shop.saved(2).await;
+    let shop = shop.restarted().await;
+    // The time of the first visit is over, and that of the second is not.
+    shop.clock.advance(Duration::from_secs(1_801));
+    shop.system.get::<timers::with::Timer>("t").tick().await.unwrap();
+    assert_eq!(shop.system.stats().events_replayed, 0);
 }
 
 /// Can be forgotten, and lets its events go.
@@ -414,83 +446,6 @@ async fn records_that_are_deleted_while_the_entity_is_loaded_are_not_missed() {
     until("more records are deleted", || shop.system.stats().records_deleted == 4).await;
     shop.shelf.loads_held.send_replace(false);
     assert_eq!(text.await.unwrap().unwrap(), "d");
-}
-
-#[tokio::test]
-async fn records_that_are_deleted_while_a_replay_begins_are_not_missed() {
-    for stepping in [false, true] {
-        let shop = Shop::new();
-        let label = shop.system.get::<Label>("l");
-        label.change("a").await.unwrap();
-        label.change("b").await.unwrap();
-        until("records are deleted", || shop.system.stats().records_deleted == 2).await;
-        shop.shelf.hold();
-        label.change("c").await.unwrap();
-        label.change("d").await.unwrap();
-        until("the save waits", || shop.shelf.waiting() == 1).await;
-        label.change("e").await.unwrap();
-        shop.shelf.next_load_waits.store(true, Ordering::SeqCst);
-        let replay = shop.system.replay::<Label>("l");
-        let told = tokio::spawn(async move {
-            if stepping {
-                let mut steps = replay.steps();
-                let step = steps.next().await.unwrap().unwrap();
-                return (step.seq_nr, step.data().text.clone());
-            }
-            let past = replay.await.unwrap();
-            (past.seq_nr(), past.into_data().text)
-        });
-        until("a load waits", || !shop.shelf.next_load_waits.load(Ordering::SeqCst)).await;
-        shop.shelf.release();
-        until("more records are deleted", || shop.system.stats().records_deleted == 4).await;
-        shop.shelf.loads_held.send_replace(false);
-        assert_eq!(told.await.unwrap(), (SeqNr(5), "e".to_owned()), "stepping: {stepping}");
-    }
-}
-
-#[tokio::test]
-async fn a_snapshot_that_is_ahead_of_the_journal_stays_where_nothing_else_stands_for_deleted_records() {
-    let shop = Shop::new();
-    shop.count("a", 25).await;
-    let shop = shop.restarted().await;
-    let sound = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
-    for seq_nr in [10, 20] {
-        damage(&shop.shelf, &tally("a"), seq_nr).await;
-    }
-    for seq_nr in [28, 30] {
-        shop.shelf.kept.save(&tally("a"), StoredSnapshot { seq_nr: SeqNr(seq_nr), ..sound.clone() }).await.unwrap();
-    }
-    let error = shop.tally("a").total().await.unwrap_err();
-    let CallError::Quarantined { reason, retry_at, .. } = error else { panic!("{error:?}") };
-    for seq_nr in [28, 30] {
-        let told = format!("the one at {seq_nr}: it is ahead of the journal, which ends at 25");
-        assert!(reason.contains(&told), "{reason}");
-    }
-    assert_eq!(shop.seqs("a").await, [30, 28, 20, 10]);
-    // Somebody has put one back.
-    shop.shelf.kept.save(&tally("a"), sound).await.unwrap();
-    shop.clock.set(retry_at);
-    assert_eq!(shop.tally("a").total().await.unwrap(), 25);
-    assert_eq!(shop.seqs("a").await, [20, 10]);
-}
-
-#[tokio::test]
-async fn a_replay_deletes_no_snapshot() {
-    let shop = Shop::new();
-    shop.count("a", 25).await;
-    let shop = shop.restarted().await;
-    let newest = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
-    shop.shelf.kept.save(&tally("a"), StoredSnapshot { seq_nr: SeqNr(30), ..newest }).await.unwrap();
-    let replay = || shop.system.replay::<Tally>("a");
-    assert_eq!(replay().await.unwrap().data().total, 25);
-    assert!(replay().to_seq(SeqNr(3)).await.is_err());
-    assert!(replay().from_snapshots(Criteria::LATEST).steps().next().await.unwrap().is_some());
-    assert!(replay().steps().next().await.unwrap().is_some());
-    assert_eq!(shop.seqs("a").await, [30, 20, 10]);
-    assert_eq!(shop.shelf.log().iter().filter(|line| line.starts_with("delete")).count(), 0);
-    // Who loads the entity does.
-    assert_eq!(shop.tally("a").total().await.unwrap(), 25);
-    assert_eq!(shop.seqs("a").await, [20, 10]);
 }
 
 #[tokio::test]

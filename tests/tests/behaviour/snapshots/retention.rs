@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals::journal::{Durability, FjallJournal, FjallOptions, Journal as _};
 use annals::prelude::*;
+use annals::snapshot::{Criteria, SnapshotStore as _, StoredSnapshot};
 use annals::testing::ManualClock;
 use annals::{Offset, PersistenceId, ReadMark, SeqNr, System};
 
@@ -308,6 +309,21 @@ async fn no_record_is_deleted_for_a_snapshot_of_another_history() {
     assert_eq!(system.get::<Tally>("a").total().await.unwrap(), 701);
     assert_eq!(system.stats().snapshots_unusable, 2);
     system.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn snapshots_of_a_history_that_was_lost_are_not_counted_among_those_that_are_kept() {
+    let shop = Shop::new();
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    let stored = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
+    for seq_nr in [95, 96] {
+        shop.shelf.kept.save(&tally("a"), StoredSnapshot { seq_nr: SeqNr(seq_nr), ..stored.clone() }).await.unwrap();
+    }
+    shop.count("a", 20).await;
+    until("records are deleted", || shop.system.stats().records_deleted == 20).await;
+    let shop = shop.restarted().await;
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![96, 95, 30, 20], 20));
 }
 
 #[tokio::test]
