@@ -1,4 +1,5 @@
-//! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records.
+//! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records. A snapshot is matched
+//! to its history by the sequence number and the time of its last record.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
