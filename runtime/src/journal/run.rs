@@ -437,32 +437,19 @@ pub enum RunError {
     },
 }
 
-impl<'a> RunView<'a> {
-    /// Checks the checksum and reads the header.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`] if the checksum is wrong, the format is newer, or the bytes are no run.
-    pub fn parse(bytes: &'a [u8], store: u64) -> Result<Self, RunError> {
-        let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(RunError::Checksum)?;
-        if checksum(store, &[content]) != u64::from_le_bytes(*sum) {
-            return Err(RunError::Checksum);
-        }
-        let mut reader = Reader::new(content);
-        let format = reader.u8("the format")?;
-        if format != FORMAT {
-            return Err(RunError::NewerFormat { found: format, supported: FORMAT });
-        }
-        let flags = reader.u8("the flags")?;
-        if flags & !RUN_EXTENSIONS != 0 {
-            return Err(RunError::NewerFeature { what: "a flag of a run", number: flags.into() });
-        }
-        let body = reader.prefixed("the body")?;
-        reader.end("the body")?;
-        Self::parse_body(Reader::new(body), flags)
-    }
+/// The fields before the names.
+struct Head {
+    epoch: u64,
+    number: u64,
+    first: SeqNr,
+    base: i64,
+    writes: u64,
+    records: u64,
+    names: u64,
+}
 
-    fn parse_body(mut body: Reader<'a>, flags: u8) -> Result<Self, RunError> {
+impl Head {
+    fn read(body: &mut Reader<'_>) -> Result<Self, RunError> {
         let epoch = body.varint("the epoch")?;
         let number = body.varint("the run number")?;
         body.take(SALT_BYTES, "the salt")?;
@@ -481,11 +468,72 @@ impl<'a> RunView<'a> {
         if writes == 0 || records < writes {
             return Err(out_of_range("the number of records"));
         }
-
         let names = body.varint("the number of names")?;
         if names < NAMES_BEFORE_RECORDS {
             return Err(out_of_range("the number of names"));
         }
+        Ok(Self { epoch, number, first: SeqNr(first), base, writes, records, names })
+    }
+}
+
+/// The body of a run and its flags; its checksum is right.
+fn body(bytes: &[u8], store: u64) -> Result<(Reader<'_>, u8), RunError> {
+    let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(RunError::Checksum)?;
+    if checksum(store, &[content]) != u64::from_le_bytes(*sum) {
+        return Err(RunError::Checksum);
+    }
+    let mut reader = Reader::new(content);
+    let format = reader.u8("the format")?;
+    if format != FORMAT {
+        return Err(RunError::NewerFormat { found: format, supported: FORMAT });
+    }
+    let flags = reader.u8("the flags")?;
+    if flags & !RUN_EXTENSIONS != 0 {
+        return Err(RunError::NewerFeature { what: "a flag of a run", number: flags.into() });
+    }
+    let body = reader.prefixed("the body")?;
+    reader.end("the body")?;
+    Ok((Reader::new(body), flags))
+}
+
+/// Whose a stored run is and which records it has, for those who only pass it on; its checksum is right.
+pub(crate) struct RunOutline<'a> {
+    pub(crate) first: SeqNr,
+    pub(crate) records: u64,
+    aggregate: &'a [u8],
+    entity: &'a [u8],
+}
+
+impl<'a> RunOutline<'a> {
+    /// Checks the checksum, and reads no more than it needs: the rest may still be malformed.
+    pub(crate) fn parse(bytes: &'a [u8], store: u64) -> Result<Self, RunError> {
+        let (mut body, _flags) = body(bytes, store)?;
+        let Head { first, records, .. } = Head::read(&mut body)?;
+        let (aggregate, entity) = (body.prefixed("a name")?, body.prefixed("a name")?);
+        Ok(Self { first, records, aggregate, entity })
+    }
+
+    /// Whether the run belongs to `id`.
+    pub(crate) fn is_of(&self, id: &PersistenceId) -> bool {
+        self.aggregate == id.aggregate.as_bytes() && self.entity == id.entity.as_str().as_bytes()
+    }
+
+    /// The sequence number of the last record.
+    pub(crate) fn last(&self) -> SeqNr {
+        SeqNr(self.first.0 + (self.records - 1))
+    }
+}
+
+impl<'a> RunView<'a> {
+    /// Checks the checksum and reads the header.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if the checksum is wrong, the format is newer, or the bytes are no run.
+    pub fn parse(bytes: &'a [u8], store: u64) -> Result<Self, RunError> {
+        let (mut body, flags) = body(bytes, store)?;
+        let Head { epoch, number, first, base, writes, records, names } = Head::read(&mut body)?;
+        let out_of_range = |what| RunError::Malformed(Malformed { what, flaw: Flaw::OutOfRange });
         let mut at_hand = [""; NAMES_AT_HAND];
         let mut more_names = Vec::new();
         let mut slots = at_hand.iter_mut();
@@ -507,7 +555,6 @@ impl<'a> RunView<'a> {
         if flags & RUN_EXTENSIONS != 0 {
             check_extensions(&mut body, "a critical extension of a run")?;
         }
-        let first = SeqNr(first);
         Ok(Self { epoch, number, first, base, writes, records, at_hand, more_names, names, body })
     }
 

@@ -102,8 +102,11 @@ pub enum ForgetError {
         /// Why not.
         error: ReadError,
     },
-    /// It is deleted, but not its snapshots, so that its key was not destroyed. Asking again does it.
-    #[error("{id}: its events are deleted, up to sequence number {seq_nr}, but not its snapshots nor its key: {error}")]
+    /// It is deleted and its key destroyed, but its snapshots are still there. They were encrypted with that key, where the
+    /// journal encrypts, so that nobody can read them.
+    #[error(
+        "{id}: it is deleted, up to sequence number {seq_nr}, and its key destroyed, but its snapshots stay: {error}"
+    )]
     SnapshotsLeft {
         /// The entity.
         id: PersistenceId,
@@ -256,13 +259,16 @@ impl<A: Aggregate> Deletion<A> {
             Err(NotDone::Ended(_)) => return Err(ForgetError::NotFound { id }),
             Err(NotDone::Call(error)) => return Err(error.into()),
         };
-        // ORDER: while the key is there, which tells under which name they are stored.
-        let snapshots = match self.delete_snapshots().await {
-            Ok(snapshots) => snapshots,
-            Err(error) => return Err(ForgetError::SnapshotsLeft { id, seq_nr, error }),
-        };
+        // ORDER: while the key is there, which tells under which name they are stored. A store that fails doesn't keep the
+        // key from being destroyed: then they can't be read either.
+        let snapshots = self.delete_snapshots().await;
         let failure = match self.forget_stream().await? {
-            Some(Outcome::Stored(_)) => return Ok(Deleted { id, seq_nr, snapshots }),
+            Some(Outcome::Stored(_)) => {
+                return match snapshots {
+                    Ok(snapshots) => Ok(Deleted { id, seq_nr, snapshots }),
+                    Err(error) => Err(ForgetError::SnapshotsLeft { id, seq_nr, error }),
+                };
+            }
             Some(Outcome::NotStored(why)) => Failure::NotStored { id, why: why.into() },
             Some(Outcome::Unknown(cause)) => Failure::Unknown { id, why: cause.into() },
             None => return Err(ForgetError::NotFound { id }),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use annals::journal::MemoryJournal;
+use annals::journal::{FjallJournal, FjallOptions, Journal, MemoryJournal, ReadError};
 use annals::prelude::*;
 use annals::testing::UnknownRun;
 use annals::{
@@ -149,6 +149,24 @@ async fn what_was_interrupted_is_completed_by_asking_again() {
     assert!(matches!(error, ForgetError::Call(CallError::Unknown { .. })), "{error:?}");
     let system = builder(&shelf).start(journal.reopen()).unwrap();
     assert_eq!(system.forget::<Patient>("other").await.unwrap().seq_nr, SeqNr(2));
+}
+
+#[tokio::test]
+async fn snapshots_that_cannot_be_deleted_do_not_save_the_key() {
+    let (shelf, directory) = (Shelf::default(), tempfile::tempdir().unwrap());
+    let system = builder(&shelf).open(directory.path()).await.unwrap();
+    tell(&system, 2).await;
+    until("it is saved", || system.stats().snapshots_saved == 1).await;
+    shelf.fail(true);
+    let error = system.forget::<Patient>(NAME).await.unwrap_err();
+    assert!(matches!(error, ForgetError::SnapshotsLeft { seq_nr: SeqNr(3), .. }), "{error:?}");
+    assert!(error.to_string().contains("its key destroyed, but its snapshots stay"), "{error}");
+    assert_eq!(system.forget::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(3), "there is nothing left to do");
+    system.shutdown().await.unwrap();
+
+    let journal = FjallJournal::open(directory.path(), FjallOptions::new()).unwrap();
+    let head = journal.open_stream(&PersistenceId::new(Patient::NAME, NAME)).await.unwrap();
+    assert!(matches!(journal.cipher(head.stream), Err(ReadError::Forgotten { .. })));
 }
 
 /// The files below a directory that contain some text.

@@ -171,11 +171,12 @@ impl Stream<'_> {
 
     /// Whether the run of a row ends with a tombstone.
     pub(super) fn ends(&self, engine: &Engine, row: &StreamRow<'_>) -> Result<bool, ReadError> {
+        let store = self.shared.facts.store;
         let ends = match &row.content {
-            Content::Plain(view) => view.ends(),
+            Content::Plain(_) => RunView::parse(row.run, store).and_then(|view| view.ends()),
             Content::Sealed(sealed) => {
                 let plain = self.decrypted(engine, sealed)?;
-                RunView::parse(&plain, self.shared.facts.store).and_then(|view| view.ends())
+                RunView::parse(&plain, store).and_then(|view| view.ends())
             }
         };
         ends.map_err(|error| self.unreadable(row.first(), &error))
@@ -183,16 +184,17 @@ impl Stream<'_> {
 
     /// The stream's name as a run has it; `None` if it is forgotten.
     pub(super) fn id_in(&self, engine: &Engine, row: &StreamRow<'_>) -> Result<Option<PersistenceId>, ReadError> {
+        let named = |run: &[u8]| {
+            let id = RunView::parse(run, self.shared.facts.store).map(|view| view.id());
+            id.map(Some).map_err(|error| self.unreadable(row.first(), &error))
+        };
         let sealed = match &row.content {
-            Content::Plain(view) => return Ok(Some(view.id())),
+            Content::Plain(_) => return named(row.run),
             Content::Sealed(_) if self.shared.floor(engine, self.stream)?.forgotten => return Ok(None),
             Content::Sealed(sealed) => sealed,
         };
         match self.decrypted(engine, sealed) {
-            Ok(plain) => {
-                let id = RunView::parse(&plain, self.shared.facts.store).map(|view| view.id());
-                id.map(Some).map_err(|error| self.unreadable(row.first(), &error))
-            }
+            Ok(plain) => named(&plain),
             Err(ReadError::Forgotten { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -58,8 +58,8 @@ impl Stream<'_> {
         let from = stream_of_key(key).map_or(SeqNr::ZERO, |(_, first)| first);
         let row = StreamRow::parse(key, row, self.shared.facts.store).map_err(|reason| self.corrupt(from, reason))?;
         match (&self.id, &row.content) {
-            (Some(id), Content::Plain(view)) if !view.is_of(id) => {
-                Err(self.corrupt(from, format!("a run of {} is stored here", view.id())))
+            (Some(id), Content::Plain(outline)) if !outline.is_of(id) => {
+                Err(self.corrupt(from, "a run of another stream is stored here"))
             }
             _ => Ok(row),
         }

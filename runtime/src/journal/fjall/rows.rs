@@ -4,7 +4,7 @@ use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum};
 use crate::journal::cipher::IdDigest;
 use crate::journal::floor::Floor;
-use crate::journal::run::{RunError, RunView, stored_checksum};
+use crate::journal::run::{RunError, RunOutline, stored_checksum};
 use crate::journal::sealed::SealedRun;
 
 pub(super) const STREAM_KEY_BYTES: usize = 17;
@@ -93,14 +93,14 @@ pub(super) struct StreamRow<'a> {
 
 /// What can be told of a run without a key.
 pub(super) enum Content<'a> {
-    Plain(RunView<'a>),
+    Plain(RunOutline<'a>),
     Sealed(SealedRun<'a>),
 }
 
 impl<'a> Content<'a> {
     fn parse(run: &'a [u8], store: u64) -> Result<Self, RunError> {
-        match RunView::parse(run, store) {
-            Ok(view) => Ok(Content::Plain(view)),
+        match RunOutline::parse(run, store) {
+            Ok(outline) => Ok(Content::Plain(outline)),
             Err(RunError::Encrypted { .. }) => SealedRun::read(run).map(Content::Sealed),
             Err(error) => Err(error),
         }
@@ -110,14 +110,14 @@ impl<'a> Content<'a> {
 impl StreamRow<'_> {
     pub(super) fn first(&self) -> SeqNr {
         match &self.content {
-            Content::Plain(view) => view.first(),
+            Content::Plain(outline) => outline.first,
             Content::Sealed(sealed) => sealed.first(),
         }
     }
 
     pub(super) fn last(&self) -> SeqNr {
         match &self.content {
-            Content::Plain(view) => view.last(),
+            Content::Plain(outline) => outline.last(),
             Content::Sealed(sealed) => sealed.last(),
         }
     }
@@ -132,7 +132,7 @@ impl StreamRow<'_> {
 
     pub(super) fn records(&self) -> u64 {
         match &self.content {
-            Content::Plain(view) => view.records(),
+            Content::Plain(outline) => outline.records,
             Content::Sealed(sealed) => sealed.records(),
         }
     }

@@ -16,7 +16,14 @@ const KEY: std::ops::Range<usize> = 16..48;
 /// Where in the files of a store a piece of bytes is.
 fn found_in(path: &Path, piece: &[u8]) -> Vec<String> {
     let finder = |bytes: &[u8]| bytes.windows(piece.len()).any(|window| window == piece);
-    let holds = |file: &PathBuf| finder(&fs::read(file).unwrap()[..]) || finder(file.as_os_str().as_encoded_bytes());
+    let holds = |file: &PathBuf| {
+        let read = match fs::read(file) {
+            // The engine has merged it into another one since it was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.unwrap(),
+        };
+        finder(&read) || finder(file.as_os_str().as_encoded_bytes())
+    };
     files_in(path).into_iter().filter(holds).map(|file| file.display().to_string()).collect()
 }
 
