@@ -68,6 +68,9 @@ struct Shared {
     hasher: RandomState,
     /// Held by whoever changes something of an entity.
     changing: [Mutex<()>; CHANGES],
+    /// Whether directories can't be synced.
+    #[cfg(test)]
+    sync_fails: std::sync::atomic::AtomicBool,
 }
 
 /// Why a directory of snapshots doesn't open.
@@ -107,8 +110,14 @@ impl DirSnapshots {
         let temporary = root.join(names::TEMPORARY);
         make_dir(&temporary).map_err(failed("make the directory", &temporary))?;
         remove_leftovers(&temporary).map_err(failed("read the directory", &temporary))?;
-        let shared =
-            Shared { root, written: AtomicU64::new(0), hasher: RandomState::new(), changing: Default::default() };
+        let shared = Shared {
+            root,
+            written: AtomicU64::new(0),
+            hasher: RandomState::new(),
+            changing: Default::default(),
+            #[cfg(test)]
+            sync_fails: Default::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -215,6 +224,10 @@ impl Shared {
     /// Syncs a directory and those above it, up to the store's. They may have been made by a process that died before it
     /// had synced them.
     fn sync_up(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if self.sync_fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("as told"));
+        }
         path.ancestors().take_while(|path| path.starts_with(&self.root)).try_for_each(sync_dir)
     }
 
@@ -276,10 +289,14 @@ impl Shared {
         let directory = self.make_directory(id)?;
         let written = self.write(sealed)?;
         let path = directory.join(name);
+        let replaces = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
         fs::rename(&written.path, &path)?;
         if let Err(error) = self.sync_up(&directory) {
-            // What isn't durable may not be taken for a snapshot that events can be deleted for.
-            let _result = fs::remove_file(&path);
+            // What isn't durable may not be taken for a snapshot that events can be deleted for. Of what was in its place
+            // there is no other: whatever happens now, one of the two is there.
+            if !replaces {
+                let _result = fs::remove_file(&path);
+            }
             return Err(error);
         }
         Ok(path)

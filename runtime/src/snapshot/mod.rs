@@ -3,6 +3,9 @@
 //! A snapshot is an optimisation and never the truth: whatever is wrong with one, an older one or the whole stream is
 //! used instead. Only where [`Retention`] has deleted events does a snapshot stand for them.
 //!
+//! A snapshot is matched to its history by its journal, its sequence number and the time of that record: where a journal
+//! was put back from a copy, other records with the same number and the same microsecond are taken for the same.
+//!
 //! Where they are kept, if nothing else is said: a [`FjallJournal`](crate::journal::FjallJournal) keeps them beside itself,
 //! in an engine of their own; a [`MemoryJournal`](crate::journal::MemoryJournal) in [`MemorySnapshots`]. Elsewhere:
 //! [`DirSnapshots`], or any other [`SnapshotStore`], given to [`Builder::snapshots`](crate::Builder::snapshots).
@@ -320,7 +323,7 @@ pub trait SnapshotStore: Send + Sync + 'static {
     ) -> Fut<'_, Result<Option<StoredSnapshot>, SnapshotStoreError>>;
 
     /// All that there are of an entity, the highest sequence number first. They are not read for it: one of them may
-    /// be damaged.
+    /// be damaged. One whose time or length is lost may be left out, and keeps no other from being listed.
     ///
     /// # Errors
     ///

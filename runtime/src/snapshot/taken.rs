@@ -182,6 +182,10 @@ fn restored<A: Aggregate>(
 fn standing<A: Aggregate>(view: &SnapshotView<'_>) -> Result<Standing<A::State>, Unfit> {
     // Without a state it was taken before the aggregate was a machine: then nothing has led away from the initial one.
     let Some(name) = view.state else { return Ok(Standing::initial::<A>()) };
+    // Without a visit none has either, whatever the initial state was called then.
+    if view.visit == SeqNr::ZERO {
+        return Ok(Standing::initial::<A>());
+    }
     let unknown = || Unfit::UnknownState { name: name.to_owned() };
     let state = named::<A>(name).filter(|state| !is_transient::<A>(*state)).ok_or_else(unknown)?;
     Ok(Standing { state, visit: view.visit, due: view.due })

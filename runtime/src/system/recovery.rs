@@ -1,4 +1,5 @@
-//! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records.
+//! Loading an entity: its newest usable snapshot, and the records behind it; or all of its records. A snapshot is matched
+//! to its history by the sequence number and the time of its last record.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -81,7 +82,7 @@ fn replay_stream<A: Aggregate>(
     id: &PersistenceId,
     head: StreamHead,
 ) -> Result<Found<A>, Unrecoverable> {
-    let replayed = Candidates::<A>::of(source, id, head, Criteria::LATEST).begin()?;
+    let replayed = Candidates::<A>::of(source, id, head, Criteria::LATEST).tidying().begin()?;
     let snapshot = replayed.last;
     let replayed = replay_to(source, head, replayed)?;
     if source.verify && A::SNAPSHOTS.is_some() {

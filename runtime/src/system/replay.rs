@@ -149,11 +149,19 @@ impl<A: Aggregate> Replay<A> {
         let replayed = spawn_blocking(move || {
             let mut walk = Walk::<A>::begin(&plan, false, &runtime)?;
             while still_wanted.strong_count() > 0 {
-                if walk.fold_all()? {
-                    return walk.past();
+                let is_whole = walk.fold_all().and_then(|is_whole| {
+                    if !is_whole {
+                        walk.take_in(walk.page().read(&runtime))?;
+                    }
+                    Ok(is_whole)
+                });
+                match is_whole {
+                    Ok(true) => return walk.past(),
+                    Ok(false) => {}
+                    // The floor has risen each time, so this ends.
+                    Err(error) if walk.is_overtaken(&error) => walk = Walk::begin(&plan, false, &runtime)?,
+                    Err(error) => return Err(error),
                 }
-                let page = walk.page().read(&runtime);
-                walk.take_in(page)?;
             }
             Err(ReplayError::closed(&plan.id))
         });

@@ -213,12 +213,15 @@ impl FjallSnapshots {
 
     fn list(&self, id: &PersistenceId) -> Result<Vec<SnapshotMeta>, Failure> {
         let listed = self.with_engine(false, |engine| {
-            newest_first(engine, id)
-                .map(|found| {
-                    let Found { seq_nr, meta } = found?;
-                    meta.map_err(|reason| Failure::Damaged(seq_nr, reason))
-                })
-                .collect()
+            let mut listed = Vec::new();
+            for found in newest_first(engine, id) {
+                let Found { seq_nr, meta } = found?;
+                match meta {
+                    Ok(meta) => listed.push(meta),
+                    Err(reason) => tracing::warn!(%id, %seq_nr, reason, "a snapshot that is damaged isn't listed"),
+                }
+            }
+            Ok(listed)
         })?;
         Ok(listed.unwrap_or_default())
     }

@@ -543,9 +543,9 @@ impl Writer {
             let stored = self.shared.keys.store(&keys);
             stored.map_err(|error| Halt::Before(Why::Failed(format!("can't store keys: {error}").into())))?;
         }
-        // ORDER: that a stream is forgotten is on the disk before its key is destroyed.
-        let forgets = floors.iter().any(|(_, floor)| floor.forgotten);
-        let durability = if forgets { Durability::Fsync } else { facts.durability };
+        // ORDER: a floor is on the disk, with all before it, before a snapshot is deleted for it, or the key of a stream
+        // that is forgotten is destroyed.
+        let durability = if floors.is_empty() { facts.durability } else { Durability::Fsync };
         let new_streams = first_runs.iter().filter(|begins| begins.is_some()).count();
         let mut rows = engine.batch(first_runs.len() + new_streams + floors.len() + 1, durability);
         let mut bytes = 0;

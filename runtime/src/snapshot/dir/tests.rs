@@ -239,6 +239,21 @@ fn of_two_with_one_number_the_later_counts_and_both_go() {
 }
 
 #[test]
+fn what_is_not_durable_is_removed_again_unless_it_has_replaced_something() {
+    let dir = Dir::new();
+    let sync_fails = |fails| dir.store.shared.sync_fails.store(fails, Ordering::Relaxed);
+    sync_fails(true);
+    block_on(dir.store.save(&ann(), snapshot(5))).unwrap_err();
+    assert_eq!(dir.numbers(), [0; 0]);
+    sync_fails(false);
+    dir.save(5);
+    sync_fails(true);
+    block_on(dir.store.save(&ann(), StoredSnapshot { bytes: b"new".to_vec(), ..snapshot(5) })).unwrap_err();
+    assert_eq!(dir.numbers(), [5]);
+    assert!(dir.latest().unwrap().is_some());
+}
+
+#[test]
 fn directories_of_entities_go_with_their_last_snapshot() {
     let dir = Dir::new();
     let long = PersistenceId::new("account", "a".repeat(512));

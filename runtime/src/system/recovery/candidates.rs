@@ -25,7 +25,7 @@ const TOLD_MAX: usize = 8;
 enum SetAside {
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    #[error("it is ahead of the journal, which ends at {last}: it was of a history that is lost, and is deleted")]
+    #[error("it is ahead of the journal, which ends at {last}: it is of a history that is lost")]
     Ahead { last: SeqNr },
     #[error("the records behind it are deleted up to {floor}")]
     Behind { floor: SeqNr },
@@ -48,6 +48,10 @@ pub(crate) struct Candidates<'a, A> {
     /// Why those that were looked at can't be used.
     told: Vec<String>,
     set_aside: usize,
+    /// Whether those that are ahead of the journal may be deleted.
+    may_tidy: bool,
+    /// Those that are.
+    ahead: Vec<SeqNr>,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -62,7 +66,14 @@ struct Shelf<'a, A> {
 
 impl<'a, A: Aggregate> Candidates<'a, A> {
     pub(crate) fn of(source: Source<'a>, id: &'a PersistenceId, head: StreamHead, criteria: Criteria) -> Self {
-        Self { source, id, head, criteria, told: Vec::new(), set_aside: 0, aggregate: PhantomData }
+        let (told, ahead) = (Vec::new(), Vec::new());
+        Self { source, id, head, criteria, told, set_aside: 0, may_tidy: false, ahead, aggregate: PhantomData }
+    }
+
+    /// Deletes those that are ahead of the journal, unless they are all that there is. Only who loads the entity may: the
+    /// head is the journal's last one then, and nobody writes past them meanwhile.
+    pub(crate) fn tidying(self) -> Self {
+        Self { may_tidy: true, ..self }
     }
 
     /// The newest one that can be used, or else the entity before its first record.
@@ -90,15 +101,25 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
                 return None;
             }
         };
+        let found = self.newest_on(&shelf);
+        // Where nothing else stands for deleted events, they stay: the entity can't be loaded, and so can't write past
+        // them.
+        if found.is_some() || self.head.floor == SeqNr::ZERO {
+            self.tidy(&shelf);
+        }
+        found
+    }
+
+    fn newest_on(&mut self, shelf: &Shelf<'_, A>) -> Option<Replayed<A>> {
         loop {
             // INVARIANT: each is older than the one before, so this ends.
-            let (seq_nr, looked_at) = match self.load(&shelf)? {
-                Ok(stored) => (stored.seq_nr, self.look_at(&shelf, &stored)),
+            let (seq_nr, looked_at) = match self.load(shelf)? {
+                Ok(stored) => (stored.seq_nr, self.look_at(shelf, &stored)),
                 Err((seq_nr, error)) => (seq_nr, Err(SetAside::Store(error))),
             };
             match looked_at {
                 Ok(replayed) => return Some(replayed),
-                Err(why) => self.set_aside(seq_nr, &why, &shelf),
+                Err(why) => self.set_aside(seq_nr, &why),
             }
         }
     }
@@ -179,7 +200,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             .ok_or_else(|| unreadable(&"it is missing"))
     }
 
-    fn set_aside(&mut self, seq_nr: SeqNr, why: &SetAside, shelf: &Shelf<'_, A>) {
+    fn set_aside(&mut self, seq_nr: SeqNr, why: &SetAside) {
         Counters::add(self.source.unusable, 1);
         tracing::warn!(id = %self.id, %seq_nr, %why, "a snapshot is not used; an older one or the whole stream is");
         self.set_aside += 1;
@@ -187,7 +208,16 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             self.told.push(format!("the one at {seq_nr}: {why}"));
         }
         if matches!(why, SetAside::Ahead { .. }) {
-            // It must not come to fit when the stream has grown.
+            self.ahead.push(seq_nr);
+        }
+    }
+
+    /// Deletes those that are ahead of the journal: they must not come to fit when the stream has grown.
+    fn tidy(&mut self, shelf: &Shelf<'_, A>) {
+        if !self.may_tidy {
+            return;
+        }
+        for seq_nr in std::mem::take(&mut self.ahead) {
             let delete = || self.source.runtime.block_on(shelf.store.delete(&shelf.name, seq_nr));
             let deleted = contained(delete).unwrap_or_else(|panic| Err(panicked("delete", self.id, &panic)));
             if let Err(error) = deleted {

@@ -142,13 +142,23 @@ impl<A: Aggregate> Steps<A> {
                 self.begin().await?;
                 continue;
             };
-            match walk.step()? {
-                Stepped::Folded(record) => {
+            let told = match walk.step() {
+                Ok(Stepped::Folded(record)) => {
                     self.record = Some(record);
                     break;
                 }
-                Stepped::NeedsPage => self.read().await?,
-                Stepped::Ended => return Ok(None),
+                Ok(Stepped::NeedsPage) => self.read().await,
+                Ok(Stepped::Ended) => return Ok(None),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                // Nothing was told yet, so it may begin elsewhere.
+                let begins_again =
+                    self.record.is_none() && self.walk.as_ref().is_some_and(|walk| walk.is_overtaken(&error));
+                if !begins_again {
+                    return Err(error);
+                }
+                self.walk = None;
             }
         }
         let (Some(walk), Some(record)) = (&self.walk, &self.record) else { return Ok(None) };

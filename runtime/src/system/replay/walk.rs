@@ -133,6 +133,8 @@ impl Plan {
 /// An entity on its way through its records.
 pub(super) struct Walk<A: Aggregate> {
     opened: Arc<Opened>,
+    /// Up to where records were deleted when it began.
+    floor: SeqNr,
     replayed: Replayed<A>,
     /// The transient state that it is in.
     passing: Option<Passing>,
@@ -170,21 +172,37 @@ impl<A: Aggregate> Walk<A> {
 
     fn begun(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
         let journal = plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&plan.id))?;
-        let (opened, head) = Opened::open(plan, &journal, runtime)?;
         let id = || plan.id.clone();
-        if head.last == SeqNr::ZERO {
-            return Err(ReplayError::NotFound { id: id() });
+        let mut before: Option<(SeqNr, ReplayError)> = None;
+        loop {
+            let (opened, head) = Opened::open(plan, &journal, runtime)?;
+            if head.last == SeqNr::ZERO {
+                return Err(ReplayError::NotFound { id: id() });
+            }
+            if head.ended {
+                return Err(ReplayError::Ended { id: id(), seq_nr: head.last });
+            }
+            // A snapshot may have been saved meanwhile, and have let go what was to be read.
+            if let Some((_, error)) = before.filter(|(floor, _)| *floor >= head.floor) {
+                return Err(error);
+            }
+            if let Some(asked) = plan.to_seq.filter(|asked| *asked > head.last) {
+                return Err(ReplayError::Beyond { id: id(), asked, last: head.last });
+            }
+            match plan.begin(stepping, &journal, runtime, head) {
+                Ok(replayed) => {
+                    let (to, to_time, records) = (plan.to_seq.unwrap_or(head.last), plan.to_time, VecDeque::new());
+                    let (opened, floor) = (Arc::new(opened), head.floor);
+                    return Ok(Self { opened, floor, replayed, passing: None, to, to_time, records, broken: None });
+                }
+                Err(error) => before = Some((head.floor, error)),
+            }
         }
-        if head.ended {
-            return Err(ReplayError::Ended { id: id(), seq_nr: head.last });
-        }
-        if let Some(asked) = plan.to_seq.filter(|asked| *asked > head.last) {
-            return Err(ReplayError::Beyond { id: id(), asked, last: head.last });
-        }
-        let replayed = plan.begin(stepping, &journal, runtime, head)?;
-        let to = plan.to_seq.unwrap_or(head.last);
-        let (opened, to_time, records) = (Arc::new(opened), plan.to_time, VecDeque::new());
-        Ok(Self { opened, replayed, passing: None, to, to_time, records, broken: None })
+    }
+
+    /// Whether it has failed since records were deleted that were there when it began: begun again, it may succeed.
+    pub(super) fn is_overtaken(&self, error: &ReplayError) -> bool {
+        matches!(error, ReplayError::Deleted { floor, .. } if *floor > self.floor)
     }
 
     pub(super) fn data(&self) -> &A {

@@ -205,10 +205,25 @@ impl Saving<'_> {
             if stream.head.floor > SeqNr::ZERO && !was_read {
                 self.check(stream.head, oldest, &name, cipher.as_deref())?;
             }
-            let older = Criteria::LATEST.to_seq(SeqNr(oldest.0 - 1));
+            let spare = if was_read { None } else { self.spare(stream.head.floor, &stored) };
+            let lowest = spare.filter(|spare| *spare < oldest);
+            let older = Criteria::LATEST.to_seq(SeqNr(lowest.unwrap_or(oldest).0.saturating_sub(1)));
             self.wait(self.saver.store.delete_matching(&name, older))??;
+            let between = stored.iter().filter(|snapshot| lowest.is_some_and(|lowest| snapshot.seq_nr > lowest));
+            for snapshot in between.filter(|snapshot| snapshot.seq_nr < oldest) {
+                self.wait(self.saver.store.delete(&name, snapshot.seq_nr))??;
+            }
         }
         Ok(())
+    }
+
+    /// The snapshot that stays beside those that are to be kept, since the journal may end before all of them after the
+    /// power has failed: when the floor was raised, what is before it was synced, and what came later wasn't.
+    fn spare(&self, floor: SeqNr, stored: &[SnapshotMeta]) -> Option<SeqNr> {
+        if self.saver.journal.facts().durability == Durability::Fsync || floor == SeqNr::ZERO {
+            return None;
+        }
+        stored.iter().map(|snapshot| snapshot.seq_nr).filter(|seq_nr| *seq_nr >= floor).min()
     }
 
     /// Deletes events up to the oldest snapshot that is kept. Says whether that one was read again for it.

@@ -235,6 +235,20 @@ async fn keys_are_remembered_across_a_snapshot() {
     assert_eq!(shop.system.stats().events_replayed, 0);
 }
 
+#[tokio::test]
+async fn no_more_keys_are_remembered_after_a_snapshot_than_are_to_be() {
+    let shop = Shop::with(Shelf::new(), |builder| builder.keys_max(3));
+    for key in ["first", "second", "third"] {
+        shop.tally("a").count(1).key(Key::unique(key)).await.unwrap();
+    }
+    shop.tally("a").keep().await.unwrap();
+    shop.saved(1).await;
+    let shop = shop.restarted_with(|builder| builder.keys_max(1)).await;
+    assert_eq!(shop.tally("a").count(1).key(Key::unique("third")).await.unwrap(), 3);
+    assert_eq!(shop.tally("a").count(1).key(Key::unique("first")).await.unwrap(), 4, "it is done again");
+    assert_eq!(shop.system.stats().events_replayed, 0);
+}
+
 /// A timer whose handler of the deadline goes, and comes back in a later version.
 mod timers {
     pub mod with {
@@ -316,6 +330,24 @@ async fn a_deadline_without_a_handler_survives_a_snapshot() {
     let timer = shop.system.get::<timers::with::Timer>("t");
     let error = timer.tick().await.unwrap_err();
     assert!(matches!(error, CallError::NotAccepted { state: "Idle", .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_without_a_handler_ends_with_its_visit() {
+    let shop = Shop::new();
+    shop.system.get::<timers::with::Timer>("t").start().await.unwrap();
+    let shop = shop.restarted().await;
+    shop.clock.advance(Duration::from_secs(1_800));
+    let timer = shop.system.get::<timers::without::Timer>("t");
+    timer.stop().await.unwrap();
+    timer.start().await.unwrap();
+    timer.tick().await.unwrap();
+    shop.saved(2).await;
+    let shop = shop.restarted().await;
+    // The time of the first visit is over, and that of the second is not.
+    shop.clock.advance(Duration::from_secs(1_801));
+    shop.system.get::<timers::with::Timer>("t").tick().await.unwrap();
+    assert_eq!(shop.system.stats().events_replayed, 0);
 }
 
 /// Can be forgotten, and lets its events go.

@@ -1,7 +1,9 @@
 //! Snapshots: taken off the way of commands, loaded where they can be used, and what they let go.
 
+mod floors;
 mod loading;
 mod retention;
+mod standing;
 mod taking;
 mod unusable;
 mod verifying;
@@ -35,6 +37,11 @@ impl Tally {
     #[command]
     fn count(&self, by: u64) -> Step<u64> {
         applying(TallyEvent::Counted { by }).replying(self.total + by)
+    }
+
+    #[command]
+    fn count_often(&self, times: u64) -> Step {
+        applying((0..times).map(|_| TallyEvent::Counted { by: 1 }).collect::<Vec<_>>())
     }
 
     #[command]

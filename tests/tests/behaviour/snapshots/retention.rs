@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals::journal::{Durability, FjallJournal, FjallOptions, Journal as _};
 use annals::prelude::*;
+use annals::snapshot::{Criteria, SnapshotStore as _, StoredSnapshot};
 use annals::testing::ManualClock;
 use annals::{Offset, PersistenceId, ReadMark, SeqNr, System};
 
@@ -309,4 +310,61 @@ async fn no_record_is_deleted_for_a_snapshot_of_another_history() {
     assert_eq!(system.get::<Tally>("a").total().await.unwrap(), 701);
     assert_eq!(system.stats().snapshots_unusable, 2);
     system.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn snapshots_of_a_history_that_was_lost_are_not_counted_among_those_that_are_kept() {
+    let shop = Shop::new();
+    shop.count("a", 10).await;
+    shop.saved(1).await;
+    let stored = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
+    for seq_nr in [95, 96] {
+        shop.shelf.kept.save(&tally("a"), StoredSnapshot { seq_nr: SeqNr(seq_nr), ..stored.clone() }).await.unwrap();
+    }
+    shop.count("a", 20).await;
+    until("records are deleted", || shop.system.stats().records_deleted == 20).await;
+    let shop = shop.restarted().await;
+    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![96, 95, 30, 20], 20));
+}
+
+#[tokio::test]
+async fn after_power_loss_there_is_a_snapshot_for_what_was_deleted_also_where_the_journal_was_not_synced() {
+    let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (shelf, clock) = (Shelf::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let start = |mark: &ReadMark| {
+        let options = FjallOptions::new().durability(Durability::Os);
+        builder(&shelf, &clock).reader(mark).start(FjallJournal::open(directory.path(), options).unwrap()).unwrap()
+    };
+    let mark = ReadMark::new("billing", Offset(4));
+    let system = start(&mark);
+    for _ in 0..20 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(system.stats().records_deleted, 4);
+    drop(system);
+    copy_all(directory.path(), copy.path());
+
+    // What happens now is lost with the power, but for what becomes of the snapshots.
+    let system = start(&mark);
+    for _ in 0..30 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!((system.stats().records_deleted, system.stats().snapshots_saved), (0, 3));
+    drop(system);
+    assert_eq!(shelf.seqs(&tally("a")).await, [50, 40, 10]);
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    copy_all(copy.path(), directory.path());
+    let system = start(&mark);
+    assert_eq!(system.get::<Tally>("a").total().await.unwrap(), 20);
+    assert_eq!(shelf.seqs(&tally("a")).await, [10]);
+
+    // The floor rises again, and with it all is synced.
+    mark.move_to(Offset(1_000));
+    for _ in 0..20 {
+        system.get::<Tally>("a").count(1).await.unwrap();
+    }
+    system.shutdown().await.unwrap();
+    assert_eq!(shelf.seqs(&tally("a")).await, [31, 21]);
 }

@@ -412,3 +412,22 @@ fn a_damaged_row_of_what_is_deleted_takes_nobody_else_with_it() {
         block_on(journal.close()).unwrap();
     }
 }
+
+#[test]
+fn what_is_before_a_floor_is_on_the_disk_also_where_other_writes_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let journal = FjallJournal::open(&path, FjallOptions::new().durability(Durability::Os)).unwrap();
+    // Snapshots are deleted durably for a floor, and others stand for records behind it.
+    for (round, ends) in (0..).zip([false, true]) {
+        store(&journal, &id("alice"), &[b"x", b"y"]);
+        // A copy of the files has also what isn't synced.
+        assert!(!journal.shared.faults.was_synced());
+        if ends {
+            end(&journal, &id("alice"), &[]);
+        } else {
+            assert!(matches!(delete(&journal, &id("alice"), 1), Outcome::Stored(_)));
+        }
+        assert!(journal.shared.faults.was_synced(), "round {round}");
+    }
+}
