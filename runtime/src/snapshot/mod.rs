@@ -175,7 +175,8 @@ impl<A> std::fmt::Debug for Snapshots<A> {
 
 /// Which events are deleted when a snapshot of their entity was stored. Those that no kept snapshot stands for never
 /// are, and none before there are as many snapshots as are to be kept: so one of them may be damaged. Nor are those that a
-/// registered reader has still to read, nor those with keys that the entity remembers.
+/// registered reader has still to read, nor those with keys that the entity remembers. Where the journal doesn't sync each
+/// write, one snapshot more may be kept: the power may fail, and the journal end before the newer ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
     /// None.
