@@ -1,0 +1,159 @@
+//! What an entity has handed over, what became of it, and what may leave then.
+
+use std::mem;
+
+use super::{Entity, Next, Phase, Surroundings};
+use crate::aggregate::Aggregate;
+use crate::call::{Failure, NotStored, Unknown};
+use crate::id::SeqNr;
+use crate::journal::{Due, Outcome, Run, Why};
+use crate::system::repeat::repeat;
+use crate::system::shard::Desk;
+use crate::system::stats::Counters;
+use crate::system::work::{Answer, Held, Work};
+
+impl<A: Aggregate> Entity<A> {
+    /// Lets the answers go that tell nothing but what is durable.
+    pub(super) fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
+        while work.held.front().is_some_and(|held| held.tag <= self.durable) {
+            let Some(held) = work.held.pop_front() else { break };
+            match held.answer {
+                Answer::Fails(failure) => held.message.fail(*failure),
+                Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
+                Answer::Repeats { key, seq_nr } => {
+                    around.desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                }
+                Answer::Tells | Answer::Stored => {
+                    if held.message.is_alarm() {
+                        self.deadline_fails = false;
+                        around.desk.schedule.handled(self.stream);
+                        self.arm(around.desk);
+                    }
+                    let effects = held.message.release();
+                    if !effects.is_empty() {
+                        let job = self.effect_job(effects, around);
+                        work.effects_waiting += u32::from(around.desk.effects.push(around.key, job));
+                    }
+                }
+            }
+        }
+        while work.snapshots.front().is_some_and(|waiting| waiting.seq_nr() <= self.durable) {
+            let Some(waiting) = work.snapshots.pop_front() else { break };
+            waiting.hand_over();
+        }
+    }
+
+    /// Seals the oldest pending run; `None` if it was given up since it was announced.
+    pub(crate) fn seal(&mut self, around: &mut Surroundings<'_, A>) -> Option<Run> {
+        let work = self.work.as_mut()?;
+        let desk = &mut *around.desk;
+        work.dirty = false;
+        let sealed = work.pending.pop_front().map(|mut run| {
+            desk.bytes_unsettled -= run.bytes();
+            let sealed = run.seal(&desk.facts, desk.next_run());
+            work.in_flight.push_back((run.last(), sealed.due));
+            work.sealed = Some(run);
+            sealed
+        });
+        if !work.pending.is_empty() {
+            work.dirty = true;
+            desk.dirty.push_back(around.key);
+        }
+        if let Some(run) = &sealed {
+            desk.bytes_unsettled += run.bytes.len();
+        }
+        self.make_ready(around);
+        self.rest(around);
+        sealed
+    }
+
+    /// Takes in what became of the oldest run in flight.
+    pub(crate) fn settle(&mut self, outcome: Outcome, around: &mut Surroundings<'_, A>) -> Next {
+        let Some(mut work) = self.work.take() else { return Next::Nothing };
+        let (last, due) = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
+        match outcome {
+            Outcome::Stored(_) => {
+                Counters::add(&around.desk.counters.events_stored, last.0 - self.durable.0);
+                self.durable = last;
+                match due {
+                    Due::Unchanged => {}
+                    Due::Cleared => self.due = None,
+                    Due::At(due) => self.due = Some(due),
+                }
+                self.arm(around.desk);
+                self.release(&mut work, around);
+            }
+            Outcome::NotStored(why) => {
+                // A run behind one that failed can't be stored, and that says more than the conflict it met.
+                let follows = matches!(self.phase, Phase::Draining) && matches!(why, Why::Conflict { .. });
+                let why = if follows { NotStored::EarlierWriteFailed } else { why.into() };
+                tracing::warn!(id = %self.persistence_id(), %why, "a write was not stored; the entity is loaded again");
+                let id = self.persistence_id();
+                self.lose(&mut work, last, &Failure::NotStored { id, why }, around.desk);
+            }
+            Outcome::Unknown(cause) => {
+                let id = self.persistence_id();
+                tracing::error!(%id, %cause, "a write may be stored or not; the entity is loaded again");
+                self.lose(&mut work, last, &Failure::Unknown { id, why: cause.into() }, around.desk);
+            }
+        }
+        self.work = Some(work);
+        self.after(around)
+    }
+
+    /// Answers everybody who was promised what the failed run up to `last` held, or what was to follow it.
+    pub(super) fn lose(&mut self, work: &mut Work<A>, last: SeqNr, failure: &Failure, desk: &mut Desk) {
+        self.leave_memory();
+        for run in work.pending.drain(..) {
+            desk.bytes_unsettled -= run.bytes();
+        }
+        let lost = Failure::NotStored { id: self.persistence_id(), why: NotStored::EarlierWriteFailed };
+        // What is in flight behind this run is answered when it settles.
+        let still_in_flight = work.in_flight.back().map_or(last, |(last, _)| *last);
+        for held in mem::take(&mut work.held) {
+            match held.answer {
+                // What a repeat is told depends on where its first is.
+                Answer::Repeats { key, seq_nr } if seq_nr <= self.durable => {
+                    desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                }
+                Answer::Repeats { seq_nr, .. } if seq_nr <= last => held.message.fail(failure.clone()),
+                Answer::Repeats { seq_nr, .. } if seq_nr <= still_in_flight => {
+                    work.held.push_back(Held { tag: seq_nr, ..held });
+                }
+                _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
+                Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
+                // Who wanted it to end as well learns whether it has.
+                Answer::Ended if held.tag <= last && held.message.is_end() => held.message.fail(failure.clone()),
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
+                    held.message.fail(lost.clone());
+                }
+            }
+        }
+        work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
+        desk.lanes.leave(self.hash, work.queue.len());
+        for message in work.queue.drain(..) {
+            message.fail(lost.clone());
+        }
+    }
+
+    /// Answers every waiting caller, because the shard ends.
+    pub(crate) fn give_up(&mut self, desk: &mut Desk) {
+        let Some(work) = self.work.take() else { return };
+        desk.busy -= 1;
+        let submitted = work.in_flight.back().map_or(self.durable, |(last, _)| *last);
+        for held in work.held {
+            let (id, is_end) = (self.persistence_id(), held.message.is_end());
+            held.message.fail(match held.answer {
+                Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Ended if held.tag <= submitted && is_end => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
+                    Failure::Stopped { id }
+                }
+            });
+        }
+        for message in work.queue {
+            message.fail(Failure::Stopped { id: self.persistence_id() });
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A turn of an entity: messages are handled in order, and what they store is added to the run that grows.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Entity, Next, Phase, Surroundings};
+use crate::aggregate::{Aggregate, Context};
+use crate::alarm::Alarm;
+use crate::execute::{Verdict, execute};
+use crate::id::PersistenceId;
+use crate::journal::as_stored;
+use crate::key::Keys;
+use crate::snapshot::SnapshotError;
+use crate::snapshot::request::Asked;
+use crate::snapshot::taken::Moment;
+use crate::state::is_transient;
+use crate::system::rung::Noticed;
+use crate::system::shard::Desk;
+use crate::system::stats::Counters;
+use crate::system::work::{Answer, Held, Work};
+
+/// How many messages an entity handles in one turn.
+const TURN_MAX: usize = 64;
+/// A turn that takes longer holds up the whole shard, and is reported.
+const SLOW_TURN: Duration = Duration::from_millis(10);
+
+impl<A: Aggregate> Entity<A> {
+    /// Handles some messages.
+    pub(crate) fn take_turn(&mut self, around: &mut Surroundings<'_, A>) -> Next {
+        let Some(mut work) = self.work.take() else { return Next::Nothing };
+        work.ready = false;
+        let broken = self.handle_some(&mut work, around.desk, around.name);
+        self.release(&mut work, around);
+        self.work = Some(work);
+        if broken {
+            self.leave_memory();
+        }
+        self.after(around)
+    }
+
+    /// Handles messages in order, and says whether the data broke.
+    pub(super) fn handle_some(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) -> bool {
+        let headless = match self.phase {
+            Phase::Live(_) => false,
+            Phase::Headless(_) => true,
+            _ => return false,
+        };
+        let started = Instant::now();
+        let now = as_stored(desk.clock.now()).max(self.time);
+        let mut cx = Context::new(self.id.clone());
+        let (mut handled, mut broken, mut has_noticed) = (0, false, false);
+        while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
+            let Some(next) = work.queue.front() else { break };
+            if headless && !self.ended && !next.is_end() {
+                break;
+            }
+            // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
+            let may_notice = !self.ended && !self.deadline_fails && !next.is_end();
+            let overdue = may_notice && self.standing.due.is_some_and(|due| due <= now);
+            let noticed = overdue && !has_noticed && !next.is_alarm();
+            has_noticed |= noticed;
+            let mut message = if noticed {
+                Box::new(Alarm::new(self.id.clone(), Noticed))
+            } else {
+                let Some(message) = work.queue.pop_front() else { break };
+                handled += 1;
+                message
+            };
+            if self.ended {
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Ended });
+                continue;
+            }
+            if message.is_end() {
+                let answer = if message.may_end(self.issued) {
+                    desk.draft.end(now);
+                    self.write(work, desk, name);
+                    (self.time, self.ended, self.standing.due) = (now, true, None);
+                    Answer::Stored
+                } else {
+                    Answer::Tells
+                };
+                work.held.push_back(Held { tag: self.issued, message, answer });
+                continue;
+            }
+            let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
+            if let Some((key, seq_nr)) = seen {
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
+                continue;
+            }
+            cx.move_to(now, self.issued, self.standing);
+            let Phase::Live(data) = &mut self.phase else { break };
+            let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
+                Verdict::Answered => Answer::Tells,
+                Verdict::Changed(standing) => {
+                    self.write(work, desk, name);
+                    self.time = now;
+                    self.standing = standing;
+                    if let Some(key) = desk.draft.key() {
+                        self.keys.get_or_insert_default().insert(key, self.issued, desk.settings.keys_max);
+                    }
+                    Answer::Stored
+                }
+                Verdict::Failed(failure) => {
+                    self.deadline_fails |= noticed;
+                    Answer::Fails(Box::new(failure))
+                }
+                Verdict::Broken(failure) => {
+                    self.deadline_fails |= noticed;
+                    broken = true;
+                    Answer::Fails(Box::new(failure))
+                }
+            };
+            if matches!(answer, Answer::Tells | Answer::Stored) {
+                self.take_snapshot(work, desk, matches!(answer, Answer::Stored), message.asked());
+            }
+            work.held.push_back(Held { tag: self.issued, message, answer });
+        }
+        desk.lanes.leave(self.hash, handled);
+        Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
+        let took = started.elapsed();
+        if took > SLOW_TURN {
+            let id = self.persistence_id();
+            tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
+        }
+        broken
+    }
+
+    /// Takes a snapshot after a step, if one is due or asked for.
+    pub(super) fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, changed: bool, asked: Option<&mut Asked>) {
+        let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
+        let wanted = desk.draft.snapshot();
+        let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
+        let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
+        // One that is due waits for the next state that is recovered to.
+        let policy = changed && is_due && !is_transient::<A>(self.standing.state);
+        if !wanted && !policy {
+            return;
+        }
+        let none = Keys::none();
+        let moment = Moment {
+            seq_nr: self.issued,
+            time: self.time,
+            standing: self.standing,
+            unheard: snapshotting.unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
+            keys: self.keys.as_deref().unwrap_or(&none),
+        };
+        let id = PersistenceId::new(A::NAME, &self.id);
+        let taken = desk.shelf.take(id, data, moment);
+        // One that failed isn't tried again at each step.
+        if !matches!(taken, Err(SnapshotError::Transient { .. })) {
+            snapshotting.last = self.issued;
+        }
+        match taken {
+            Ok(mut waiting) => {
+                waiting.set_asker(asked.and_then(|asked| asked.asker.take()));
+                work.snapshots.push_back(waiting);
+            }
+            Err(error) => {
+                // Where nothing has happened, none is missing.
+                if error != SnapshotError::Nothing {
+                    Counters::add(&desk.counters.snapshots_skipped, 1);
+                    let id = PersistenceId::new(A::NAME, &self.id);
+                    tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                }
+                if let Some(asked) = asked {
+                    asked.refused = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Adds what the draft holds to the run that grows.
+    pub(super) fn write(&mut self, work: &mut Work<A>, desk: &mut Desk, name: &Arc<str>) {
+        let run = work.growing_run(desk, self.stream, (name, &self.id), self.issued);
+        let before = run.bytes();
+        run.push_write(&desk.draft.write(), desk.draft.due(), desk.draft.records::<A>());
+        desk.bytes_unsettled += run.bytes() - before;
+        self.issued = run.last();
+    }
+}
