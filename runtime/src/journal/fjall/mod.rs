@@ -32,6 +32,7 @@ mod faults;
 mod forgetting;
 mod lock;
 mod open;
+mod queue;
 mod read;
 mod removal;
 mod rows;
@@ -45,9 +46,9 @@ mod writer;
 pub use error::OpenError;
 
 use engine::Engine;
+use queue::{Queue, Request};
 use snapshots::FjallSnapshots;
 use streams::Streams;
-use writer::{Queue, Request};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;

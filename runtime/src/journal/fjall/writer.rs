@@ -6,212 +6,34 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Shared;
 use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
-use super::forgetting::Ciphers;
 use super::lock::LockFile;
+use super::queue::{RUN_OVERHEAD_BYTES, Request, Work};
 use super::removal::Removals;
 use super::rows::{floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row};
 use super::syncer::Syncer;
-use crate::id::{Offset, SeqNr, StreamNo};
+use crate::id::{Offset, StreamNo};
 use crate::journal::bytes::len_u64;
 use crate::journal::cipher::{IdDigest, StreamCipher};
 use crate::journal::floor::Floor;
 use crate::journal::head::{Head, HeadFile, State};
 use crate::journal::lock;
-use crate::journal::oneshot::Sender;
 use crate::journal::order::{Mark, OrderBuilder, OrderedRun, group_key};
 use crate::journal::run::Run;
 use crate::journal::{Cause, CloseError, Due, Durability, Health, Outcome, ReadError, Why};
 
-/// A group commit takes groups up to so many bytes, and one group at least.
-const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What a run costs beside its bytes, about.
-const RUN_OVERHEAD_BYTES: usize = 128;
-/// More than this doesn't wait in the queue.
-pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Between two places that may become the checkpoint.
 const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
 /// After so many bytes of order rows the deadlines are written down. Following them takes less than a second.
 const FOLD_EVERY_BYTES: usize = 32 * 1024 * 1024;
 /// So many places at most wait to become the checkpoint.
 const CHECKPOINTS_MAX: usize = 64;
-
-/// What is on its way to the disk.
-pub(super) struct Request {
-    work: Work,
-    bytes: usize,
-}
-
-enum Work {
-    Append {
-        runs: Vec<Run>,
-        /// What they are encrypted with.
-        ciphers: Ciphers,
-        /// For each run its checksum, later its offset; or why it isn't stored.
-        verdicts: Vec<Result<u64, Why>>,
-        done: Sender<Vec<Outcome>>,
-    },
-    Delete {
-        stream: StreamNo,
-        to: SeqNr,
-        /// Later the last offset before it; or why nothing is deleted.
-        verdict: Result<u64, Why>,
-        done: Sender<Outcome>,
-    },
-    Forget {
-        stream: StreamNo,
-        /// Its number, once the stream is taken as forgotten.
-        key: u64,
-        /// The key in memory.
-        cipher: Option<Arc<StreamCipher>>,
-        /// Later the last offset before it; or why nothing is forgotten.
-        verdict: Result<u64, Why>,
-        done: Sender<Outcome>,
-    },
-}
-
-impl Request {
-    /// To store a group.
-    pub(super) fn append(
-        runs: Vec<Run>,
-        ciphers: Ciphers,
-        verdicts: Vec<Result<u64, Why>>,
-        done: Sender<Vec<Outcome>>,
-    ) -> Self {
-        let bytes = runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum();
-        Self { work: Work::Append { runs, ciphers, verdicts, done }, bytes }
-    }
-
-    /// To forget a stream.
-    pub(super) fn forget(stream: StreamNo, done: Sender<Outcome>) -> Self {
-        Self { work: Work::Forget { stream, key: 0, cipher: None, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
-    }
-
-    /// To delete the records of a stream up to one.
-    pub(super) fn delete(stream: StreamNo, to: SeqNr, done: Sender<Outcome>) -> Self {
-        Self { work: Work::Delete { stream, to, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
-    }
-
-    /// Answers, with `outcome` for each part that was to be stored and has an offset.
-    fn resolve(self, outcome: impl Fn(u64) -> Outcome) {
-        let answer = |verdict: Result<u64, Why>| verdict.map_or_else(Outcome::NotStored, &outcome);
-        match self.work {
-            Work::Append { runs, verdicts, done, .. } => {
-                drop(runs);
-                done.send(verdicts.into_iter().map(answer).collect());
-            }
-            Work::Delete { verdict, done, .. } | Work::Forget { verdict, done, .. } => done.send(answer(verdict)),
-        }
-    }
-}
-
-/// What waits for the writer.
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    groups: VecDeque<Request>,
-    bytes: usize,
-    /// Why nothing is taken any more.
-    refuse: Option<Why>,
-    closing: bool,
-    /// Those who wait for the end, and what they hear.
-    waiting: Vec<Sender<Result<(), CloseError>>>,
-    ended: Option<Result<(), CloseError>>,
-}
-
-impl Queue {
-    /// Takes a group, or answers it at once.
-    pub(super) fn push(&self, request: Request) {
-        let mut state = lock(&self.state);
-        let full = state.bytes > QUEUE_BYTES_MAX;
-        let why = match &state.refuse {
-            Some(why) => Some(why.clone()),
-            None if state.closing => Some(Why::Closed),
-            None if full => Some(Why::QueueFull { bytes: state.bytes, limit: QUEUE_BYTES_MAX }),
-            None => None,
-        };
-        if let Some(why) = why {
-            drop(state);
-            request.resolve(|_| Outcome::NotStored(why.clone()));
-            return;
-        }
-        state.bytes += request.bytes;
-        state.groups.push_back(request);
-        self.changed.notify_one();
-    }
-
-    /// Takes groups. If there are none, it waits for some where it `may_wait`; nothing when the queue is empty and
-    /// closed.
-    fn take(&self, may_wait: bool) -> Option<Vec<Request>> {
-        let mut state = lock(&self.state);
-        while state.groups.is_empty() && !state.closing && may_wait {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.groups.is_empty() && state.closing {
-            return None;
-        }
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while bytes < COMMIT_BYTES_MAX
-            && let Some(request) = state.groups.pop_front()
-        {
-            bytes += request.bytes;
-            taken.push(request);
-        }
-        state.bytes -= bytes;
-        Some(taken)
-    }
-
-    /// Refuses everything from now on, and what waits.
-    fn refuse(&self, why: &Why) {
-        let mut state = lock(&self.state);
-        state.refuse = Some(why.clone());
-        let groups = std::mem::take(&mut state.groups);
-        state.bytes = 0;
-        drop(state);
-        for request in groups {
-            request.resolve(|_| Outcome::NotStored(why.clone()));
-        }
-    }
-
-    /// Takes nothing more, and ends the writer once it has stored what waits.
-    pub(super) fn close(&self, waiting: Option<Sender<Result<(), CloseError>>>) {
-        let mut state = lock(&self.state);
-        state.closing = true;
-        match (waiting, state.ended.clone()) {
-            (Some(waiting), Some(ended)) => {
-                drop(state);
-                waiting.send(ended);
-            }
-            (waiting, _) => {
-                state.waiting.extend(waiting);
-                self.changed.notify_one();
-            }
-        }
-    }
-
-    fn end(&self, result: &Result<(), CloseError>) {
-        let mut state = lock(&self.state);
-        state.closing = true;
-        state.ended = Some(result.clone());
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for waiting in waiting {
-            waiting.send(result.clone());
-        }
-    }
-}
 
 /// Why a group commit didn't happen.
 enum Halt {
