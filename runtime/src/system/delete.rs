@@ -105,7 +105,7 @@ pub enum ForgetError {
     /// It is deleted and its key destroyed, but its snapshots are still there. They were encrypted with that key, where the
     /// journal encrypts, so that nobody can read them.
     #[error(
-        "{id}: it is deleted, up to sequence number {seq_nr}, and its key destroyed, but its snapshots stay: {error}"
+        "{id}: its events are deleted, up to sequence number {seq_nr}, and its key, but its snapshots stay: {error}"
     )]
     SnapshotsLeft {
         /// The entity.

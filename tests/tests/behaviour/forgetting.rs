@@ -160,7 +160,12 @@ async fn snapshots_that_cannot_be_deleted_do_not_save_the_key() {
     shelf.fail(true);
     let error = system.forget::<Patient>(NAME).await.unwrap_err();
     assert!(matches!(error, ForgetError::SnapshotsLeft { seq_nr: SeqNr(3), .. }), "{error:?}");
-    assert!(error.to_string().contains("its key destroyed, but its snapshots stay"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("its events are deleted, up to sequence number 3, and its key, but its snapshots stay"),
+        "{error}"
+    );
     assert_eq!(system.forget::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(3), "there is nothing left to do");
     system.shutdown().await.unwrap();
 

@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::random::Random;
-use crate::{PATIENCE, Tally, try_seeds};
+use crate::{PATIENCE, Tally, setting, try_seeds};
 
 use book::Book;
 use expected::{Action, Expected, KEYS_MAX, Told};
@@ -468,7 +468,8 @@ async fn play(seed: u64) -> Tally {
 fn what_is_recovered_is_the_fold_of_all_acknowledged_commands() {
     let tally = try_seeds(60, play);
     let happened = ["stored", "repeated", "snapshot on request", "settled", "unusable", "records deleted"];
-    for what in happened {
-        assert!(tally.get(what).is_some_and(|times| *times > 0), "nothing of `{what}` has happened: {tally:?}");
+    // A single seed doesn't do everything.
+    for what in happened.iter().filter(|_| setting("ANNALS_SEED").is_none()) {
+        assert!(tally.get(*what).is_some_and(|times| *times > 0), "nothing of `{what}` has happened: {tally:?}");
     }
 }
