@@ -13,6 +13,7 @@ mod deadlines;
 mod deletion;
 mod forgetting;
 mod snapshots;
+mod tails;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
