@@ -12,6 +12,7 @@ use crate::journal::{Corrupt, Place, Why};
 mod deadlines;
 mod deletion;
 mod forgetting;
+mod loss;
 mod snapshots;
 mod tails;
 
