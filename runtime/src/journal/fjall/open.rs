@@ -48,8 +48,21 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     }
     // A journal stays where it is when the process changes its directory.
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    if let Some(outer) = journal_around(&path) {
+        return Err(OpenError::Nested { path, outer });
+    }
     let (lock, path, is_new) = take_or_make(&path)?;
     open_locked(&path, lock, is_new, options)
+}
+
+/// The journal in whose directory a path is, if there is one.
+fn journal_around(path: &Path) -> Option<PathBuf> {
+    // What isn't there yet is where its nearest directory is that is there.
+    let there = path.ancestors().find_map(|path| fs::canonicalize(path).ok().map(|there| (path, there)));
+    let (begin, there) = there?;
+    let mut outer = there.ancestors().skip(usize::from(begin == path));
+    let is_journal = |path: &Path| path.join(HEAD).is_file() && path.join(ENGINE).is_dir();
+    outer.find(|path| is_journal(path)).map(Path::to_owned)
 }
 
 fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
@@ -122,13 +135,30 @@ fn remove_leftovers(path: &Path) {
         let name = entry.file_name();
         let pid = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
         let is_leftover = pid.is_some_and(|pid| pid.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'));
-        if !is_leftover || !entry.path().join(LOCK).exists() {
+        if !is_leftover {
+            continue;
+        }
+        if !entry.path().join(LOCK).exists() {
+            remove_unlocked(&entry.path());
             continue;
         }
         if let Ok(_lock) = LockFile::take(&entry.path().join(LOCK)) {
             let removed = fs::remove_dir_all(entry.path());
             tracing::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
         }
+    }
+}
+
+/// Removes what is left of a half-made journal without a lock. The lock is the first thing that is made in it: so either
+/// there is nothing, and whoever is about to make one finds another name, or somebody died while it was removed.
+fn remove_unlocked(path: &Path) {
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
+    let Ok(found) = names_in(path) else { return };
+    if found.iter().all(|name| [HEAD, ENGINE].contains(&name.as_str())) {
+        let removed = fs::remove_dir_all(path);
+        tracing::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
     }
 }
 
@@ -356,6 +386,9 @@ fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
     match refusal {
         Refusal::Damaged { path: file, reason } => {
             OpenError::Corrupt { path: path.to_owned(), corrupt: Corrupt { place: Place::File { path: file }, reason } }
+        }
+        Refusal::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
+            OpenError::NoRoom { path: path.to_owned() }
         }
         Refusal::Io { tried, path, error } => OpenError::Io { tried, path, error },
     }

@@ -11,6 +11,7 @@ use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
 mod deletion;
+mod directories;
 mod forgetting;
 mod loss;
 mod snapshots;
