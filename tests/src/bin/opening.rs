@@ -97,7 +97,14 @@ fn open(path: &Path) -> Outcome<(FjallJournal, Duration)> {
 
 fn opened(path: &Path) -> Outcome<Duration> {
     let (journal, took) = open(path)?;
-    println!("    {:?}: {:.3} s", journal.opening().ended, took.as_secs_f64());
+    let opening = journal.opening();
+    let parts = [opening.took.files, opening.took.engine, opening.took.chain, opening.took.tables];
+    let [files, engine, chain, tables] = parts.map(|part| part.as_secs_f64());
+    println!(
+        "    {:?}: {:.3} s (files {files:.3}, engine {engine:.3}, chain {chain:.3}, tables {tables:.3})",
+        opening.ended,
+        took.as_secs_f64()
+    );
     Ok(took)
 }
 

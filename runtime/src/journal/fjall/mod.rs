@@ -49,7 +49,7 @@ mod torn;
 mod writer;
 
 pub use error::OpenError;
-pub use opening::{Ended, Opening, TailCut};
+pub use opening::{Ended, Opening, OpeningTimes, TailCut};
 
 use engine::Engine;
 use queue::{Queue, Request};

@@ -8,13 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use super::aside::Aside;
 use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::guard::{self, Refusal};
 use super::lock::{LockError, LockFile};
-use super::opening::{Ended, Opening, TailCut};
+use super::opening::{Ended, Opening, OpeningTimes, TailCut};
 use super::queue::Queue;
 use super::removal::Removals;
 use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
@@ -279,7 +280,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
     let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
-    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
+    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
 }
 
@@ -289,6 +290,7 @@ fn open_engine(
     head: &Head,
     options: FjallOptions,
 ) -> Result<(Engine, End, Opening, Aside), OpenError> {
+    let begun = Instant::now();
     let path = &shared.path;
     let engine_path = path.join(ENGINE);
     let refused = |refusal| refusal_error(path, refusal);
@@ -306,9 +308,11 @@ fn open_engine(
     // ORDER: before anything of the engine's is touched.
     aside.take(head.epoch, &found).map_err(refused)?;
     let opened = cut.as_ref().map_or(Ok(()), TailCut::cut_off).map_err(refused);
+    let files = begun.elapsed();
     let opened = opened.and_then(|()| open_and_check(shared, head, options, &engine_path));
     match opened {
-        Ok((engine, end)) => {
+        Ok((engine, end, took)) => {
+            let took = OpeningTimes { files, ..took };
             if let Some(cut) = &cut {
                 tracing::warn!(
                     file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
@@ -320,7 +324,7 @@ fn open_engine(
                 State::Open => Ended::Unclean,
                 State::Failed => Ended::Failed,
             };
-            Ok((engine, end, Opening { ended, cut, resumed }, aside))
+            Ok((engine, end, Opening { ended, cut, resumed, took }, aside))
         }
         Err(error) => {
             if let Err(error) = aside.put_back(head.epoch) {
@@ -339,14 +343,16 @@ fn open_and_check(
     head: &Head,
     options: FjallOptions,
     engine_path: &Path,
-) -> Result<(Engine, End), OpenError> {
-    let path = &shared.path;
+) -> Result<(Engine, End, OpeningTimes), OpenError> {
+    let (path, begun) = (&shared.path, Instant::now());
     let engine = Engine::open(engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let opened = begun.elapsed();
     let check = Check { shared, engine: &engine, head };
     check.look_for_keys().map_err(|error| check_error(path, error))?;
     check.look_for_floors().map_err(|error| check_error(path, error))?;
     let end = check.run().map_err(|error| check_error(path, error))?;
     let end = End { last_stream: check.last_stream().map_err(|error| check_error(path, error))?, ..end };
+    let checked = begun.elapsed();
     if head.state != State::Clean {
         // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
         // there. New tables are written and synced from what was read.
@@ -360,7 +366,8 @@ fn open_and_check(
         let reason = "its journal files hold rows that weren't there when it was closed in order".into();
         return Err(engine_error(path, EngineError::Damaged(reason)));
     }
-    Ok((engine, end))
+    let (chain, tables) = (checked.saturating_sub(opened), begun.elapsed().saturating_sub(checked));
+    Ok((engine, end, OpeningTimes { engine: opened, chain, tables, ..OpeningTimes::default() }))
 }
 
 /// Whether what isn't whole may be the end of what was written before power was lost.
