@@ -14,6 +14,7 @@ use crate::journal::{CloseError, Health, Journal, ReadError, RunKey, Settled};
 use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
+mod blocking;
 mod builder;
 mod delete;
 mod drain;
@@ -49,6 +50,7 @@ pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
+use blocking::Blocking;
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
@@ -113,6 +115,7 @@ struct Inner {
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
     shutdown_within: Duration,
+    blocking: Blocking,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -170,7 +173,7 @@ impl System {
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
             let saver = Saver { journal, store, readers, clock, counters: counted };
-            tasks.spawn(snapshots::run(Arc::new(saver), jobs, stages.clone()));
+            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.clone()));
         }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -205,6 +208,7 @@ impl System {
             schedule,
             registry: registry.clone(),
             stages,
+            blocking: settings.blocking,
             alarms_max: builder.deadlines_in_flight_max,
             sending: JoinSet::new(),
         };
@@ -212,7 +216,19 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let blocking = settings.blocking;
+        let inner = Inner {
+            journal,
+            snapshots,
+            registry,
+            readers,
+            mailboxes,
+            counters,
+            stage,
+            shutdown_within,
+            blocking,
+            tasks,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -229,7 +245,7 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(&self.inner.journal, &self.inner.readers)
+        Transitions::new(&self.inner.journal, &self.inner.readers, self.inner.blocking)
     }
 
     /// Has no record deleted any more that this reader has still to read. [`Builder::reader`] does so before anything
@@ -344,8 +360,7 @@ impl System {
             }
         }
         let journal = self.inner.journal.clone();
-        let runtime = tokio::runtime::Handle::current();
-        let closed = tokio::task::spawn_blocking(move || runtime.block_on(journal.close())).await;
+        let closed = self.inner.blocking.here().drive(async move { journal.close().await }).await;
         match closed {
             Ok(closed) => closed?,
             Err(error) => return Err(CloseError(error.to_string().into()).into()),
