@@ -37,7 +37,9 @@ mod sealed;
 mod suite;
 
 #[cfg(feature = "fjall")]
-pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
+pub use self::fjall::{
+    FjallJournal, FjallOptions, OpenError, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};
 #[cfg(any(test, feature = "testing"))]

@@ -41,9 +41,11 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod writer;
 
 pub use error::OpenError;
+pub use tools::{Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo};
 
 use engine::Engine;
 use queue::{Queue, Request};
