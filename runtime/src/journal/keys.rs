@@ -247,6 +247,14 @@ impl Keys {
         Ok(file.sync_data()?)
     }
 
+    /// Makes a file in which the keys up to a number are destroyed.
+    pub(crate) fn make_destroyed(&self, last: u64) -> Result<(), KeysError> {
+        self.make()?;
+        let file = File::options().write(true).open(&self.path)?;
+        file.set_len(position(last.saturating_add(1)))?;
+        Ok(file.sync_all()?)
+    }
+
     /// Makes a file without keys, complete and synced.
     fn make(&self) -> Result<(), KeysError> {
         let temporary = self.path.with_file_name(TEMPORARY);

@@ -38,7 +38,8 @@ mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{
-    FjallJournal, FjallOptions, OpenError, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+    ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Progress, RecordFound, Report, StoreDir,
+    StoreError, StoreStats, StreamInfo,
 };
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};

@@ -45,7 +45,9 @@ mod tools;
 mod writer;
 
 pub use error::OpenError;
-pub use tools::{Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo};
+pub use tools::{
+    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 
 use engine::Engine;
 use queue::{Queue, Request};

@@ -17,7 +17,10 @@ use crate::journal::keys::{Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Place, ReadError, lock};
 
+mod archive;
+mod export;
 mod look;
+mod making;
 mod records;
 mod scan;
 mod snapshots;
@@ -25,6 +28,7 @@ mod stats;
 mod streams;
 mod verify;
 
+pub use export::{ExportKeys, ImportKeys, Moved};
 pub use records::RecordFound;
 pub use stats::StoreStats;
 pub use streams::StreamInfo;
@@ -86,6 +90,38 @@ pub enum StoreError {
         #[source]
         error: io::Error,
     },
+    /// There is something where a new store is to be made.
+    #[error("there is something at `{}`: a new store is made only where nothing is, or in an empty directory", path.display())]
+    NotVacant {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is to be imported is no export, or is damaged.
+    #[error("the export can't be used: at byte {at}: {reason}")]
+    Export {
+        /// Where in it.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There are streams that can be forgotten, and nothing was said about their keys.
+    #[error(
+        "some streams can be forgotten, so they are encrypted, and nothing is said about their keys: `--keys <file>` keeps \
+         them in a file of their own, `--without-keys` does without, and those streams are forgotten in an import"
+    )]
+    KeysUnsaid {
+        /// How many streams; 0 if that isn't known.
+        streams: u64,
+    },
+    /// A new store was made, and isn't whole: it was removed again.
+    #[error("the new store isn't whole, and was removed again: {corrupt}")]
+    NotWhole {
+        /// What is wrong with it.
+        corrupt: Corrupt,
+    },
+    /// What is to be imported can't be read.
+    #[error("the export can't be read: {0}")]
+    Input(#[source] io::Error),
     /// Whoever took what was read didn't want more.
     #[error("what was read can't be handed on: {0}")]
     Output(#[source] io::Error),
@@ -102,6 +138,8 @@ impl StoreError {
         matches!(
             self,
             StoreError::Damaged { .. }
+                | StoreError::Export { .. }
+                | StoreError::NotWhole { .. }
                 | StoreError::Open(OpenError::Corrupt { .. })
                 | StoreError::Read(ReadError::Corrupt(_))
         )
