@@ -34,6 +34,7 @@ mod shutdown;
 mod sixty_days;
 mod smallest;
 mod snapshots;
+mod supervision;
 mod traces;
 mod transitions;
 mod world;
