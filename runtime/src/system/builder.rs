@@ -13,6 +13,7 @@ use crate::journal::{Durability, Journal};
 use crate::journal::{FjallJournal, FjallOptions};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotStore};
 use crate::system::System;
+use crate::system::blocking::Blocking;
 use crate::system::mailbox::LANES;
 use crate::system::quarantine::Backoff;
 use crate::system::readers::{ReadMark, ReaderError, Readers};
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) backoff: Backoff,
     /// How many commands may break an entity's data before it is.
     pub(crate) fold_panics_max: u32,
+    pub(crate) blocking: Blocking,
 }
 
 impl Builder {
@@ -88,6 +90,7 @@ impl Builder {
                     seed: RandomState::new().build_hasher().finish(),
                 },
                 fold_panics_max: 8,
+                blocking: Blocking::default(),
             },
             snapshots: None,
             registrations: Vec::new(),
@@ -233,6 +236,19 @@ impl Builder {
     /// Where the time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Does what may block where tasks run, and uses no threads. So on a current-thread runtime, whose time is paused, all
+    /// that a system does is decided by what it is given, and in which order: a test that makes its choices from a seed
+    /// can be repeated exactly.
+    ///
+    /// For journals and stores of snapshots whose reads are ready at once, such as
+    /// [`MemoryJournal`](crate::journal::MemoryJournal): a read that waits panics. A journal's writes and its `close` may
+    /// wait, and a store's may.
+    #[cfg(feature = "testing")]
+    pub fn inline_blocking(mut self) -> Self {
+        self.settings.blocking = Blocking::Inline;
         self
     }
 

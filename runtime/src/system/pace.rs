@@ -1,7 +1,9 @@
 //! How long a turn and a pass may last. Counting messages isn't enough: handlers that are slow, or panic with a backtrace,
 //! would hold up all other entities of the shard, and its shutdown.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A piece of work that goes on until its time is over.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -391,7 +390,7 @@ impl Shard {
         while self.loads.len() < LOADS_MAX {
             let Some(key) = self.desk.absent.front() else { return };
             let job = self.stores.get(key.store).load(&mut self.desk);
-            self.loads.spawn_blocking(job);
+            self.desk.settings.blocking.here().spawn_blocking_in(&mut self.loads, job);
         }
     }
 
@@ -401,8 +400,8 @@ impl Shard {
             let count = self.desk.repeats.len().min(REPEAT_BATCH_MAX);
             let batch: Vec<Repeat> = self.desk.repeats.drain(..count).collect();
             let journal = self.desk.journal.clone();
-            self.repeat_jobs.spawn_blocking(move || {
-                let runtime = Handle::current();
+            let runtime = self.desk.settings.blocking.here();
+            runtime.clone().spawn_blocking_in(&mut self.repeat_jobs, move || {
                 for repeat in batch {
                     // One that panics is told that nobody knows, and no other.
                     let _told = contained(|| repeat(&*journal, &runtime));

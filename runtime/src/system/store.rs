@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-
 use crate::aggregate::Aggregate;
 use crate::contain::drop_contained;
 use crate::execute::Unrecoverable;
@@ -197,7 +195,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
         let (snapshots, counters) = (desk.snapshots.clone(), desk.counters.clone());
         Box::new(move || {
-            let runtime = Handle::current();
+            let runtime = settings.blocking.here();
             let source = Source {
                 journal: &journal,
                 runtime: &runtime,
