@@ -6,17 +6,18 @@ mod expected;
 mod worn;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use annals::journal::{Durability, FjallJournal, FjallOptions, Journal, MemoryJournal, Why};
 use annals::snapshot::SnapshotError;
 use annals::testing::{ManualClock, UnknownRun};
 use annals::{Builder, CallError, Clock as _, Key, Never, NotStored, PersistenceId, SeqNr, System, Timestamp};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::ground::{Ground, all_stored, happened, on_this_ground};
 use crate::random::Random;
-use crate::{PATIENCE, Tally, setting, try_seeds};
+use crate::{PATIENCE, Tally, replay_seeds, setting, try_seeds};
 
 use book::Book;
 use expected::{Action, Expected, KEYS_MAX, Told};
@@ -60,9 +61,9 @@ fn id<A: Book>(entity: usize) -> PersistenceId {
 }
 
 impl<A: Book> World<A> {
-    fn new(seed: u64) -> Self {
+    fn new(ground: Ground, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let on_disk = random.one_in(ON_DISK);
+        let on_disk = random.one_in(ON_DISK) && ground == Ground::Threads;
         let lies = !on_disk && random.one_in(2);
         let (place, durability) = if on_disk {
             let dir = tempfile::tempdir().unwrap();
@@ -89,7 +90,7 @@ impl<A: Book> World<A> {
 
     fn settings(&mut self) -> Builder {
         let random = &mut self.random;
-        let builder = System::builder()
+        let builder = on_this_ground(System::builder())
             .shards(random.pick(&[1, 2]))
             .residents_max(random.pick(&[1, 1000]))
             .idle_after(random.millis(&[0, 1000]))
@@ -127,6 +128,7 @@ impl<A: Book> World<A> {
         let (system, journal) = match &mut self.place {
             Place::Memory(journal) => {
                 *journal = journal.reopen();
+                all_stored(journal);
                 let journal = journal.clone();
                 self.check_armed(&journal).await;
                 (builder.start(journal.clone()).unwrap(), Some(journal))
@@ -180,6 +182,7 @@ impl<A: Book> World<A> {
         let fault = self.plan_fault(entity, stores).await;
         let expected = self.books[entity].after(action, op);
         let answer = self.call(entity, action, op, key).await;
+        happened("answer", &(entity, op, action, &answer));
         match answer {
             Ok(told) => {
                 assert!(!self.lost[entity], "{entity} was lost and tells of {told:?}");
@@ -388,11 +391,11 @@ impl<A: Book> World<A> {
                 Err(error) => panic!("{entity}: {error}"),
             }
             assert!(started.elapsed() < PATIENCE, "{entity} doesn't come to rest as {expected:?}");
-            if turn.is_multiple_of(2_000) {
+            if turn.is_multiple_of(50) {
                 // An alarm that has failed is rung again after a pause.
                 self.clock.advance(Duration::from_secs(301));
             }
-            yield_now().await;
+            sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -454,22 +457,32 @@ enum Fault {
     Fail(UnknownRun),
 }
 
-async fn play(seed: u64) -> Tally {
+fn play(ground: Ground, seed: u64) -> Tally {
     match Random::new(seed).below(5) {
-        0 => World::<book::all::Book>::new(seed).play().await,
-        1 => World::<book::since::Book>::new(seed).play().await,
-        2 => World::<book::young::Book>::new(seed).play().await,
-        3 => World::<book::asked::Book>::new(seed).play().await,
-        _ => World::<book::secret::Book>::new(seed).play().await,
+        0 => ground.live_on(World::<book::all::Book>::new(ground, seed).play()),
+        1 => ground.live_on(World::<book::since::Book>::new(ground, seed).play()),
+        2 => ground.live_on(World::<book::young::Book>::new(ground, seed).play()),
+        3 => ground.live_on(World::<book::asked::Book>::new(ground, seed).play()),
+        _ => ground.live_on(World::<book::secret::Book>::new(ground, seed).play()),
     }
 }
 
 #[test]
 fn what_is_recovered_is_the_fold_of_all_acknowledged_commands() {
-    let tally = try_seeds(60, play);
+    let tally = try_seeds(700, Ground::Simulated, play);
     let happened = ["stored", "repeated", "snapshot on request", "settled", "unusable", "records deleted"];
     // A single seed doesn't do everything.
     for what in happened.iter().filter(|_| setting("ANNALS_SEED").is_none()) {
         assert!(tally.get(*what).is_some_and(|times| *times > 0), "nothing of `{what}` has happened: {tally:?}");
     }
+}
+
+#[test]
+fn what_is_recovered_is_the_fold_on_threads_and_on_a_disk_too() {
+    try_seeds(24, Ground::Threads, play);
+}
+
+#[test]
+fn a_seed_repeats_exactly() {
+    replay_seeds(play);
 }
