@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::aggregate::Aggregate;
-use crate::call::{CallError, Failure, Never};
+use crate::call::{CallError, Failure, Never, Unknown};
 use crate::entity_ref::{EntityRef, send};
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Journal, Outcome, ReadError, StreamHead, Why};
@@ -271,7 +271,7 @@ impl<A: Aggregate> Deletion<A> {
                 };
             }
             Some(Outcome::NotStored(why)) => Failure::NotStored { id, why: why.into() },
-            Some(Outcome::Unknown(cause)) => Failure::Unknown { id, why: cause.into() },
+            Some(Outcome::Unknown(cause)) => Failure::Unknown { id, why: Unknown::Forgetting(cause) },
             None => return Err(ForgetError::NotFound { id }),
         };
         Err(CallError::from(failure).into())

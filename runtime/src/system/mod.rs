@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
-use crate::journal::{CloseError, Health, Journal};
+use crate::journal::{CloseError, Health, Journal, ReadError, RunKey, Settled};
 use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
@@ -272,6 +272,65 @@ impl System {
     /// Whether the journal takes writes.
     pub fn health(&self) -> Health {
         self.inner.journal.health()
+    }
+
+    /// Says what became of a command that ended with [`Unknown::Journal`](crate::Unknown::Journal), once the journal was
+    /// opened again: its error has the key to ask with, which can be stored. All the commands of one run are stored, or
+    /// none is.
+    ///
+    /// A command that has a key of its own, given with [`Call::key`](crate::Call::key), can simply be sent again instead.
+    ///
+    /// ```
+    /// # use annals::prelude::*;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Counter { count: u64 }
+    /// # #[aggregate]
+    /// # impl Counter {
+    /// #     #[event] fn counted(&mut self, by: u64) { self.count += by }
+    /// #     #[command] fn count(&self, by: u64) -> Step<u64> {
+    /// #         applying(CounterEvent::Counted { by }).replying(self.count + by)
+    /// #     }
+    /// # }
+    /// # #[cfg(not(feature = "testing"))] fn main() {}
+    /// # #[cfg(feature = "testing")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use annals::Unknown;
+    /// use annals::journal::{MemoryJournal, Settled};
+    /// use annals::testing::UnknownRun;
+    ///
+    /// let journal = MemoryJournal::new();
+    /// let system = System::builder().start(journal.clone())?;
+    /// journal.faults().fail_next(UnknownRun::Lost); // the disk fails: written or not, nobody knows
+    /// let Err(CallError::Unknown { why: Unknown::Journal { run, .. }, .. }) = system.get::<Counter>("steps").count(2).await
+    /// else {
+    ///     panic!("the journal has failed");
+    /// };
+    ///
+    /// let system = System::builder().start(journal.reopen())?; // as after a restart
+    /// assert_eq!(system.settle(&run).await?, Settled::NotStored); // so it can be sent again
+    /// assert_eq!(system.get::<Counter>("steps").count(2).await?, 2);
+    /// # system.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::OtherStore`] if the command was sent to a system on another store, and any other if what is stored
+    /// can't be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub async fn settle(&self, run: &RunKey) -> Result<Settled, ReadError> {
+        let (journal, run) = (self.inner.journal.clone(), run.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let settled = tokio::task::spawn_blocking(move || runtime.block_on(journal.settle(&run)));
+        // It isn't aborted, so it has panicked, or the runtime is gone.
+        settled
+            .await
+            .unwrap_or_else(|error| Err(ReadError::Engine { what: "a run".into(), error: error.to_string().into() }))
     }
 
     /// Takes no more calls, finishes those that it has, runs their effects, and closes the journal. Every waiting
