@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use annals::Builder;
@@ -112,12 +113,14 @@ thread_local! {
     static TRACE: RefCell<(Trace, String)> = const { RefCell::new((BEGUN, String::new())) };
 }
 
+static SHOWN: OnceLock<bool> = OnceLock::new();
+
 /// Notes something that has happened now.
 pub fn happened(what: &'static str, happening: &dyn Debug) {
     TRACE.with_borrow_mut(|(trace, text)| {
         text.clear();
         write!(text, "{what} {happening:?};").unwrap();
-        if std::env::var_os("ANNALS_TRACE").is_some() {
+        if *SHOWN.get_or_init(|| std::env::var_os("ANNALS_TRACE").is_some()) {
             eprintln!("{text}");
         }
         trace.happenings += 1;
@@ -130,6 +133,11 @@ pub fn happened(what: &'static str, happening: &dyn Debug) {
 /// What has happened in this thread since the last call.
 pub fn take_trace() -> Trace {
     TRACE.with_borrow_mut(|(trace, _)| std::mem::replace(trace, BEGUN))
+}
+
+/// The name of an error's variant: what stands in it may name the store, whose number is random.
+pub fn variant(error: &dyn Debug) -> String {
+    format!("{error:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect()
 }
 
 /// Notes all that a journal holds, without what is random in its bytes: where each record is, when and why it was
