@@ -210,7 +210,8 @@ impl System {
         };
         tasks.spawn(timekeeper.run());
         let stage = Arc::new(stage);
-        tasks.spawn(drain(stage.clone(), probes, activity));
+        let lanes = mailboxes.iter().map(|mailbox| mailbox.lanes.clone()).collect();
+        tasks.spawn(drain(stage.clone(), lanes, probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
         let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
         Self { inner: Arc::new(inner) }

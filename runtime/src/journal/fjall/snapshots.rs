@@ -12,7 +12,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -23,6 +22,7 @@ use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum, micros};
 use crate::journal::{Durability, Fut, len_u64};
 use crate::snapshot::sealed::{Sealed, unseal};
 use crate::snapshot::{self, Criteria, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
+use crate::sync::{Arc, PoisonError, RwLock};
 
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const META: u8 = 1;
