@@ -24,6 +24,7 @@ use crate::sync::atomic::AtomicBool;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex, RwLock};
 
+mod aside;
 mod deadlines;
 mod engine;
 mod error;
@@ -31,8 +32,11 @@ mod error;
 #[cfg_attr(shuttle, expect(dead_code, reason = "the tests of this folder use the rest"))]
 mod faults;
 mod forgetting;
+mod guard;
 mod lock;
+mod manifest;
 mod open;
+mod opening;
 mod queue;
 mod read;
 mod removal;
@@ -42,9 +46,11 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod writer;
 
 pub use error::OpenError;
+pub use opening::{Ended, Opening, TailCut};
 
 use engine::Engine;
 use queue::{Queue, Request};
@@ -124,6 +130,7 @@ impl Default for FjallOptions {
 pub struct FjallJournal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    opening: Opening,
 }
 
 struct Shared {
@@ -189,6 +196,11 @@ impl FjallJournal {
     /// its own journal.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
         open::open(path.as_ref(), options)
+    }
+
+    /// What opening it has found.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 }
 
