@@ -32,7 +32,12 @@ impl Handle {
         shuttle::future::block_on(future)
     }
 
-    /// Runs something that may block.
+    /// Starts a task.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        crate::task::spawn(future)
+    }
+
+    /// Starts a task that may block.
     pub fn spawn_blocking<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
         crate::task::spawn_blocking(job)
     }

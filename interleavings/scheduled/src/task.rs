@@ -7,6 +7,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::runtime::Handle;
+
 /// Why a task has no output.
 #[derive(Debug)]
 pub struct JoinError(());
@@ -92,9 +94,17 @@ impl<T: Send + 'static> JoinSet<T> {
         handle
     }
 
+    /// Starts a task.
+    pub fn spawn_on(&mut self, future: impl Future<Output = T> + Send + 'static, _: &Handle) -> AbortHandle {
+        self.spawn(future)
+    }
+
     /// Starts a task that may block.
-    pub fn spawn_blocking(&mut self, job: impl FnOnce() -> T + Send + 'static) {
-        self.tasks.push((spawn_blocking(job), false));
+    pub fn spawn_blocking_on(&mut self, job: impl FnOnce() -> T + Send + 'static, _: &Handle) -> AbortHandle {
+        let task = spawn_blocking(job);
+        let handle = AbortHandle(task.0.abort_handle());
+        self.tasks.push((task, false));
+        handle
     }
 
     /// The output of one that ends; `None` if there is none.
