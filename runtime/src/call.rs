@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
-use crate::journal::{Cause, Why};
+use crate::journal::{Cause, RunKey, Why};
 use crate::key::{Coder, Key, Repeatable};
 
 /// Why a call has no reply.
@@ -185,8 +185,16 @@ pub enum NotStored {
 #[non_exhaustive]
 pub enum Unknown {
     /// The journal failed while it was writing.
+    #[error("{cause}")]
+    Journal {
+        /// What went wrong.
+        cause: Cause,
+        /// The run that the command was part of: [`System::settle`](crate::System::settle) tells what became of it.
+        run: Arc<RunKey>,
+    },
+    /// The journal failed while it destroyed the entity's key. Asking again is harmless, and completes it.
     #[error("{0}")]
-    Journal(#[from] Cause),
+    Forgetting(Cause),
     /// The caller's time was over after the call was sent.
     #[error("no answer within {} ms", within.as_millis())]
     TimedOut {

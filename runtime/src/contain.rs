@@ -9,6 +9,16 @@ pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(run)).map_err(message)
 }
 
+/// Polls code of the user's to its end; a panic becomes its message.
+pub(crate) async fn contained_async<T>(run: impl Future<Output = T>) -> Result<T, Arc<str>> {
+    let mut run = std::pin::pin!(run);
+    std::future::poll_fn(|task| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(task))) {
+        Ok(polled) => polled.map(Ok),
+        Err(payload) => std::task::Poll::Ready(Err(message(payload))),
+    })
+    .await
+}
+
 /// Drops a value of the user's. A panic of its drop is logged.
 pub(crate) fn drop_contained<T>(what: &'static str, value: T) {
     if let Err(panic) = contained(|| drop(value)) {

@@ -12,6 +12,7 @@ use crate::journal::{Durability, Journal};
 use crate::journal::{FjallJournal, FjallOptions};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotStore};
 use crate::system::System;
+use crate::system::blocking::Blocking;
 use crate::system::mailbox::LANES;
 use crate::system::readers::{ReadMark, ReaderError, Readers};
 use crate::system::registry::{Registry, Services};
@@ -55,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) verify_snapshots: bool,
     /// The longest snapshot, in bytes.
     pub(crate) snapshot_bytes_max: usize,
+    pub(crate) blocking: Blocking,
 }
 
 impl Builder {
@@ -76,6 +78,7 @@ impl Builder {
                 keys_max: 128,
                 verify_snapshots: false,
                 snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
+                blocking: Blocking::default(),
             },
             snapshots: None,
             registrations: Vec::new(),
@@ -194,6 +197,19 @@ impl Builder {
     /// Where the time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Does what may block where tasks run, and uses no threads. So on a current-thread runtime, whose time is paused, all
+    /// that a system does is decided by what it is given, and in which order: a test that makes its choices from a seed
+    /// can be repeated exactly.
+    ///
+    /// For journals and stores of snapshots whose reads are ready at once, such as
+    /// [`MemoryJournal`](crate::journal::MemoryJournal): a read that waits panics. A journal's writes and its `close` may
+    /// wait, and a store's may.
+    #[cfg(feature = "testing")]
+    pub fn inline_blocking(mut self) -> Self {
+        self.settings.blocking = Blocking::Inline;
         self
     }
 

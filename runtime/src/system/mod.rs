@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
-use crate::journal::{CloseError, Health, Journal};
+use crate::journal::{CloseError, Health, Journal, ReadError, RunKey, Settled};
 use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
+mod blocking;
 mod builder;
 mod delete;
 mod drain;
@@ -49,6 +50,7 @@ pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
+use blocking::Blocking;
 use drain::{Activity, advance, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
@@ -113,6 +115,7 @@ struct Inner {
     counters: Vec<Arc<Counters>>,
     stage: Arc<watch::Sender<Stage>>,
     shutdown_within: Duration,
+    blocking: Blocking,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -170,7 +173,7 @@ impl System {
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
             let saver = Saver { journal, store, readers, clock, counters: counted };
-            tasks.spawn(snapshots::run(Arc::new(saver), jobs, stages.clone()));
+            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.clone()));
         }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -205,6 +208,7 @@ impl System {
             schedule,
             registry: registry.clone(),
             stages,
+            blocking: settings.blocking,
             alarms_max: builder.deadlines_in_flight_max,
             sending: JoinSet::new(),
         };
@@ -212,7 +216,19 @@ impl System {
         let stage = Arc::new(stage);
         tasks.spawn(drain(stage.clone(), probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
-        let inner = Inner { journal, snapshots, registry, readers, mailboxes, counters, stage, shutdown_within, tasks };
+        let blocking = settings.blocking;
+        let inner = Inner {
+            journal,
+            snapshots,
+            registry,
+            readers,
+            mailboxes,
+            counters,
+            stage,
+            shutdown_within,
+            blocking,
+            tasks,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -229,7 +245,7 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(&self.inner.journal, &self.inner.readers)
+        Transitions::new(&self.inner.journal, &self.inner.readers, self.inner.blocking)
     }
 
     /// Has no record deleted any more that this reader has still to read. [`Builder::reader`] does so before anything
@@ -256,6 +272,65 @@ impl System {
     /// Whether the journal takes writes.
     pub fn health(&self) -> Health {
         self.inner.journal.health()
+    }
+
+    /// Says what became of a command that ended with [`Unknown::Journal`](crate::Unknown::Journal), once the journal was
+    /// opened again: its error has the key to ask with, which can be stored. All the commands of one run are stored, or
+    /// none is.
+    ///
+    /// A command that has a key of its own, given with [`Call::key`](crate::Call::key), can simply be sent again instead.
+    ///
+    /// ```
+    /// # use annals::prelude::*;
+    /// # #[derive(Debug, Default, Serialize, Deserialize)]
+    /// # pub struct Counter { count: u64 }
+    /// # #[aggregate]
+    /// # impl Counter {
+    /// #     #[event] fn counted(&mut self, by: u64) { self.count += by }
+    /// #     #[command] fn count(&self, by: u64) -> Step<u64> {
+    /// #         applying(CounterEvent::Counted { by }).replying(self.count + by)
+    /// #     }
+    /// # }
+    /// # #[cfg(not(feature = "testing"))] fn main() {}
+    /// # #[cfg(feature = "testing")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use annals::Unknown;
+    /// use annals::journal::{MemoryJournal, Settled};
+    /// use annals::testing::UnknownRun;
+    ///
+    /// let journal = MemoryJournal::new();
+    /// let system = System::builder().start(journal.clone())?;
+    /// journal.faults().fail_next(UnknownRun::Lost); // the disk fails: written or not, nobody knows
+    /// let Err(CallError::Unknown { why: Unknown::Journal { run, .. }, .. }) = system.get::<Counter>("steps").count(2).await
+    /// else {
+    ///     panic!("the journal has failed");
+    /// };
+    ///
+    /// let system = System::builder().start(journal.reopen())?; // as after a restart
+    /// assert_eq!(system.settle(&run).await?, Settled::NotStored); // so it can be sent again
+    /// assert_eq!(system.get::<Counter>("steps").count(2).await?, 2);
+    /// # system.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::OtherStore`] if the command was sent to a system on another store, and any other if what is stored
+    /// can't be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub async fn settle(&self, run: &RunKey) -> Result<Settled, ReadError> {
+        let (journal, run) = (self.inner.journal.clone(), run.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let settled = tokio::task::spawn_blocking(move || runtime.block_on(journal.settle(&run)));
+        // It isn't aborted, so it has panicked, or the runtime is gone.
+        settled
+            .await
+            .unwrap_or_else(|error| Err(ReadError::Engine { what: "a run".into(), error: error.to_string().into() }))
     }
 
     /// Takes no more calls, finishes those that it has, runs their effects, and closes the journal. Every waiting
@@ -285,8 +360,7 @@ impl System {
             }
         }
         let journal = self.inner.journal.clone();
-        let runtime = tokio::runtime::Handle::current();
-        let closed = tokio::task::spawn_blocking(move || runtime.block_on(journal.close())).await;
+        let closed = self.inner.blocking.here().drive(async move { journal.close().await }).await;
         match closed {
             Ok(closed) => closed?,
             Err(error) => return Err(CloseError(error.to_string().into()).into()),

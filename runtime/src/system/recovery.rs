@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::runtime::Handle;
-
 use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
 use crate::snapshot::{Criteria, SnapshotStore};
+use crate::system::blocking::Runtime;
 use crate::system::pages::Pages;
 
 mod candidates;
@@ -31,7 +30,7 @@ pub(crate) struct Found<A: Aggregate> {
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) journal: &'a Arc<dyn Journal>,
-    pub(crate) runtime: &'a Handle,
+    pub(crate) runtime: &'a Runtime,
     pub(crate) snapshots: Option<&'a dyn SnapshotStore>,
     /// How many unique keys are remembered.
     pub(crate) keys_max: usize,

@@ -1,15 +1,14 @@
 //! Repeated commands: what the first one was answered, read back from the journal.
 
-use tokio::runtime::Handle;
-
 use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
 use crate::message::Message;
+use crate::system::blocking::Runtime;
 
 /// Answers one repeated command, where blocking is allowed.
-pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Handle) + Send>;
+pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Runtime) + Send>;
 
 /// How much is read at once; a run at least.
 const PAGE_BYTES_MAX: usize = 1;
@@ -94,7 +93,7 @@ enum Probed {
 
 struct Search<'a> {
     journal: &'a dyn Journal,
-    runtime: &'a Handle,
+    runtime: &'a Runtime,
     stream: StreamNo,
     key: StoredKey,
 }

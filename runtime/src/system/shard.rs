@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -373,7 +372,7 @@ impl Shard {
         while self.loads.len() < LOADS_MAX {
             let Some(key) = self.desk.absent.front() else { return };
             let job = self.stores.get(key.store).load(&mut self.desk);
-            self.loads.spawn_blocking(job);
+            self.desk.settings.blocking.here().spawn_blocking_in(&mut self.loads, job);
         }
     }
 
@@ -383,8 +382,8 @@ impl Shard {
             let count = self.desk.repeats.len().min(REPEAT_BATCH_MAX);
             let batch: Vec<Repeat> = self.desk.repeats.drain(..count).collect();
             let journal = self.desk.journal.clone();
-            self.repeat_jobs.spawn_blocking(move || {
-                let runtime = Handle::current();
+            let runtime = self.desk.settings.blocking.here();
+            runtime.clone().spawn_blocking_in(&mut self.repeat_jobs, move || {
                 batch.into_iter().for_each(|repeat| repeat(&*journal, &runtime));
             });
         }

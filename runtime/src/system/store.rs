@@ -4,8 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::runtime::Handle;
-
 use crate::aggregate::Aggregate;
 use crate::contain::drop_contained;
 use crate::execute::Unrecoverable;
@@ -188,7 +186,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);
         let (snapshots, counters) = (desk.snapshots.clone(), desk.counters.clone());
         Box::new(move || {
-            let runtime = Handle::current();
+            let runtime = settings.blocking.here();
             let source = Source {
                 journal: &journal,
                 runtime: &runtime,

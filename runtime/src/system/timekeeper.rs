@@ -11,6 +11,7 @@ use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
+use crate::system::blocking::Blocking;
 use crate::system::registry::Registry;
 use crate::system::rung::{Rung, ToTimekeeper};
 use crate::system::schedule::{Schedule, Wake};
@@ -25,6 +26,7 @@ pub(crate) struct Timekeeper {
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stages: watch::Receiver<Stage>,
+    pub(crate) blocking: Blocking,
     /// How many alarms may be on their way.
     pub(crate) alarms_max: usize,
     /// Alarms that wait for room in a mailbox, part of those on their way: one that is full holds up no other.
@@ -86,8 +88,7 @@ impl Timekeeper {
     async fn load(&self) {
         loop {
             let journal = self.journal.clone();
-            let runtime = tokio::runtime::Handle::current();
-            let armed = tokio::task::spawn_blocking(move || runtime.block_on(journal.armed())).await;
+            let armed = self.blocking.here().drive(async move { journal.armed().await }).await;
             match armed {
                 Ok(Ok(armed)) => {
                     tracing::debug!(deadlines = armed.len(), "took in what is armed");
@@ -133,10 +134,16 @@ impl Timekeeper {
     /// Finds out whose streams they are.
     async fn names(&self, wakes: Vec<Wake>) -> VecDeque<(Wake, Result<Option<PersistenceId>, ReadError>)> {
         let journal = self.journal.clone();
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = self.blocking.here();
         let again = wakes.clone();
-        let find = move || wakes.into_iter().map(|wake| (wake, runtime.block_on(journal.stream_id(wake.1)))).collect();
-        tokio::task::spawn_blocking(find).await.unwrap_or_else(|error| {
+        let find = async move {
+            let mut found = VecDeque::with_capacity(wakes.len());
+            for wake in wakes {
+                found.push_back((wake, journal.stream_id(wake.1).await));
+            }
+            found
+        };
+        runtime.drive(find).await.unwrap_or_else(|error| {
             tracing::error!(%error, "finding the streams of deadlines failed");
             again.into_iter().map(|wake| (wake, Err(ReadError::Closed))).collect()
         })

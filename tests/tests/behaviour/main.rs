@@ -29,6 +29,7 @@ mod quarantine;
 mod readers;
 mod replays;
 mod schemas;
+mod settling;
 mod shelf;
 mod shutdown;
 mod sixty_days;

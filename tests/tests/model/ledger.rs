@@ -159,7 +159,7 @@ impl Ending {
             CallError::Stopped { .. } => Ending::NotStored("stopped"),
             CallError::Deleted { .. } => Ending::NotStored("deleted"),
             CallError::Unknown { why: Unknown::TimedOut { .. }, .. } => Ending::Open("timed out"),
-            CallError::Unknown { why: Unknown::Journal(_), .. } => Ending::Open("unknown"),
+            CallError::Unknown { why: Unknown::Journal { .. }, .. } => Ending::Open("unknown"),
             CallError::Unknown { .. } => Ending::Open("dropped"),
         }
     }

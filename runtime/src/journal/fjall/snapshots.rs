@@ -17,6 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use super::engine::{Engine, EngineError, Row, SNAPSHOTS};
+use super::guard::{self, JournalFile, Refusal};
+use super::opening::TailCut;
 use crate::disk::{sync_dir, sync_tree};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum, micros};
@@ -124,8 +126,8 @@ impl FjallSnapshots {
             self.make()?;
         }
         // What the engine serves may be in the system's memory only, after a crash. Events may be deleted for it.
-        let opened =
-            Engine::open(&self.path, SNAPSHOTS, CACHE_BYTES).and_then(|engine| engine.flush().map(|()| engine));
+        let opened = self.guard().and_then(|()| Engine::open(&self.path, SNAPSHOTS, CACHE_BYTES));
+        let opened = opened.and_then(|engine| engine.flush().map(|()| engine));
         match opened {
             Ok(engine) => *state = State::Open(engine),
             Err(EngineError::Damaged(reason)) => {
@@ -139,6 +141,25 @@ impl FjallSnapshots {
             }
         }
         Ok(true)
+    }
+
+    /// Checks the engine's files. What is torn at their end, as power loss leaves it, is cut off: nobody was told that it
+    /// is stored.
+    fn guard(&self) -> Result<(), EngineError> {
+        let refused = |refusal| match refusal {
+            refusal @ Refusal::Damaged { .. } => EngineError::Damaged(refusal.to_string()),
+            refusal @ Refusal::Io { .. } => EngineError::Failed(refusal.to_string()),
+        };
+        let found = guard::check(&self.path, &|_, _| Ok(())).map_err(refused)?;
+        let Some(cut) = found.torn().and_then(TailCut::of) else { return Ok(()) };
+        if found.torn().is_some_and(JournalFile::has_hole) {
+            return Err(EngineError::Damaged(format!("`{}`: {}", cut.file.display(), cut.reason)));
+        }
+        tracing::warn!(
+            file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
+            "the snapshot that was written last is not whole, and is cut off"
+        );
+        cut.cut_off().map_err(refused)
     }
 
     /// Whether there is nothing at the path, or an empty directory.
