@@ -2,6 +2,7 @@
 
 pub use shuttle::future::yield_now;
 
+use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -17,6 +18,20 @@ impl JoinError {
     /// Whether it panicked, which nobody would see.
     pub fn is_panic(&self) -> bool {
         false
+    }
+
+    /// What it panicked with: nothing, as [`JoinError::is_panic`] says.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        Box::new(self)
+    }
+
+    /// What it panicked with, if it did.
+    ///
+    /// # Errors
+    ///
+    /// The error again, since it did not.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        Err(self)
     }
 }
 
