@@ -156,7 +156,7 @@ async fn kept(snapshots: &dyn SnapshotStore, id: &PersistenceId) -> Result<Vec<(
 /// # Errors
 ///
 /// [`Trouble`]
-pub(super) async fn opened(
+pub async fn opened(
     store: &Path,
     files: Option<&dyn SnapshotStore>,
     options: FjallOptions,
