@@ -26,6 +26,8 @@ use tokio::runtime::Runtime;
 /// Nothing takes so long but what hangs.
 const SECONDS_MAX: &str = "120";
 const TELLS_MAX: usize = 12;
+/// So many calls of each part if nothing else is said.
+const POINTS: u64 = 20;
 /// So many steps are made again behind a kill.
 const AGAIN: usize = 4;
 
@@ -61,7 +63,7 @@ async fn heads(directory: &Path) -> Result<Vec<(SeqNr, bool)>, String> {
         files
     });
     let read = opened(&directory.join(STORE), files, FjallOptions::default()).await;
-    let (journal, contents) = read.map_err(|trouble| format!("it can't be read: {trouble:?}"))?;
+    let (journal, contents) = read.map_err(|trouble| format!("it can't be read: {trouble}"))?;
     journal.close().await.map_err(|error| error.to_string())?;
     Ok(contents.heads().into_iter().map(|head| (head.last, head.ended)).collect())
 }
@@ -125,6 +127,8 @@ struct Said {
     lines: Vec<String>,
     is_killed: bool,
     is_well: bool,
+    /// Its own panic, and not one of the engine's that it has caught.
+    is_panic: bool,
     complaint: String,
 }
 
@@ -157,7 +161,9 @@ fn run(program: &Command, complaints: &Path) -> Said {
     let complaint = fs::read_to_string(complaints).unwrap();
     // strace ends as its program did.
     let is_killed = std::os::unix::process::ExitStatusExt::signal(&ended) == Some(9) || ended.code() == Some(137);
-    Said { lines, is_killed, is_well: ended.success(), complaint }
+    let is_own = |line: &str| line.contains("panicked at") && !line.contains("/lsm-tree-") && !line.contains("/fjall-");
+    let is_panic = matches!(ended.code(), Some(101 | 134)) || complaint.lines().any(is_own);
+    Said { lines, is_killed, is_well: ended.success(), is_panic, complaint }
 }
 
 /// The script, on the store in a directory.
@@ -199,6 +205,37 @@ struct Phase<'a> {
     times: usize,
 }
 
+/// The stores that the campaigns begin with.
+struct Images {
+    empty: Image,
+    closed: Image,
+    /// Closed, with snapshots as files.
+    files: Image,
+    killed: Image,
+}
+
+impl Images {
+    fn new() -> Self {
+        let directory = work_dir().unwrap();
+        let at = |name: &str| {
+            let at = directory.path().join(name);
+            fs::create_dir(&at).unwrap();
+            at
+        };
+        let (empty, closed, files) = (at("empty"), at("closed"), at("files"));
+        fs::create_dir(files.join(FILES)).unwrap();
+        for closed in [&closed, &files] {
+            // With tables and with rows that are in none.
+            killed_behind(closed, HALF / 2);
+            let said = run(&script(closed, HALF / 2, HALF, &[]), &closed.with_extension("log"));
+            assert!(said.is_well, "{}", said.complaint);
+        }
+        let killed = killed_behind(&at("killed"), HALF);
+        let [empty, closed, files] = [empty, closed, files].map(|at| Image::take(&at).unwrap());
+        Self { empty, closed, files, killed }
+    }
+}
+
 /// The calls of a program on an image.
 fn discovered(directory: &Path, image: &Image, program: &Command, trace: Trace) -> Points {
     let log = directory.with_extension("strace");
@@ -210,16 +247,16 @@ fn discovered(directory: &Path, image: &Image, program: &Command, trace: Trace) 
 
 /// The share of the points that a run takes.
 fn share(points: Vec<Point>, seed: u64) -> Vec<Point> {
-    let (all, max) = (points.len(), usize::try_from(setting("ANNALS_POINTS", 60)).unwrap());
+    let (all, max) = (points.len(), usize::try_from(setting("ANNALS_POINTS", POINTS)).unwrap());
     let step = all.div_ceil(max.max(1)).max(1);
     let first = usize::try_from(Random::new(seed).below(u64::try_from(step).unwrap())).unwrap();
     points.into_iter().skip(first).step_by(step).collect()
 }
 
 /// Does something at each of the points, on both cores, each in a directory of its own; says how often it said `true`.
-fn at_each<T: Sync>(name: &str, points: &[T], act: impl Fn(&Path, &T) -> Result<bool, String> + Sync) -> usize
+fn at_each<T>(name: &str, points: &[T], act: impl Fn(&Path, &T) -> Result<bool, String> + Sync) -> usize
 where
-    T: std::fmt::Display,
+    T: std::fmt::Display + Sync,
 {
     let (next, met, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -291,20 +328,7 @@ fn a_kill_at_any_call_loses_nothing_that_was_told() {
         return;
     }
     let (truth, seed) = (Truth::new(), seed());
-    let directory = work_dir().unwrap();
-    let at = |name: &str| {
-        let at = directory.path().join(name);
-        fs::create_dir(&at).unwrap();
-        at
-    };
-    let empty = Image::take(&at("empty")).unwrap();
-    let as_files = at("files");
-    fs::create_dir(as_files.join(FILES)).unwrap();
-    let as_files = Image::take(&as_files).unwrap();
-    let closed = at("closed");
-    assert!(run(&script(&closed, 0, HALF, &[]), &closed.with_extension("log")).is_well);
-    let closed = Image::take(&closed).unwrap();
-    let killed = killed_behind(&at("killed"), HALF);
+    let Images { empty, closed, files: as_files, killed } = Images::new();
     let all = |_: &Point| true;
     let opening = |point: &Point| point.lines == 0;
     let files = |point: &Point| point.path.starts_with(FILES);
@@ -313,9 +337,120 @@ fn a_kill_at_any_call_loses_nothing_that_was_told() {
         Phase { name: "opened after it was closed", image: closed, from: HALF, only: all, times: 1 },
         Phase { name: "opened after a kill", image: killed.clone(), from: HALF, only: all, times: 1 },
         Phase { name: "killed again and again while it opens", image: killed, from: HALF, only: opening, times: 3 },
-        Phase { name: "snapshots as files", image: as_files, from: 0, only: files, times: 1 },
+        Phase { name: "snapshots as files", image: as_files, from: HALF, only: files, times: 1 },
     ];
     for phase in phases {
         phase.run(&truth, seed);
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix('v'));
+    name.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// An error at a call.
+struct Failing<'a> {
+    point: &'a Point,
+    fault: Fault,
+}
+
+impl std::fmt::Display for Failing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} at {}", self.fault, self.point)
+    }
+}
+
+#[test]
+fn an_error_of_any_call_that_writes_loses_nothing_that_was_told() {
+    if is_skipped() {
+        return;
+    }
+    let (truth, seed, images) = (Truth::new(), seed(), Images::new());
+    for (name, image, from) in [("making", images.empty, 0), ("recovering", images.killed, HALF)] {
+        let begin = Instant::now();
+        let directory = work_dir().unwrap();
+        let directory = directory.path().join("work");
+        image.put(&directory).unwrap();
+        let found = discovered(&directory, &image, &script(&directory, from, STEPS, &[]), Trace::Changing);
+        // The program isn't what is to survive: it may tell.
+        let points = found.points.into_iter().filter(|point| !point.path.as_os_str().is_empty()).collect();
+        let points = share(points, seed);
+        let failing = points.iter().enumerate().map(|(nth, point)| {
+            let fault = if nth % 2 == 0 { Fault::Error("EIO") } else { Fault::Error("ENOSPC") };
+            Failing { point, fault }
+        });
+        let failing: Vec<_> = failing.collect();
+        let ended = at_each(name, &failing, |directory, Failing { point, fault }| {
+            image.put(directory).map_err(|error| error.to_string())?;
+            let (program, log) = (script(directory, from, STEPS, &[]), directory.with_extension("strace"));
+            let strace = strace(&program, directory, Trace::Changing, Some((point, *fault)), &log);
+            let said = run(&strace, &directory.with_extension("log"));
+            if said.is_killed || said.is_panic {
+                return Err(format!("it hangs or panics: {}", said.complaint));
+            }
+            runtime().block_on(truth.check(directory, from + said.steps())).map(|()| !said.is_well)
+        });
+        println!(
+            "{name}: {} calls met with errors, {ended} of them ended the program in order, in {:.1} s with seed {seed}",
+            failing.len(),
+            begin.elapsed().as_secs_f64()
+        );
+    }
+}
+
+#[test]
+fn an_error_of_any_call_that_reads_is_told_and_never_wrong_data() {
+    if is_skipped() {
+        return;
+    }
+    let (seed, images) = (seed(), Images::new());
+    for (name, image) in [("closed", images.closed), ("killed", images.killed), ("files", images.files)] {
+        let begin = Instant::now();
+        let directory = work_dir().unwrap();
+        let directory = directory.path().join("work");
+        image.put(&directory).unwrap();
+        let teller = |directory: &Path| {
+            let mut teller = Command::new(env!("CARGO_BIN_EXE_teller"));
+            teller.arg(directory.join(STORE)).arg(files(directory).unwrap_or_else(|| "-".into()));
+            teller
+        };
+        let expected = run(&teller(&directory), &directory.with_extension("log"));
+        assert!(expected.is_well && expected.lines.len() > 2, "{}", expected.complaint);
+        let found = discovered(&directory, &image, &teller(&directory), Trace::Reading);
+        let faults = |point: &Point| match point.call.as_str() {
+            "open" | "openat" | "openat2" => [Fault::Error("EMFILE"), Fault::Error("EACCES")],
+            _ => [Fault::Error("EIO"), Fault::Returns(0)],
+        };
+        let points = share(found.points, seed);
+        let failing = points.iter().flat_map(|point| faults(point).map(|fault| Failing { point, fault }));
+        // A manifest of the engine that ends early ends the process, in a destructor. One that is short is found before
+        // the engine reads it, and one that is whole doesn't end early.
+        let failing = failing.filter(|failing| failing.fault != Fault::Returns(0) || !is_manifest(&failing.point.path));
+        let failing: Vec<_> = failing.collect();
+        let told = at_each(name, &failing, |directory, Failing { point, fault }| {
+            image.put(directory).map_err(|error| error.to_string())?;
+            let (program, log) = (teller(directory), directory.with_extension("strace"));
+            let strace = strace(&program, directory, Trace::Reading, Some((point, *fault)), &log);
+            let said = run(&strace, &directory.with_extension("log"));
+            if said.is_killed || said.is_panic {
+                return Err(format!("it hangs or panics: {}", said.complaint));
+            }
+            if said.is_well && said.lines != expected.lines {
+                return Err(format!("it says {:?} instead of {:?}", said.lines, expected.lines));
+            }
+            // And it has destroyed nothing.
+            let again = run(&program, &directory.with_extension("log"));
+            match again.is_well && again.lines == expected.lines {
+                true => Ok(!said.is_well),
+                false => Err(format!("then, without one, it says {:?}, {}", again.lines, again.complaint)),
+            }
+        });
+        println!(
+            "{name}: {} calls met with errors, {told} of them told, {} others can't be met, in {:.1} s with seed {seed}",
+            failing.len(),
+            found.missed,
+            begin.elapsed().as_secs_f64()
+        );
     }
 }

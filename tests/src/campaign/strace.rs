@@ -74,7 +74,13 @@ pub fn is_there() -> bool {
 }
 
 /// A program that works in a directory, under strace: with a fault at a point, or with none and a log of its calls.
-pub fn strace(program: &Command, directory: &Path, trace: Trace, fault: Option<(&Point, Fault)>, log: &Path) -> Command {
+pub fn strace(
+    program: &Command,
+    directory: &Path,
+    trace: Trace,
+    fault: Option<(&Point, Fault)>,
+    log: &Path,
+) -> Command {
     let mut strace = Command::new("strace");
     // Its option to stop at the traced calls only would be faster; but then it injects nothing.
     strace.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-o"]).arg(log);
@@ -184,6 +190,9 @@ pub fn points(log: &Path, directory: &Path, trace: Trace) -> std::io::Result<Poi
 
 /// Whether a path has another name in each run.
 fn is_drawn(path: &Path) -> bool {
-    let is_drawn = |name: &str| name.starts_with(".tmp") || name.contains(".tmp-");
+    let is_drawn = |name: &str| {
+        let is_pseudonym = name.len() == 33 && name.starts_with('_');
+        is_pseudonym || name.starts_with(".tmp") || name.contains(".tmp-") || name.starts_with("snapshot-")
+    };
     path.components().any(|part| part.as_os_str().to_str().is_some_and(is_drawn))
 }
