@@ -24,14 +24,18 @@ use super::{
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
 
+mod aside;
 mod deadlines;
 mod engine;
 mod error;
 #[cfg(test)]
 mod faults;
 mod forgetting;
+mod guard;
 mod lock;
+mod manifest;
 mod open;
+mod opening;
 mod queue;
 mod read;
 mod removal;
@@ -41,9 +45,15 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod tools;
+mod torn;
 mod writer;
 
 pub use error::OpenError;
+pub use opening::{Ended, Opening, TailCut};
+pub use tools::{
+    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 
 use engine::Engine;
 use queue::{Queue, Request};
@@ -123,6 +133,7 @@ impl Default for FjallOptions {
 pub struct FjallJournal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    opening: Opening,
 }
 
 struct Shared {
@@ -188,6 +199,11 @@ impl FjallJournal {
     /// its own journal.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
         open::open(path.as_ref(), options)
+    }
+
+    /// What opening it has found.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 }
 

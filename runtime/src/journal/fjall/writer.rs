@@ -511,7 +511,7 @@ impl Writer {
         let Self { shared, lock: lock_file, mut head_file, mut head, syncer, folder, .. } = self;
         let failed = match &*lock(&shared.health) {
             Health::Failed(cause) => Some(Arc::clone(cause)),
-            Health::Good | Health::Closed => None,
+            Health::Good | Health::StorageLow { .. } | Health::Closed => None,
         };
         // ORDER: before the lock is given back, since the next one opens it too.
         shared.snapshots.close();
