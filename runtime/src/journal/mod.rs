@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
+use crate::sync::{Arc, Mutex};
 
 pub(crate) mod bytes;
 mod changed;
@@ -212,7 +212,7 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

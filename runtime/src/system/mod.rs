@@ -229,7 +229,8 @@ impl System {
         tasks.spawn(timekeeper.run());
         let heard = stages.tell_one();
         let stages = Arc::new(stages);
-        tasks.spawn(drain(stages.clone(), heard, probes, activity));
+        let lanes = mailboxes.iter().map(|mailbox| mailbox.lanes.clone()).collect();
+        tasks.spawn(drain(stages.clone(), heard, lanes, probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
         let blocking = settings.blocking;
         let inner = Inner {

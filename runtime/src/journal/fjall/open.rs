@@ -6,8 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::aside::Aside;
 use super::engine::{Engine, EngineError, TRUTH};
@@ -31,6 +30,7 @@ use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot
 use crate::journal::keys::{self, Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
+use crate::sync::{Arc, Mutex, RwLock};
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const HEAD: &str = "head";
@@ -246,7 +246,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
-    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
@@ -381,11 +381,11 @@ pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOpti
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         keys,
-        has_floors: AtomicBool::new(false),
+        has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
         snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }
 }

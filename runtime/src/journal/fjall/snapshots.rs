@@ -12,7 +12,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -25,6 +24,7 @@ use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum, micros};
 use crate::journal::{Durability, Fut, len_u64};
 use crate::snapshot::sealed::{Sealed, unseal};
 use crate::snapshot::{self, Criteria, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
+use crate::sync::{Arc, PoisonError, RwLock};
 
 pub(super) const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 pub(super) const META: u8 = 1;
