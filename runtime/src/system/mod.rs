@@ -326,8 +326,7 @@ impl System {
     /// Nothing is changed.
     pub async fn settle(&self, run: &RunKey) -> Result<Settled, ReadError> {
         let (journal, run) = (self.inner.journal.clone(), run.clone());
-        let runtime = tokio::runtime::Handle::current();
-        let settled = tokio::task::spawn_blocking(move || runtime.block_on(journal.settle(&run)));
+        let settled = self.inner.blocking.here().drive(async move { journal.settle(&run).await });
         // It isn't aborted, so it has panicked, or the runtime is gone.
         settled
             .await
