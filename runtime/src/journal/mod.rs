@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
+use crate::sync::{Arc, Mutex};
 
 pub(crate) mod bytes;
 mod changed;
@@ -38,7 +38,10 @@ mod settled;
 mod suite;
 
 #[cfg(feature = "fjall")]
-pub use self::fjall::{Ended, FjallJournal, FjallOptions, OpenError, Opening, TailCut};
+pub use self::fjall::{
+    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, Progress, RecordFound,
+    Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
+};
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};
 #[cfg(any(test, feature = "testing"))]
@@ -209,7 +212,7 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -2,10 +2,11 @@
 //! then the mailboxes are closed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::system::mailbox::Lanes;
 use crate::system::shard::Stage;
 
 /// What goes on inside a system beside its shards.
@@ -19,7 +20,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// An effect is about to send a message.
+    /// An effect has sent a message.
     pub(crate) fn sent(&self) {
         self.sent.fetch_add(1, Ordering::SeqCst);
     }
@@ -55,11 +56,16 @@ pub(crate) type Probe = oneshot::Sender<()>;
 pub(crate) async fn drain(
     tell: Arc<Stages>,
     mut stages: watch::Receiver<Stage>,
+    lanes: Vec<Arc<Lanes>>,
     probes: Vec<mpsc::Sender<Probe>>,
     activity: Arc<Activity>,
 ) {
     if stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
         return;
+    }
+    // ORDER: before anybody looks whether a shard is idle. A call that was let in late would start something behind that.
+    for lanes in lanes {
+        lanes.all_entered().await;
     }
     tokio::select! {
         biased;
