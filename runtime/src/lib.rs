@@ -72,6 +72,7 @@ mod graph;
 mod id;
 pub mod journal;
 mod key;
+mod log;
 mod message;
 pub mod snapshot;
 mod state;
@@ -88,6 +89,7 @@ pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
 pub use clock::{Clock, SystemClock};
 pub use codec::{Codec, DecodeError, EncodeError, Payload};
+pub use contain::panics_are_contained;
 pub use effects::Effects;
 pub use entity_ref::EntityRef;
 pub use event::{Event, EventList, EventVariant, EventsOf, Field};
@@ -101,8 +103,9 @@ pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, DeleteError, Deleted, ForgetError, Happened, Past, ReadMark, ReaderError, Replay, ReplayError, ReplayStep,
-    ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, Happened, Past, Quarantined, ReadMark, ReaderError, Replay,
+    ReplayError, ReplayStep, Retried, ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError,
+    Transitions, Trouble,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.

@@ -38,7 +38,10 @@ mod settled;
 mod suite;
 
 #[cfg(feature = "fjall")]
-pub use self::fjall::{Ended, FjallJournal, FjallOptions, OpenError, Opening, TailCut};
+pub use self::fjall::{
+    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, Progress, RecordFound,
+    Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
+};
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};
 #[cfg(any(test, feature = "testing"))]

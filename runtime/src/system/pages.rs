@@ -73,7 +73,7 @@ impl<'a> Pages<'a> {
             Some(part) => self.read_part(Part { from, to: SeqNr(part.from.0 - 1), bytes_max: PAGE_BYTES }),
             None => self.read_part(Part { from, to: self.to, bytes_max: PAGE_BYTES }),
         };
-        let page = page.map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
+        let page = page.map_err(|error| Unrecoverable::at(from, error.into()))?;
         self.read_ahead(&page.runs);
         Ok(page)
     }

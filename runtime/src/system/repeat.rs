@@ -4,6 +4,7 @@ use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
+use crate::log;
 use crate::message::Message;
 use crate::system::blocking::Runtime;
 
@@ -27,11 +28,11 @@ pub(crate) fn repeat<A: Aggregate>(
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
-                tracing::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
                 None
             }
             Err(panic) => {
-                tracing::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
                 None
             }
         };
@@ -49,7 +50,7 @@ pub(crate) fn repeat<A: Aggregate>(
                         let same = write.cause.is_none_or(|cause| cause == StoredCause::Command(command));
                         if !same {
                             let first = write.cause;
-                            tracing::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
+                            log::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
                         }
                         message.repeat(write.outcome.filter(|_| same), seq_nr);
                     }
@@ -58,7 +59,7 @@ pub(crate) fn repeat<A: Aggregate>(
                 .ok()
         });
         if let Some(message) = message.take() {
-            tracing::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
+            log::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
             message.repeat(None, seq_nr);
         }
     })

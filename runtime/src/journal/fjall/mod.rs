@@ -46,11 +46,15 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod torn;
 mod writer;
 
 pub use error::OpenError;
 pub use opening::{Ended, Opening, TailCut};
+pub use tools::{
+    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 
 use engine::Engine;
 use queue::{Queue, Request};

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use annals::prelude::*;
 
+use annals::PersistenceId;
+
 use crate::INTENDED;
+use crate::eye::Eye;
 
 /// What the handler of a command saw before, and the data after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,7 @@ pub struct Told {
 /// What effects and hooks have told of.
 #[derive(Debug, Default)]
 pub struct Echo {
+    pub eye: Eye,
     pub worked: Mutex<Vec<u64>>,
     /// Who has entered `Running`.
     pub entered: Mutex<Vec<String>>,
@@ -74,8 +78,12 @@ impl Job {
 
     #[on(Idle | Running | Paused | Checking => stay)]
     fn work(&self, cx: &Context<Self>, op: u64) -> Step<Told> {
+        let (id, last) = (PersistenceId::new("Job", cx.id()), cx.seq_nr().0 + 1);
         applying(JobEvent::Did { op })
-            .and_then(move |fx| fx.services().worked.lock().unwrap().push(op))
+            .and_then(move |fx| {
+                fx.services().eye.see("effect", &id, last);
+                fx.services().worked.lock().unwrap().push(op);
+            })
             .replying_with(told(cx))
     }
 

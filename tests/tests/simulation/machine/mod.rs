@@ -7,17 +7,18 @@ mod truth;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use annals::journal::{Health, Journal as _, MemoryJournal, Why};
 use annals::testing::ManualClock;
 use annals::{Call, CallError, Key, NotStored, Repeatable, System, Timestamp, Unknown};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::disturbance::{disturb, end, finish, settings};
+use crate::ground::{Crash, Ground, after_crash, all_stored};
 use crate::random::{Random, count};
-use crate::{Manner, PATIENCE, ROUNDS, Tally, Waits, try_seeds};
+use crate::{Manner, PATIENCE, ROUNDS, Tally, Waits, replay_seeds, try_seeds};
 
 use job::{Echo, Job, JobRef, Told};
 use judgement::{Notes, durable};
@@ -290,6 +291,7 @@ impl Caller {
     async fn perform(&self, operation: Operation, manner: Manner) -> bool {
         let job = &self.jobs[usize::try_from(operation.entity).unwrap()];
         let before = durable(&self.journal, operation.entity).await;
+        self.notes.send(operation);
         let ending = operation.call(job, manner).await;
         let goes_on = !matches!(ending, Ending::NotStored("stopped"));
         self.notes.judge(operation, ending, before, &self.journal).await;
@@ -342,6 +344,7 @@ impl World {
         let operation = Operation { entity, op, action, key: None };
         let before = durable(journal, entity).await;
         journal.faults().refuse_next(Why::QueueFull { bytes: 1, limit: 1 });
+        self.notes.send(operation);
         let ending = operation.call(&jobs[usize::try_from(entity).unwrap()], Manner::PATIENT).await;
         self.notes.judge(operation, ending, before, journal).await;
     }
@@ -350,6 +353,7 @@ impl World {
 /// One life of a system; gives the journal back as it is open then.
 async fn round(number: u64, journal: MemoryJournal, world: &World, random: &mut Random) -> MemoryJournal {
     let faults = journal.faults();
+    world.echo.eye.open(&journal);
     let mut builder = settings(random).clock(world.clock.clone()).provide(world.echo.clone()).keys_max(1_000_000);
     builder = builder.deadlines_in_flight_max(usize::try_from(random.pick(&[1, 2, 256])).unwrap());
     if random.one_in(2) {
@@ -369,7 +373,7 @@ async fn round(number: u64, journal: MemoryJournal, world: &World, random: &mut 
         callers.push(tokio::spawn(caller.run()));
     }
     let mut other = random.fork();
-    tokio::join!(disturb(&faults, random), move_clock(&world.clock, &mut other));
+    tokio::join!(disturb(&faults, random, &world.notes.reads_failed), move_clock(&world.clock, &mut other));
     let (system, journal) = end(system, journal, random).await;
     finish(callers, &faults).await;
     faults.release();
@@ -383,16 +387,17 @@ async fn round(number: u64, journal: MemoryJournal, world: &World, random: &mut 
 
 /// Lets every deadline end that can, and repeats every key; `None` if a fault that was left over has met it.
 async fn come_to_rest(journal: &MemoryJournal, world: &World, random: &mut Random) -> Option<()> {
+    world.echo.eye.open(journal);
     let builder = settings(random).clock(world.clock.clone()).provide(world.echo.clone()).shutdown_within(PATIENCE);
     let mut before = Vec::new();
     for entity in 0..world.entities {
-        before.push(truth(journal, entity).await);
+        before.push(truth(journal, entity));
     }
     let system = builder.keys_max(1_000_000).register::<Job>().start(journal.clone()).unwrap();
     let jobs: Vec<_> = (0..world.entities).map(|entity| system.get::<Job>(format!("{entity}"))).collect();
     for ((entity, job), before) in (0..).zip(&jobs).zip(before) {
         let state = format!("{:?}", job.state().await.ok()?);
-        let since = truth(journal, entity).await.points.split_off(before.points.len());
+        let since = truth(journal, entity).points.split_off(before.points.len());
         let fits = before.last().durable.state == state || since.iter().any(|point| point.is_in(&state));
         assert!(fits, "{entity} is recovered to {state} after {:?}", before.last());
     }
@@ -405,7 +410,7 @@ async fn come_to_rest(journal: &MemoryJournal, world: &World, random: &mut Rando
     }
     for (entity, job) in (0..).zip(&jobs) {
         let state = job.state().await.ok()?;
-        let truth = truth(journal, entity).await;
+        let truth = truth(journal, entity);
         assert_eq!(format!("{state:?}"), truth.last().durable.state, "{entity} stands elsewhere");
         assert_eq!(job.entries().await.ok()?, truth.entries, "{entity} has other data than its journal");
     }
@@ -432,16 +437,16 @@ async fn until_nothing_is_due(system: &System, journal: &MemoryJournal, clock: &
             break;
         }
         assert!(started.elapsed() < PATIENCE, "at {now}, a deadline is overdue for ever: {overdue:?}");
-        if turn.is_multiple_of(2_000) {
+        if turn.is_multiple_of(50) {
             // An alarm that has failed is rung again after a pause.
             clock.advance(Duration::from_secs(301));
         }
-        yield_now().await;
+        sleep(Duration::from_millis(1)).await;
     }
     Some(())
 }
 
-async fn play(seed: u64) -> Tally {
+fn play(ground: Ground, seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let entities = 1 + random.below(4);
     let world = World {
@@ -454,28 +459,45 @@ async fn play(seed: u64) -> Tally {
     };
     let mut journal = MemoryJournal::new();
     for number in 0..ROUNDS {
-        journal = round(number, journal.reopen(), &world, &mut random).await;
+        journal = journal.reopen();
+        let crash = Crash::choose(&mut random);
+        let mut inside = random.fork();
+        let life = round(number, journal.clone(), &world, &mut inside);
+        journal = ground.live(crash, life).unwrap_or_else(|| after_crash(&journal, &mut random));
+        all_stored(&journal.reopen());
     }
     for attempt in 0.. {
         assert!(attempt < 50, "it never comes to rest");
         journal = journal.reopen();
-        if come_to_rest(&journal, &world, &mut random).await.is_some() {
+        if ground.live_on(come_to_rest(&journal, &world, &mut random)).is_some() {
             break;
         }
     }
     let journal = journal.reopen();
-    world.notes.compare(&journal, &world.echo).await;
+    all_stored(&journal);
+    world.notes.compare(&journal, &world.echo);
     let mut tally = world.notes.tally();
     for entity in 0..entities {
-        truth(&journal, entity).await.count(&mut tally);
+        truth(&journal, entity).count(&mut tally);
     }
     tally
 }
 
 #[test]
 fn every_step_of_a_machine_agrees_with_its_graph_its_clock_and_its_journal() {
-    let tally = try_seeds(60, play);
+    let tally = try_seeds(700, Ground::Simulated, play);
     for what in ["reply", "refusal", "not accepted", "deadline stayed", "deadline went", "key stored"] {
         assert!(tally.contains_key(what), "nothing of `{what}` has happened: {tally:?}");
     }
+}
+
+#[test]
+fn every_step_of_a_machine_agrees_with_its_graph_on_threads_too() {
+    let tally = try_seeds(20, Ground::Threads, play);
+    assert!(tally.contains_key("reply"), "nothing has happened: {tally:?}");
+}
+
+#[test]
+fn a_seed_repeats_exactly() {
+    replay_seeds(play);
 }

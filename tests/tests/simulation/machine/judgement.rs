@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::PersistenceId;
 use annals::journal::{Health, Journal as _, MemoryJournal};
@@ -9,6 +10,7 @@ use annals::journal::{Health, Journal as _, MemoryJournal};
 use super::job::{Echo, Job, Told};
 use super::truth::{Truth, truth};
 use super::{Action, Answer, Ending, Operation};
+use crate::ground::happened;
 use crate::random::{Random, count};
 use crate::{INTENDED, Tally};
 
@@ -27,6 +29,8 @@ struct Case {
     fate: Fate,
     endings: Vec<&'static str>,
     answer: Option<Answer>,
+    /// How many callers wait for it, or have gone with a crash.
+    waiting: u64,
 }
 
 /// What a look at an entity has told, and between which records.
@@ -62,6 +66,8 @@ impl Seen {
 pub struct Notes {
     cases: Mutex<BTreeMap<u64, Case>>,
     looks: Mutex<Vec<Look>>,
+    /// Whether what is stored could not be read for a time.
+    pub reads_failed: AtomicBool,
 }
 
 impl Action {
@@ -116,12 +122,19 @@ impl Notes {
         tally
     }
 
+    /// From here on, an operation may be stored, whether anybody hears of it or not.
+    pub fn send(&self, operation: Operation) {
+        let unsent = Case { operation, fate: Fate::NotStored, endings: Vec::new(), answer: None, waiting: 0 };
+        self.cases.lock().unwrap().entry(operation.op).or_insert(unsent).waiting += 1;
+    }
+
     /// Compares an answer with the journal as it is now, and writes down what has to hold in the end. `before` is what
     /// was durable when the call was made.
     pub async fn judge(&self, operation: Operation, ending: Ending, before: Option<u64>, journal: &MemoryJournal) {
         let Operation { entity, op, action, key } = operation;
         let now = durable(journal, entity).await;
         let is_durable = |seq_nr| assert!(now.is_none_or(|now| seq_nr <= now), "{action:?} told of {seq_nr}: {now:?}");
+        happened("answer", &(operation, &ending));
         let words = ending.words();
         let (mut fate, mut answer, mut seen) = (Fate::NotStored, None, None);
         match ending {
@@ -154,9 +167,10 @@ impl Notes {
             self.looks.lock().unwrap().push(Look { entity, what, from, to: now.unwrap_or(u64::MAX) });
         }
         let mut cases = self.cases.lock().unwrap();
-        let case = cases.entry(op).or_insert(Case { operation, fate, endings: Vec::new(), answer: None });
+        let case = cases.get_mut(&op).expect("it was sent");
+        case.waiting -= 1;
         case.endings.push(words);
-        if words == "already done" && journal.health() != Health::Closed {
+        if words == "already done" && journal.health() != Health::Closed && !self.reads_failed.load(Ordering::Relaxed) {
             // Only a number can be overtaken by a higher one before it is handled.
             let overtaken = format!("{key:?}").contains("Rising") && case.answer.is_none();
             assert!(overtaken, "an answer that is known can't be told: {case:?}");
@@ -186,14 +200,14 @@ impl Notes {
     }
 
     /// Compares what everybody was told with what is stored.
-    pub async fn compare(&self, journal: &MemoryJournal, echo: &Echo) {
+    pub fn compare(&self, journal: &MemoryJournal, echo: &Echo) {
         // ORDER: effects are looked at first, since more may happen meanwhile.
         let worked = echo.worked.lock().unwrap().clone();
         let (entered, exited) = (tallied(&echo.entered), tallied(&echo.exited));
         let mut truths = BTreeMap::new();
         let entities: BTreeSet<_> = self.cases.lock().unwrap().values().map(|case| case.operation.entity).collect();
         for entity in entities {
-            truths.insert(entity, truth(journal, entity).await);
+            truths.insert(entity, truth(journal, entity));
         }
         for case in self.cases.lock().unwrap().values() {
             case.compare(&truths[&case.operation.entity]);
@@ -205,6 +219,7 @@ impl Notes {
                 .any(|(_, point)| look.what.fits(point.live.state) || look.what.fits(point.durable.state));
             assert!(fits, "nothing durable looked like this: {look:?}");
         }
+        echo.eye.saw_nothing_early();
         let stored: BTreeSet<_> = truths.values().flat_map(|truth| &truth.entries).collect();
         let once: BTreeSet<_> = worked.iter().collect();
         assert!(once.len() == worked.len() && once.is_subset(&stored), "an effect ran twice, or for nothing");
@@ -234,6 +249,7 @@ impl Case {
         let copies = truth.entries.iter().filter(|entry| **entry == op).count();
         let fits = match self.fate {
             Fate::Stored => copies == action.events(),
+            Fate::NotStored if self.waiting > 0 => copies <= 1,
             Fate::NotStored => copies == 0,
             Fate::Either => copies <= 1,
         };

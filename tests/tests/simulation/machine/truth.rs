@@ -8,6 +8,7 @@ use annals::{By, Offset, PersistenceId, SeqNr, StateInfo, StateKind, Timestamp};
 
 use super::job::Job;
 use crate::Tally;
+use crate::ground::at_once;
 use crate::random::count;
 
 /// Where an entity stands, since which record, and until when.
@@ -75,11 +76,11 @@ fn is_by(by: By, cause: StoredCause<'_>) -> bool {
 }
 
 /// Folds what is stored of an entity; fails where it could not have come about.
-pub async fn truth(journal: &MemoryJournal, entity: u64) -> Truth {
+pub fn truth(journal: &MemoryJournal, entity: u64) -> Truth {
     let id = PersistenceId::new("Job", format!("{entity}"));
     let store = journal.facts().store;
     let mut truth = Truth::new();
-    for run in journal.read_all(Offset(0), usize::MAX).await.unwrap().runs {
+    for run in at_once(journal.read_all(Offset(0), usize::MAX)).unwrap().runs {
         let view = RunView::parse(&run.bytes, store).unwrap();
         if !view.is_of(&id) {
             continue;

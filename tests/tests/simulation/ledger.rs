@@ -2,17 +2,21 @@
 //! at that moment, and with what is stored in the end.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use annals::journal::{Journal as _, MemoryJournal};
 use annals::prelude::*;
-use annals::{Call, NotStored, PersistenceId, Unknown};
+use annals::testing::ManualClock;
+use annals::{Call, NotStored, PersistenceId, Timestamp, Unknown};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::disturbance::{disturb, end, finish, settings};
+use crate::eye::Eye;
+use crate::ground::{Crash, Ground, after_crash, all_stored, happened, on_this_ground};
 use crate::random::{Random, count};
-use crate::{INTENDED, Manner, ROUNDS, Tally, Waits, try_seeds};
+use crate::{INTENDED, Manner, ROUNDS, Tally, Waits, replay_seeds, try_seeds};
 
 /// Remembers the operations that were done to it, in order.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -35,9 +39,13 @@ impl Ledger {
     }
 
     #[command]
-    fn enter(&self, op: u64) -> Step<Vec<u64>> {
+    fn enter(&self, cx: &Context<Self>, op: u64) -> Step<Vec<u64>> {
+        let (id, last) = (PersistenceId::new("Ledger", cx.id()), cx.seq_nr().0 + 1);
         applying(LedgerEvent::Entered { op })
-            .and_then(move |fx| fx.services().entered.lock().unwrap().push(op))
+            .and_then(move |fx| {
+                fx.services().eye.see("effect", &id, last);
+                fx.services().entered.lock().unwrap().push(op);
+            })
             .replying_with(Self::entries)
     }
 
@@ -84,6 +92,7 @@ impl Ledger {
 /// What effects have told of.
 #[derive(Debug, Default)]
 struct Echo {
+    eye: Eye,
     entered: Mutex<Vec<u64>>,
     echoed: Mutex<Vec<u64>>,
 }
@@ -247,6 +256,7 @@ impl Caller {
             let entity = self.random.below(count(self.ledgers.len()));
             let (action, manner) = (Action::choose(&mut self.random), Manner::choose(&mut self.random));
             let pause = self.random.one_in(3);
+            self.sent(entity, op, action);
             let ending = self.call(entity, op, action, manner).await;
             self.judge(entity, op, action, ending).await;
             if pause {
@@ -269,8 +279,16 @@ impl Caller {
         }
     }
 
+    /// From here on, it may be stored, whether anybody hears of it or not.
+    fn sent(&self, entity: u64, op: u64, action: Action) {
+        let fate = if action.entries() == 0 { Fate::NotStored } else { Fate::Either };
+        let told = Told { entity, action, fate, ending: "crashed" };
+        self.notes.told.lock().unwrap().insert(op, told);
+    }
+
     /// Compares an answer with the journal as it is now, and writes down what has to hold in the end.
     async fn judge(&self, entity: u64, op: u64, action: Action, ending: Ending) {
+        happened("answer", &(entity, op, action, &ending));
         let words = ending.words();
         let mut fate = Fate::NotStored;
         match ending {
@@ -322,7 +340,9 @@ async fn round(
     random: &mut Random,
 ) -> MemoryJournal {
     let faults = journal.faults();
-    let system = settings(random).provide(echo.clone()).start(journal.clone()).unwrap();
+    echo.eye.open(&journal);
+    let clock = ManualClock::at(Timestamp::from_second(1_000_000).unwrap());
+    let system = settings(random).clock(clock).provide(echo.clone()).start(journal.clone()).unwrap();
     let mut callers = Vec::new();
     for caller in 0..4 + random.below(40) {
         let caller = Caller {
@@ -334,7 +354,7 @@ async fn round(
         };
         callers.push(tokio::spawn(caller.run()));
     }
-    disturb(&faults, random).await;
+    disturb(&faults, random, &AtomicBool::default()).await;
     let (system, journal) = end(system, journal, random).await;
     finish(callers, &faults).await;
     drop(system);
@@ -345,7 +365,8 @@ async fn round(
 /// What is stored of each entity.
 async fn stored(journal: &MemoryJournal, entities: u64) -> Vec<Vec<u64>> {
     let echo = Arc::new(Echo::default());
-    let system = System::builder().shards(1).provide(echo).start(journal.reopen()).unwrap();
+    let builder = on_this_ground(System::builder()).shards(1);
+    let system = builder.provide(echo).start(journal.reopen()).unwrap();
     let mut stored = Vec::new();
     for entity in 0..entities {
         stored.push(system.get::<Ledger>(format!("{entity}")).entries().await.expect("what is stored can be read"));
@@ -372,6 +393,7 @@ fn compare(stored: &[Vec<u64>], notes: &Notes, echo: &Echo) {
     let all: HashSet<u64> = stored.iter().flatten().copied().collect();
     let told = notes.told.lock().unwrap();
     assert!(all.iter().all(|op| told.contains_key(op)), "something is stored that nobody asked for");
+    echo.eye.saw_nothing_early();
     let (entered, echoed) = (echo.entered.lock().unwrap(), echo.echoed.lock().unwrap());
     for op in entered.iter().chain(echoed.iter()) {
         assert!(all.contains(op), "an effect told of {op}, which isn't stored");
@@ -380,16 +402,21 @@ fn compare(stored: &[Vec<u64>], notes: &Notes, echo: &Echo) {
     assert_eq!(once.len(), entered.len(), "an effect ran twice");
 }
 
-async fn play(seed: u64) -> Tally {
+fn play(ground: Ground, seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::new();
     let (notes, echo) = (Arc::new(Notes::default()), Arc::new(Echo::default()));
     let entities = 1 + random.below(5);
     let mut journal = MemoryJournal::new();
     for number in 0..ROUNDS {
-        journal = round(number, entities, journal.reopen(), (&notes, &echo), &mut random).await;
+        journal = journal.reopen();
+        let crash = Crash::choose(&mut random);
+        let mut inside = random.fork();
+        let life = round(number, entities, journal.clone(), (&notes, &echo), &mut inside);
+        journal = ground.live(crash, life).unwrap_or_else(|| after_crash(&journal, &mut random));
+        all_stored(&journal.reopen());
     }
-    let stored = stored(&journal, entities).await;
+    let stored = ground.live_on(stored(&journal, entities));
     compare(&stored, &notes, &echo);
     for told in notes.told.lock().unwrap().values() {
         *tally.entry(told.ending).or_default() += 1;
@@ -399,6 +426,17 @@ async fn play(seed: u64) -> Tally {
 
 #[test]
 fn every_answer_agrees_with_the_journal_then_and_in_the_end() {
-    let tally = try_seeds(200, play);
+    let tally = try_seeds(700, Ground::Simulated, play);
     assert!(tally.contains_key("reply"), "nothing has happened: {tally:?}");
+}
+
+#[test]
+fn every_answer_agrees_with_the_journal_on_threads_too() {
+    let tally = try_seeds(40, Ground::Threads, play);
+    assert!(tally.contains_key("reply"), "nothing has happened: {tally:?}");
+}
+
+#[test]
+fn a_seed_repeats_exactly() {
+    replay_seeds(play);
 }

@@ -1,12 +1,21 @@
-//! Callers with all choices made at random, against a journal that fails, and the journal as the truth.
+//! Worlds with all choices made at random, against a journal that fails, crashes and clocks that jump; and the journal
+//! as the truth.
 //!
-//! `ANNALS_SEEDS` sets how many seeds are tried; `ANNALS_SEED` repeats one. A seed decides every choice, but not how
-//! the threads meet.
+//! A world runs on simulated ground: one thread, time that stands still while anybody has something to do, no threads
+//! beside. So a seed decides all that happens, and `ANNALS_SEED` with the number that a failure tells repeats it exactly.
+//! `ANNALS_SEEDS` sets how many seeds are tried, and `ANNALS_TRACE` shows what happens. Some seeds run on threads, too.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that fails panics, and tells its seed"
+)]
 #![expect(unreachable_pub, reason = "the modules share what they need")]
 
 mod disturbance;
+mod eye;
+mod ground;
 mod ledger;
 mod machine;
 mod random;
@@ -16,8 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Runtime;
-
+use ground::{Ground, Trace, take_trace};
 use random::Random;
 
 /// How often the system is started on one journal.
@@ -64,6 +72,9 @@ impl Manner {
 /// How often each kind of answer was given.
 type Tally = BTreeMap<&'static str, u64>;
 
+/// One world, from a seed to what came of it.
+type Play = fn(Ground, u64) -> Tally;
+
 /// Says which seed it was, if it fails.
 struct Seed(u64);
 
@@ -93,31 +104,41 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// On one thread or on several, by turns.
-fn runtime(seed: u64) -> Runtime {
-    let mut builder = if seed.is_multiple_of(2) {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-    };
-    builder.worker_threads(2).enable_all().build().unwrap()
+/// Plays one seed, and tells what has happened.
+fn play_one(play: Play, ground: Ground, seed: u64) -> (Tally, Trace) {
+    let _told = Seed(seed);
+    take_trace();
+    let tally = play(ground, seed);
+    (tally, take_trace())
 }
 
 /// Plays as many seeds, or as the environment says, and adds up what came of them.
-fn try_seeds<F: Future<Output = Tally>>(default: u64, play: fn(u64) -> F) -> Tally {
+fn try_seeds(default: u64, ground: Ground, play: Play) -> Tally {
     hush_intended_panics();
     let now = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
     let (first, seeds) = match setting("ANNALS_SEED") {
         Some(seed) => (seed, 1),
         None => (now, setting("ANNALS_SEEDS").unwrap_or(default)),
     };
-    let mut tally = Tally::new();
+    let mut total = Tally::new();
     for seed in first..first + seeds {
-        let _told = Seed(seed);
-        for (ending, times) in runtime(seed).block_on(play(seed)) {
-            *tally.entry(ending).or_default() += times;
+        let (tally, trace) = play_one(play, ground, seed);
+        *total.entry("happenings").or_default() += trace.happenings;
+        for (ending, times) in tally {
+            *total.entry(ending).or_default() += times;
         }
     }
-    println!("seeds {first} to {}: {tally:?}", first + seeds - 1);
-    tally
+    println!("{ground:?}, seeds {first} to {}: {total:?}", first + seeds - 1);
+    total
+}
+
+/// Plays seeds twice: everything has to happen again, in the same order.
+fn replay_seeds(play: Play) {
+    hush_intended_panics();
+    let (first, seeds) = setting("ANNALS_SEED").map_or((1, 60), |seed| (seed, 1));
+    for seed in first..first + seeds {
+        let (once, again) = (play_one(play, Ground::Simulated, seed), play_one(play, Ground::Simulated, seed));
+        assert_eq!(once, again, "seed {seed} happens otherwise the second time");
+        assert!(once.1.happenings > 10, "seed {seed}: nothing happens");
+    }
 }

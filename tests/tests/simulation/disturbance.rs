@@ -1,33 +1,38 @@
 //! What happens to a system and its journal while callers go on.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use annals::journal::{MemoryJournal, Why};
+use annals::journal::{MemoryJournal, ReadError, Why};
 use annals::testing::{MemoryFaults, UnknownRun};
 use annals::{Builder, SeqNr, System};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::PATIENCE;
+use crate::ground::{happened, on_this_ground};
 use crate::random::Random;
 
 /// A system with small bounds, so that all of them are met.
 pub fn settings(random: &mut Random) -> Builder {
-    System::builder()
+    let builder = System::builder()
         .shards(random.pick(&[1, 2]))
         .run_ahead_max(random.pick(&[1, 2, 3, 7, 4096]))
         .run_ahead_bytes_max(random.pick(&[1, 400, 1 << 20]))
         .residents_max(random.pick(&[1, 3, 1000]))
         .mailbox_max(random.pick(&[8, 16, 4096]))
         .idle_after(random.millis(&[0, 10, 1000]))
-        .shutdown_within(random.millis(&[1, 30, 2000]))
+        .shutdown_within(random.millis(&[1, 30, 2000]));
+    on_this_ground(builder)
 }
 
-/// Makes the journal hold, refuse and fail for a while.
-pub async fn disturb(faults: &MemoryFaults, random: &mut Random) {
+/// Makes the journal hold, refuse and fail for a while. Says so beforehand if reads are among it.
+pub async fn disturb(faults: &MemoryFaults, random: &mut Random, reads_fail: &AtomicBool) {
     for _ in 0..random.below(60) {
-        match random.below(14) {
+        let disturbance = random.below(16);
+        happened("disturbance", &(disturbance, faults.held(), faults.appended()));
+        match disturbance {
             0..=2 => faults.hold(),
             3..=7 => drop(faults.release_next()),
             8 | 9 => faults.release(),
@@ -37,12 +42,18 @@ pub async fn disturb(faults: &MemoryFaults, random: &mut Random) {
             12 if random.one_in(12) => {
                 faults.fail_nth(1 + random.below(3), random.pick(&[UnknownRun::Stored, UnknownRun::Lost]));
             }
+            13 => {
+                reads_fail.store(true, Ordering::Relaxed);
+                faults.fail_reads(ReadError::Engine { what: "a disk".into(), error: "as chance has it".into() });
+            }
+            14 => faults.heal_reads(),
             _ => sleep(Duration::from_micros(random.below(1500))).await,
         }
         for _ in 0..random.below(20) {
             yield_now().await;
         }
     }
+    faults.heal_reads();
 }
 
 /// How the system of a round ends, while its callers go on.
