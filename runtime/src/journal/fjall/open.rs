@@ -6,8 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::aside::Aside;
@@ -33,11 +32,12 @@ use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot
 use crate::journal::keys::{self, Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
+use crate::sync::{Arc, Mutex, RwLock};
 
-const LOCK: &str = "lock";
-const HEAD: &str = "head";
-const ENGINE: &str = "fjall";
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const LOCK: &str = "lock";
+pub(super) const HEAD: &str = "head";
+pub(super) const ENGINE: &str = "fjall";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -66,7 +66,7 @@ fn journal_around(path: &Path) -> Option<PathBuf> {
     outer.find(|path| is_journal(path)).map(Path::to_owned)
 }
 
-fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     let path = path.to_owned();
     move |error| OpenError::Io { tried, path: path.clone(), error }
 }
@@ -100,7 +100,7 @@ fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
 }
 
 /// Whether there is nothing at `path`, or an empty directory.
-fn is_vacant(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {
             let mut entries = fs::read_dir(path).map_err(io_error("read the directory", path))?;
@@ -192,7 +192,7 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
 
 /// Makes the directory in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
 /// left it.
-fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
+pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
     // A name that was used in this process isn't used again: somebody may still be removing what had it.
     static NAMES_USED: AtomicU32 = AtomicU32::new(0);
     let mut attempt = 0;
@@ -278,7 +278,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
-    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
@@ -402,7 +402,7 @@ fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
 }
 
 /// What a journal with this head is like before it is checked.
-fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
+pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
     let facts = Facts {
         store: head.store,
         epoch: head.epoch + 1,
@@ -422,11 +422,11 @@ fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Sha
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         keys,
-        has_floors: AtomicBool::new(false),
+        has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
         snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }
 }
@@ -452,7 +452,7 @@ fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {
     }
 }
 
-fn engine_error(path: &Path, error: EngineError) -> OpenError {
+pub(super) fn engine_error(path: &Path, error: EngineError) -> OpenError {
     let engine = path.join(ENGINE);
     match error {
         EngineError::Locked => OpenError::Locked { path: path.to_owned(), pid: None },
@@ -464,7 +464,7 @@ fn engine_error(path: &Path, error: EngineError) -> OpenError {
     }
 }
 
-fn keys_error(path: &Path, error: KeysError) -> OpenError {
+pub(super) fn keys_error(path: &Path, error: KeysError) -> OpenError {
     let file = path.join(keys::FILE);
     match error {
         KeysError::Io(error) => io_error("read", &file)(error),
@@ -497,6 +497,12 @@ fn check_error(path: &Path, error: ReadError) -> OpenError {
         ReadError::Corrupt(corrupt) => OpenError::Corrupt { path: path.to_owned(), corrupt },
         error => OpenError::Engine { path: path.join(ENGINE), error: error.to_string().into() },
     }
+}
+
+/// How far a journal with this head must reach.
+pub(super) fn required(head: &Head) -> Mark {
+    let same_boot = boot_id().is_some_and(|boot| boot == head.boot);
+    if head.state == State::Clean || same_boot { head.acked } else { head.synced }
 }
 
 /// The check of everything behind the checkpoint.
@@ -598,10 +604,8 @@ impl Check<'_> {
         Ok(end)
     }
 
-    /// How far the journal must reach.
     fn required(&self) -> Mark {
-        let same_boot = boot_id().is_some_and(|boot| boot == self.head.boot);
-        if self.head.state == State::Clean || same_boot { self.head.acked } else { self.head.synced }
+        required(self.head)
     }
 
     /// The checkpoint, whose row must be there and be the one that the head knows.
