@@ -13,6 +13,8 @@ mod deadlines;
 mod deletion;
 mod forgetting;
 mod snapshots;
+mod space;
+mod stalled;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
