@@ -16,6 +16,7 @@ use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
 use crate::journal::{Cause, ReadError, RunKey, Why};
 use crate::key::{Coder, Key, Repeatable};
+use crate::system::{Quarantined, Trouble};
 
 /// Why a call has no reply.
 ///
@@ -86,11 +87,14 @@ pub enum CallError<E> {
         /// Why nobody knows.
         why: Unknown,
     },
-    /// The entity can't be loaded from what is stored. Nothing of this command was stored.
-    #[error("{id}: quarantined at sequence number {seq_nr}: {reason}; the next attempt is at {retry_at}")]
+    /// The entity can't be loaded, or is left alone for a while. Nothing of this command was stored.
+    /// [`System::quarantined`](crate::System::quarantined) tells more of it.
+    #[error("{id}: {}: {reason}; the next attempt is at {retry_at}", quarantined(*trouble, *seq_nr))]
     Quarantined {
         /// The entity.
         id: PersistenceId,
+        /// What kind of thing is wrong.
+        trouble: Trouble,
         /// The record that can't be used, or the first that is missing.
         seq_nr: SeqNr,
         /// What is wrong with it.
@@ -138,13 +142,22 @@ impl<E> CallError<E> {
             CallError::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },
-            CallError::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
+            CallError::Quarantined { id, trouble, seq_nr, reason, retry_at } => {
+                CallError::Quarantined { id, trouble, seq_nr, reason, retry_at }
             }
             CallError::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             CallError::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             CallError::Stopped { id } => CallError::Stopped { id },
         })
+    }
+}
+
+/// Where and how an entity is in quarantine, for a message.
+fn quarantined(trouble: Trouble, seq_nr: SeqNr) -> String {
+    match trouble {
+        Trouble::Unreadable => "can't be read now".to_owned(),
+        Trouble::Commands => "left alone for a while".to_owned(),
+        _ => format!("quarantined at sequence number {seq_nr}"),
     }
 }
 
@@ -226,7 +239,7 @@ pub(crate) enum Failure {
     Overloaded { id: PersistenceId, limit: usize },
     NotStored { id: PersistenceId, why: NotStored },
     Unknown { id: PersistenceId, why: Unknown },
-    Quarantined { id: PersistenceId, seq_nr: SeqNr, reason: Arc<str>, retry_at: Timestamp },
+    Quarantined(Arc<Quarantined>),
     AnswerUnread { id: PersistenceId, seq_nr: SeqNr, error: ReadError },
     Deleted { id: PersistenceId, seq_nr: SeqNr },
     Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
@@ -239,9 +252,13 @@ impl<E> From<Failure> for CallError<E> {
             Failure::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             Failure::NotStored { id, why } => CallError::NotStored { id, why },
             Failure::Unknown { id, why } => CallError::Unknown { id, why },
-            Failure::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
-            }
+            Failure::Quarantined(quarantined) => CallError::Quarantined {
+                id: quarantined.id.clone(),
+                trouble: quarantined.trouble,
+                seq_nr: quarantined.seq_nr,
+                reason: quarantined.reason.clone(),
+                retry_at: quarantined.retry_at,
+            },
             Failure::AnswerUnread { id, seq_nr, error } => CallError::AnswerUnread { id, seq_nr, error },
             Failure::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },

@@ -35,6 +35,7 @@ mod shutdown;
 mod sixty_days;
 mod smallest;
 mod snapshots;
+mod supervision;
 mod traces;
 mod transitions;
 mod world;

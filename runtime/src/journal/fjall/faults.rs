@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::journal::lock;
+use crate::sync::{Condvar, Mutex, PoisonError};
 
 const ASKED_FOR: &str = "a fault that was asked for";
 
@@ -161,5 +161,13 @@ impl Faults {
 impl super::FjallJournal {
     pub(in crate::journal) fn stop_removal_after(&self, steps: usize) {
         self.shared.faults.stop_removal_after(steps);
+    }
+}
+
+#[cfg(shuttle)]
+impl super::FjallJournal {
+    /// Lets the next commit fail.
+    pub fn fail_next_commit(&self) {
+        self.shared.faults.fail_next_commit();
     }
 }

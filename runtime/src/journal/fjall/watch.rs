@@ -4,13 +4,13 @@
 //! under one lock: so exactly one of them does. The writer takes them behind the sync and the head, and before it moves
 //! anything that can be observed. If it comes too late there is nothing to take, and it moves nothing.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
 use super::engine::STALLED_AFTER;
 use super::queue::Reply;
 use crate::journal::{Cause, CloseError, Outcome, Why, lock};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// In so many parts is the time for a step counted, each seen to pass: if the whole process stands still, so does this.
 const TICKS: u32 = 4;
@@ -225,7 +225,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             shared.give_up(step, &cause, replies);
         }
     };
-    std::thread::Builder::new().name("annals-watch".into()).spawn(watch).map(drop)
+    crate::sync::thread::Builder::new().name("annals-watch".into()).spawn(watch).map(drop)
 }
 
 impl Shared {

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Shared;
 use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
-#[cfg(test)]
+#[cfg(any(test, shuttle))]
 use super::faults::Gate;
 use super::lock::LockFile;
 use super::queue::{RUN_OVERHEAD_BYTES, Reply, Request, Wait, Work};
@@ -249,7 +249,7 @@ impl Writer {
 
     /// Whether rows are to be removed.
     fn may_remove(&self) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         if !self.shared.faults.may_remove() {
             return false;
         }
@@ -267,7 +267,7 @@ impl Writer {
                 self.halt(&why, || {});
                 return;
             }
-            #[cfg(test)]
+            #[cfg(any(test, shuttle))]
             self.shared.faults.take_removal_step();
             if !self.removals.is_behind() {
                 return;
@@ -290,7 +290,7 @@ impl Writer {
 
     fn remove_watched(&mut self) -> Result<(), Why> {
         self.shared.watch.begin(Step::Removing, Vec::new());
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.pass(Gate::Removing);
         let removed = self.remove_step();
         match self.shared.watch.take() {
@@ -365,7 +365,7 @@ impl Writer {
         let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
         head.and_then(|()| self.syncer.written(shared.watch.within()))
             .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         shared.faults.pass(Gate::BehindCommit);
         tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
         Ok(Written { end: Some((mark, time)) })
@@ -541,7 +541,7 @@ impl Writer {
         rows.insert(&group_key(group), row);
         bytes += row.len();
         self.order_bytes += row.len();
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared
             .faults
             .before_commit(durability == Durability::Fsync)
@@ -553,7 +553,7 @@ impl Writer {
     /// Destroys the keys of the streams that a batch forgets, with one sync. That they are forgotten is durable.
     fn destroy_keys(&self, batch: &[Work]) -> Result<(), Halt> {
         let mut forgotten = Vec::new();
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.pass(Gate::Destroying);
         for work in batch {
             if let Work::Forget { stream, key, cipher, verdict: Ok(_) } = work {
@@ -568,10 +568,10 @@ impl Writer {
             return Ok(());
         }
         let failed = |error: String| Halt::During(format!("can't destroy keys: {error}").into());
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.before_destroying().map_err(|error| failed(error.into()))?;
         self.shared.keys.destroy(&forgotten).map_err(|error| failed(error.to_string()))?;
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.after_destroying().map_err(|error| failed(error.into()))?;
         tracing::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
         Ok(())
@@ -617,7 +617,7 @@ impl Writer {
     fn fold_deadlines(&mut self) {
         let is_folding = self.folder.as_ref().is_some_and(|folder| !folder.is_finished());
         let is_much = self.order_bytes >= FOLD_EVERY_BYTES;
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         let is_much = is_much || self.shared.faults.fold_now();
         if is_folding || !is_much {
             return;
@@ -679,7 +679,7 @@ impl Writer {
                 return Err(Why::Fenced { epoch: shared.facts.epoch }.to_string().into());
             }
             // What wasn't back in time isn't told as closed in order, even if it is.
-            #[cfg(test)]
+            #[cfg(any(test, shuttle))]
             shared.faults.pass(Gate::Closing);
             shared.watch.go_on(Step::Closing).map_err(|GivenUp| shared.watch.cause().unwrap_or_default())?;
             head.state = State::Clean;
