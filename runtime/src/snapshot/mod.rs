@@ -381,6 +381,16 @@ pub enum SnapshotStoreError {
         /// What is wrong with it.
         reason: Arc<str>,
     },
+    /// The file system has so little space left that it isn't saved. Others will be when there is more.
+    #[error("the snapshot of {id} was not saved: {free} bytes are free, and it takes {floor}")]
+    StorageLow {
+        /// Whose it is.
+        id: PersistenceId,
+        /// How many bytes are free.
+        free: u64,
+        /// How many must be.
+        floor: u64,
+    },
     /// The system below failed.
     #[error("can't {tried} the snapshots of {id}: {error}")]
     Failed {

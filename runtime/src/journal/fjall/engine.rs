@@ -27,7 +27,8 @@ const SLOW_FROM_RUNS: usize = 12;
 /// don't notice when its workers are gone.
 const STOP_FROM_RUNS: usize = 19;
 const STOP_FROM_SEALED: usize = 3;
-const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// It waits so long at the most.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What the engine says when something fails.

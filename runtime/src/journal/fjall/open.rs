@@ -19,9 +19,11 @@ use super::queue::Queue;
 use super::removal::Removals;
 use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
 use super::snapshots::FjallSnapshots;
+use super::space::Space;
 use super::streams::Streams;
 use super::syncer::Syncer;
 use super::torn::BEHIND_MAX;
+use super::watch::{self, Watch};
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
 use crate::disk::{sync_dir, sync_tree};
@@ -278,8 +280,9 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
+    watch::start(&shared).map_err(io_error("start the watchdog of", path))?;
     let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
-    let thread = thread.map_err(io_error("start the writer of", path))?;
+    let thread = thread.inspect_err(|_| shared.watch.end()).map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
 }
@@ -410,6 +413,7 @@ pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOpti
         groups_in_flight: GROUPS_IN_FLIGHT,
         durability: options.durability,
     };
+    let space = Arc::new(Space::of(path, options.free_bytes_min));
     Shared {
         facts,
         path: path.to_owned(),
@@ -421,11 +425,14 @@ pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOpti
         durable: Mutex::new(head.acked),
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
+        low: Mutex::new(None),
+        space: Arc::clone(&space),
+        watch: Watch::new(options.stalled_after),
         keys,
         has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
-        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
+        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS), space)),
         #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }

@@ -15,6 +15,8 @@ mod directories;
 mod forgetting;
 mod loss;
 mod snapshots;
+mod space;
+mod stalled;
 mod tails;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
