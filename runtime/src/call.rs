@@ -14,8 +14,9 @@ use tokio::time::Sleep;
 
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
-use crate::journal::{Cause, Why};
+use crate::journal::{Cause, RunKey, Why};
 use crate::key::{Coder, Key, Repeatable};
+use crate::system::{Quarantined, Trouble};
 
 /// Why a call has no reply.
 ///
@@ -73,11 +74,14 @@ pub enum CallError<E> {
         /// Why nobody knows.
         why: Unknown,
     },
-    /// The entity can't be loaded from what is stored. Nothing of this command was stored.
-    #[error("{id}: quarantined at sequence number {seq_nr}: {reason}; the next attempt is at {retry_at}")]
+    /// The entity can't be loaded, or is left alone for a while. Nothing of this command was stored.
+    /// [`System::quarantined`](crate::System::quarantined) tells more of it.
+    #[error("{id}: {}: {reason}; the next attempt is at {retry_at}", quarantined(*trouble, *seq_nr))]
     Quarantined {
         /// The entity.
         id: PersistenceId,
+        /// What kind of thing is wrong.
+        trouble: Trouble,
         /// The record that can't be used, or the first that is missing.
         seq_nr: SeqNr,
         /// What is wrong with it.
@@ -124,13 +128,22 @@ impl<E> CallError<E> {
             CallError::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },
-            CallError::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
+            CallError::Quarantined { id, trouble, seq_nr, reason, retry_at } => {
+                CallError::Quarantined { id, trouble, seq_nr, reason, retry_at }
             }
             CallError::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             CallError::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             CallError::Stopped { id } => CallError::Stopped { id },
         })
+    }
+}
+
+/// Where and how an entity is in quarantine, for a message.
+fn quarantined(trouble: Trouble, seq_nr: SeqNr) -> String {
+    match trouble {
+        Trouble::Unreadable => "can't be read now".to_owned(),
+        Trouble::Commands => "left alone for a while".to_owned(),
+        _ => format!("quarantined at sequence number {seq_nr}"),
     }
 }
 
@@ -185,8 +198,16 @@ pub enum NotStored {
 #[non_exhaustive]
 pub enum Unknown {
     /// The journal failed while it was writing.
+    #[error("{cause}")]
+    Journal {
+        /// What went wrong.
+        cause: Cause,
+        /// The run that the command was part of: [`System::settle`](crate::System::settle) tells what became of it.
+        run: Arc<RunKey>,
+    },
+    /// The journal failed while it destroyed the entity's key. Asking again is harmless, and completes it.
     #[error("{0}")]
-    Journal(#[from] Cause),
+    Forgetting(Cause),
     /// The caller's time was over after the call was sent.
     #[error("no answer within {} ms", within.as_millis())]
     TimedOut {
@@ -204,7 +225,7 @@ pub(crate) enum Failure {
     Overloaded { id: PersistenceId, limit: usize },
     NotStored { id: PersistenceId, why: NotStored },
     Unknown { id: PersistenceId, why: Unknown },
-    Quarantined { id: PersistenceId, seq_nr: SeqNr, reason: Arc<str>, retry_at: Timestamp },
+    Quarantined(Arc<Quarantined>),
     Deleted { id: PersistenceId, seq_nr: SeqNr },
     Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
     Stopped { id: PersistenceId },
@@ -216,9 +237,13 @@ impl<E> From<Failure> for CallError<E> {
             Failure::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             Failure::NotStored { id, why } => CallError::NotStored { id, why },
             Failure::Unknown { id, why } => CallError::Unknown { id, why },
-            Failure::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
-            }
+            Failure::Quarantined(quarantined) => CallError::Quarantined {
+                id: quarantined.id.clone(),
+                trouble: quarantined.trouble,
+                seq_nr: quarantined.seq_nr,
+                reason: quarantined.reason.clone(),
+                retry_at: quarantined.retry_at,
+            },
             Failure::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             Failure::Stopped { id } => CallError::Stopped { id },

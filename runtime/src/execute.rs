@@ -14,7 +14,7 @@ use crate::call::{Failure, NotStored};
 use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
-use crate::id::{PersistenceId, SeqNr};
+use crate::id::{Offset, PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
     TransitionRecord, WRITE_BYTES_MAX, Why, Write, as_stored,
@@ -332,7 +332,16 @@ pub(crate) struct Replayed<A: Aggregate> {
 #[derive(Debug, Clone)]
 pub(crate) struct Unrecoverable {
     pub(crate) seq_nr: SeqNr,
+    /// Where the record is, if it was found.
+    pub(crate) offset: Option<Offset>,
     pub(crate) why: Unusable,
+}
+
+impl Unrecoverable {
+    /// At a record whose place in the journal isn't known.
+    pub(crate) fn at(seq_nr: SeqNr, why: Unusable) -> Self {
+        Self { seq_nr, offset: None, why }
+    }
 }
 
 /// What is wrong with a record.
@@ -356,7 +365,7 @@ pub(crate) enum Unusable {
     )]
     UnknownState { name: String },
     #[error("the records up to {floor} are deleted, and no snapshot can stand for them: {tried}")]
-    Deleted { floor: SeqNr, tried: String },
+    Deleted { floor: SeqNr, tried: String, may_pass: bool },
     #[error(
         "two folds of the same records differ on this one{event}{place}: the fold depends on something that is neither \
          in the events nor in the data, such as the order of a `HashMap`, the time or a random number"
@@ -398,7 +407,7 @@ fn remedy(why: &DecodeError) -> &'static str {
 impl<A: Aggregate> Replayed<A> {
     /// The data before the first event.
     pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
-        let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
+        let unusable = |panic| Unrecoverable::at(SeqNr::ZERO, Unusable::Panicked(panic));
         let data = contained(A::default).map_err(unusable)?;
         let before = (SeqNr::ZERO, Timestamp::MIN);
         Ok(Self::begun(data, before, Standing::initial::<A>(), Keys::default(), keys_max))
@@ -450,7 +459,15 @@ impl<A: Aggregate> Replayed<A> {
                     None => Unusable::Panicked(panic),
                 })
             })
-            .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+            .map_err(|why| self.unrecoverable(run, store, why))
+    }
+
+    /// What is wrong with the next record, which is in this run if the run can be read.
+    fn unrecoverable(&self, run: &StoredRun, store: u64, why: Unusable) -> Unrecoverable {
+        let seq_nr = self.last.next();
+        let view = RunView::parse(&run.bytes, store).ok().filter(|view| (view.first()..=view.last()).contains(&seq_nr));
+        let offset = view.map(|view| Offset(run.offset.0 + (seq_nr.0 - view.first().0)));
+        Unrecoverable { seq_nr, offset, why }
     }
 
     /// Folds the next record.
@@ -495,7 +512,7 @@ impl<A: Aggregate> Replayed<A> {
     /// Ends the replay.
     pub(crate) fn finish(mut self) -> Result<Self, Unrecoverable> {
         if let Some((seq_nr, name)) = self.unknown.take() {
-            return Err(Unrecoverable { seq_nr, why: Unusable::UnknownState { name } });
+            return Err(Unrecoverable::at(seq_nr, Unusable::UnknownState { name }));
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {

@@ -1,5 +1,6 @@
 //! The aggregate and the machines that most tests work with.
 
+pub mod campaign;
 mod diary;
 pub mod golden;
 mod lease;

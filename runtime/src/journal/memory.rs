@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex};
 
 use super::bytes::RUN_BYTES_MAX;
 use super::changed::{Waiters, Wakers};
@@ -18,6 +17,7 @@ use super::{
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::{MemorySnapshots, SnapshotStore};
+use crate::sync::{Arc, Mutex};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
@@ -124,7 +124,7 @@ impl MemoryJournal {
         store.faults.read()?;
         match self.health_in(store) {
             Health::Closed => Err(ReadError::Closed),
-            Health::Good | Health::Failed(_) => Ok(()),
+            Health::Good | Health::StorageLow { .. } | Health::Failed(_) => Ok(()),
         }
     }
 
@@ -247,6 +247,7 @@ impl Store {
         }
         match &self.health {
             Health::Good => None,
+            Health::StorageLow { free, floor } => Some(Why::StorageLow { free: *free, floor: *floor }),
             Health::Failed(cause) => Some(Why::Failed(Arc::clone(cause))),
             Health::Closed => Some(Why::Closed),
         }
@@ -349,14 +350,14 @@ impl Store {
 
     /// Says how far it reaches, and whether that is all, to those who wait.
     pub(super) fn tell(&self) -> Wakers {
-        self.waiters.tell(self.durable(), self.health != Health::Good)
+        self.waiters.tell(self.durable(), matches!(self.health, Health::Failed(_) | Health::Closed))
     }
 
     /// Takes no more writes.
     pub(super) fn close(&mut self) -> Result<(), CloseError> {
         match &self.health {
             Health::Failed(cause) => Err(CloseError(Arc::clone(cause))),
-            Health::Good | Health::Closed => {
+            Health::Good | Health::StorageLow { .. } | Health::Closed => {
                 self.health = Health::Closed;
                 Ok(())
             }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
+use crate::sync::{Arc, Mutex};
 
 pub(crate) mod bytes;
 mod changed;
@@ -32,19 +32,24 @@ mod record;
 mod run;
 #[cfg(feature = "fjall")]
 mod sealed;
+mod settled;
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 #[cfg(feature = "fjall")]
-pub use self::fjall::{FjallJournal, FjallOptions, OpenError};
+pub use self::fjall::{
+    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, Progress, RecordFound,
+    Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
+};
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Appended, MemoryFaults, UnknownRun};
 pub use memory::MemoryJournal;
 pub use record::{Due, EventRecord, Record, StoredCause, StoredKey, StoredOutcome, TransitionRecord, Write};
+pub(crate) use run::stored_checksum;
 pub use run::{Run, RunBuilder, RunError, RunView};
+pub use settled::{RunKey, Settled};
 
 /// A future without a runtime's name in it.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -90,6 +95,19 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// Writing begins with the call; dropping the future cancels nothing.
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>>;
+
+    /// Says what became of a run whose outcome was [`Outcome::Unknown`], asked of the journal that was opened since.
+    ///
+    /// A run that was handed to an open journal of the same epoch is [`Settled::Unsettled`] until it is opened again; so
+    /// is one in whose place the records are deleted. Otherwise the run that is stored in its place is it, or isn't.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::OtherStore`] if the run was handed to another store; any other if what is in its place can't be read.
+    fn settle(&self, run: &RunKey) -> Fut<'_, Result<Settled, ReadError>> {
+        let run = run.clone();
+        Box::pin(async move { settled::settle(self, &run).await })
+    }
 
     /// The offset up to which everything is durable. It never falls while the journal is open.
     fn durable(&self) -> Offset;
@@ -203,7 +221,7 @@ pub trait Cipher: Send + Sync + 'static {
 }
 
 /// Locks, also after a panic of another holder: nothing here leaves half a change behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -343,6 +361,15 @@ pub enum Why {
         /// The limit.
         limit: usize,
     },
+    /// The file system has so little space left that nothing more is begun, before it has none. Others will be stored when
+    /// there is more.
+    #[error("{free} bytes are free where the journal is, and it takes writes only while {floor} are")]
+    StorageLow {
+        /// How many bytes are free.
+        free: u64,
+        /// How many must be.
+        floor: u64,
+    },
     /// The journal has failed before and takes no writes until it is opened again.
     #[error("the journal takes no writes since it failed: {0}")]
     Failed(Arc<str>),
@@ -401,6 +428,14 @@ pub enum ReadError {
     Forgotten {
         /// The stream.
         stream: StreamNo,
+    },
+    /// The run belongs to another store.
+    #[error("the run belongs to store {run:016x}, and this is store {journal:016x}")]
+    OtherStore {
+        /// The run's store.
+        run: u64,
+        /// The journal's.
+        journal: u64,
     },
     /// The journal is closed.
     #[error("the journal is closed")]
@@ -461,6 +496,13 @@ impl std::fmt::Display for Place {
 pub enum Health {
     /// It does.
     Good,
+    /// It refuses writes for now, with [`Why::StorageLow`], and will take them again when there is more space.
+    StorageLow {
+        /// How many bytes are free.
+        free: u64,
+        /// How many must be.
+        floor: u64,
+    },
     /// It has failed: it can still be read. Open it again to settle what became of the last writes.
     Failed(Arc<str>),
     /// It is closed.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::aggregate::Aggregate;
-use crate::call::{CallError, Failure, Never};
+use crate::call::{CallError, Failure, Never, Unknown};
 use crate::entity_ref::{EntityRef, send};
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Journal, Outcome, ReadError, StreamHead, Why};
 use crate::snapshot::{Criteria, Forgettable, SnapshotStore, SnapshotStoreError};
+use crate::system::blocking::{Blocking, Runtime};
 use crate::system::end::{End, NotEnded, ReadBefore, last_record};
 use crate::system::readers::Readers;
 use crate::system::{Inner, System};
@@ -198,6 +198,7 @@ struct Deletion<A: Aggregate> {
     journal: Arc<dyn Journal>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
     readers: Arc<Readers>,
+    blocking: Blocking,
     entity: EntityRef<A>,
 }
 
@@ -209,9 +210,9 @@ enum NotDone {
 
 impl<A: Aggregate> Deletion<A> {
     fn new(system: &System, id: EntityId) -> Self {
-        let Inner { journal, snapshots, readers, registry, .. } = &*system.inner;
+        let Inner { journal, snapshots, readers, registry, blocking, .. } = &*system.inner;
         let (journal, snapshots, readers) = (journal.clone(), snapshots.clone(), readers.clone());
-        Self { journal, snapshots, readers, entity: registry.outside::<A>(id) }
+        Self { journal, snapshots, readers, blocking: *blocking, entity: registry.outside::<A>(id) }
     }
 
     fn id(&self) -> PersistenceId {
@@ -270,7 +271,7 @@ impl<A: Aggregate> Deletion<A> {
                 };
             }
             Some(Outcome::NotStored(why)) => Failure::NotStored { id, why: why.into() },
-            Some(Outcome::Unknown(cause)) => Failure::Unknown { id, why: cause.into() },
+            Some(Outcome::Unknown(cause)) => Failure::Unknown { id, why: Unknown::Forgetting(cause) },
             None => return Err(ForgetError::NotFound { id }),
         };
         Err(CallError::from(failure).into())
@@ -340,10 +341,10 @@ impl<A: Aggregate> Deletion<A> {
     /// Does something with the open stream, where blocking is allowed.
     async fn with_stream<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&dyn Journal, &Handle, StreamHead) -> T + Send + 'static,
+        act: impl FnOnce(&dyn Journal, &Runtime, StreamHead) -> T + Send + 'static,
     ) -> Result<T, ReadError> {
-        let (journal, id, runtime) = (self.journal.clone(), self.id(), Handle::current());
-        let acted = tokio::task::spawn_blocking(move || {
+        let (journal, id, runtime) = (self.journal.clone(), self.id(), self.blocking.here());
+        let acted = runtime.clone().spawn_blocking(move || {
             let head = runtime.block_on(journal.open_stream(&id))?;
             let acted = act(&*journal, &runtime, head);
             journal.close_stream(head.stream);

@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Context};
@@ -17,6 +16,7 @@ use crate::journal::{Journal, ReadError, RunError, RunView, StoredOutcome, Strea
 use crate::key::Key;
 use crate::message::{Decided, Message, Passage};
 use crate::step::Effect;
+use crate::system::blocking::Runtime;
 use crate::system::readers::{Behind, Readers};
 
 /// How much of the stream's end is read; a run at least.
@@ -141,16 +141,16 @@ pub(crate) struct Head {
 /// Opens a stream without reading what can't be read. It blocks for the disk. Whatever panics on the way, it returns.
 pub(crate) fn open_head<A: Aggregate>(
     journal: &dyn Journal,
-    runtime: &Handle,
+    runtime: &Runtime,
     entity: &EntityId,
 ) -> Result<Head, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
-    let unreadable = |why| Unrecoverable { seq_nr: SeqNr(1), why };
+    let unreadable = |why| Unrecoverable::at(SeqNr(1), why);
     let opened = contained(|| {
         let head = runtime.block_on(journal.open_stream(&id)).map_err(|error| unreadable(error.into()))?;
         if head.ended {
             journal.close_stream(head.stream);
-            return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+            return Err(Unrecoverable::at(head.last, Unusable::Ended));
         }
         Ok(head)
     });
@@ -172,7 +172,7 @@ pub(crate) enum NoLast {
 /// The offset and the time of an open stream's last record; `None` if there is none. It blocks for the disk.
 pub(crate) fn last_record(
     journal: &dyn Journal,
-    runtime: &Handle,
+    runtime: &Runtime,
     stream: StreamNo,
     last: SeqNr,
 ) -> Result<Option<(Offset, Timestamp)>, NoLast> {

@@ -1,14 +1,13 @@
 //! Reading a stream page by page: the next pages are read while the last one is folded.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::runtime::Handle;
 
 use crate::execute::Unrecoverable;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, Page, ReadError, RunView, StoredRun, len_u64};
+use crate::sync::mpsc::{Receiver, sync_channel};
+use crate::sync::{Arc, Mutex, PoisonError};
+use crate::system::blocking::Runtime;
 
 /// How much is read at once: little enough to be still in the processor's cache when it is folded.
 const PAGE_BYTES: usize = 128 << 10;
@@ -22,7 +21,7 @@ const SHORT_RUNS: usize = 32;
 /// A stream up to one of its records, in pages. There are at most three of them in memory.
 pub(crate) struct Pages<'a> {
     journal: &'a Arc<dyn Journal>,
-    runtime: &'a Handle,
+    runtime: &'a Runtime,
     stream: StreamNo,
     to: SeqNr,
     /// In order, without gaps.
@@ -54,7 +53,7 @@ fn take(ticket: &Ticket) -> Option<Arc<dyn Journal>> {
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(journal: &'a Arc<dyn Journal>, runtime: &'a Handle, stream: StreamNo, to: SeqNr) -> Self {
+    pub(crate) fn new(journal: &'a Arc<dyn Journal>, runtime: &'a Runtime, stream: StreamNo, to: SeqNr) -> Self {
         Self { journal, runtime, stream, to, ahead: VecDeque::new() }
     }
 
@@ -74,7 +73,7 @@ impl<'a> Pages<'a> {
             Some(part) => self.read_part(Part { from, to: SeqNr(part.from.0 - 1), bytes_max: PAGE_BYTES }),
             None => self.read_part(Part { from, to: self.to, bytes_max: PAGE_BYTES }),
         };
-        let page = page.map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
+        let page = page.map_err(|error| Unrecoverable::at(from, error.into()))?;
         self.read_ahead(&page.runs);
         Ok(page)
     }
@@ -85,6 +84,9 @@ impl<'a> Pages<'a> {
 
     /// Reads what comes behind a page with these runs.
     fn read_ahead(&mut self, runs: &[StoredRun]) {
+        if !self.runtime.has_pool() {
+            return;
+        }
         let store = self.journal.facts().store;
         // Who folds the runs says what is wrong with them.
         let view = |run: &StoredRun| RunView::parse(&run.bytes, store).map(|run| (run.first(), run.last())).ok();
@@ -125,7 +127,7 @@ impl<'a> Pages<'a> {
     }
 }
 
-fn read(journal: &Arc<dyn Journal>, runtime: &Handle, stream: StreamNo, part: Part) -> Result<Page, ReadError> {
+fn read(journal: &Arc<dyn Journal>, runtime: &Runtime, stream: StreamNo, part: Part) -> Result<Page, ReadError> {
     let Part { from, to, bytes_max } = part;
     runtime.block_on(journal.read(stream, from, to, bytes_max))
 }
@@ -149,6 +151,8 @@ impl Drop for Ahead {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+
+    use tokio::runtime::Handle;
 
     use super::*;
     use crate::codec::Codec;
@@ -182,7 +186,7 @@ mod tests {
 
     /// How many pages there are. The runs are in order, and none is missing.
     fn count(journal: &Arc<dyn Journal>, stream: StreamNo) -> u64 {
-        let runtime = Handle::current();
+        let runtime = Runtime::pooled(&Handle::current());
         let mut pages = Pages::new(journal, &runtime, stream, SeqNr(RUNS));
         let (mut count, mut next) = (0, 1);
         while next <= RUNS {
@@ -217,11 +221,12 @@ mod tests {
         let with_long_ones =
             (0..1_000).map(|run| if run % 300 == 299 { 3 * PAGE_BYTES } else { page_of(100) }).collect();
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let pooled = Runtime::pooled(runtime.handle());
         for (lengths, records) in [(same.clone(), 1), (same, 3), (longer, 3), (shorter, 3), (with_long_ones, 2)] {
             let lengths: Vec<usize> = lengths;
             let last = SeqNr(len_u64(lengths.len() * records));
             let (journal, stream) = runtime.block_on(journal_of(lengths.into_iter().map(|run| run / records), records));
-            let mut pages = Pages::new(&journal, runtime.handle(), stream, last);
+            let mut pages = Pages::new(&journal, &pooled, stream, last);
             let (mut next, mut ahead) = (SeqNr(1), 0);
             while next <= last {
                 let begun = next;
@@ -242,9 +247,10 @@ mod tests {
     #[test]
     fn nobody_holds_the_journal_when_pages_are_left_in_the_middle() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let pooled = Runtime::pooled(runtime.handle());
         let (journal, stream) = runtime.block_on(journal());
         for _ in 0..100 {
-            let mut pages = Pages::new(&journal, runtime.handle(), stream, SeqNr(RUNS));
+            let mut pages = Pages::new(&journal, &pooled, stream, SeqNr(RUNS));
             assert!(pages.read(SeqNr(1)).unwrap().more);
             drop(pages);
             assert_eq!(Arc::strong_count(&journal), 1);
@@ -254,8 +260,9 @@ mod tests {
     #[test]
     fn a_page_other_than_the_next_can_be_read() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let pooled = Runtime::pooled(runtime.handle());
         let (journal, stream) = runtime.block_on(journal());
-        let mut pages = Pages::new(&journal, runtime.handle(), stream, SeqNr(RUNS));
+        let mut pages = Pages::new(&journal, &pooled, stream, SeqNr(RUNS));
         for from in [1, 6, 3, 11] {
             let page = pages.read(SeqNr(from)).unwrap();
             let view = RunView::parse(&page.runs[0].bytes, journal.facts().store).unwrap();

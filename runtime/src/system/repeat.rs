@@ -1,15 +1,15 @@
 //! Repeated commands: what the first one was answered, read back from the journal.
 
-use tokio::runtime::Handle;
-
 use crate::aggregate::Aggregate;
 use crate::contain::contained;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
+use crate::log;
 use crate::message::Message;
+use crate::system::blocking::Runtime;
 
 /// Answers one repeated command, where blocking is allowed.
-pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Handle) + Send>;
+pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Runtime) + Send>;
 
 /// How much is read at once; a run at least.
 const PAGE_BYTES_MAX: usize = 1;
@@ -28,11 +28,11 @@ pub(crate) fn repeat<A: Aggregate>(
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
-                tracing::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
                 None
             }
             Err(panic) => {
-                tracing::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
                 None
             }
         };
@@ -50,7 +50,7 @@ pub(crate) fn repeat<A: Aggregate>(
                         let same = write.cause.is_none_or(|cause| cause == StoredCause::Command(command));
                         if !same {
                             let first = write.cause;
-                            tracing::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
+                            log::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
                         }
                         message.repeat(write.outcome.filter(|_| same), seq_nr);
                     }
@@ -59,7 +59,7 @@ pub(crate) fn repeat<A: Aggregate>(
                 .ok()
         });
         if let Some(message) = message.take() {
-            tracing::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
+            log::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
             message.repeat(None, seq_nr);
         }
     })
@@ -94,7 +94,7 @@ enum Probed {
 
 struct Search<'a> {
     journal: &'a dyn Journal,
-    runtime: &'a Handle,
+    runtime: &'a Runtime,
     stream: StreamNo,
     key: StoredKey,
 }

@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 
 use crate::aggregate::Aggregate;
 use crate::codec::DecodeError;
@@ -16,6 +14,7 @@ use crate::journal::{Journal, ReadError, RunError};
 use crate::snapshot::{Criteria, SnapshotStore};
 use crate::state::Machine;
 use crate::system::System;
+use crate::system::blocking::Blocking;
 
 mod steps;
 mod walk;
@@ -69,6 +68,7 @@ impl System {
             to_seq: None,
             to_time: None,
             begin: Begin::Best,
+            blocking: self.inner.blocking,
         };
         Replay { plan, aggregate: PhantomData }
     }
@@ -96,6 +96,7 @@ struct Plan {
     to_seq: Option<SeqNr>,
     to_time: Option<Timestamp>,
     begin: Begin,
+    blocking: Blocking,
 }
 
 /// What a replay begins with.
@@ -141,12 +142,13 @@ impl<A: Aggregate> Replay<A> {
     }
 
     async fn run(self) -> Result<Past<A>, ReplayError> {
-        let (plan, runtime) = (self.plan, Handle::current());
+        let plan = self.plan;
+        let runtime = plan.blocking.here();
         let id = plan.id.clone();
         // Whoever waits no more has dropped it.
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
-        let replayed = spawn_blocking(move || {
+        let replayed = runtime.clone().spawn_blocking(move || {
             let mut walk = Walk::<A>::begin(&plan, false, &runtime)?;
             while still_wanted.strong_count() > 0 {
                 let is_whole = walk.fold_all().and_then(|is_whole| {

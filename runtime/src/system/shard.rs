@@ -7,21 +7,25 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
+use crate::contain::contained;
 use crate::execute::Draft;
-use crate::journal::{Facts, Fut, Journal, Outcome};
+use crate::journal::{Cause, Facts, Fut, Journal, Outcome};
+use crate::log::{self, Throttles};
 use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
 use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
+use crate::system::pace::Pace;
+use crate::system::quarantine::Ward;
 use crate::system::repeat::Repeat;
 use crate::system::schedule::Schedule;
 use crate::system::snapshots::Shelf;
@@ -32,6 +36,8 @@ use crate::system::store::{Loaded, Store};
 const ARRIVALS_MAX: usize = 1024;
 /// How many entities have a turn in one pass.
 const TURNS_MAX: usize = 256;
+/// How long they go on. What is slow ends a pass early, so that the shard hears of what happens meanwhile.
+const PASS_TIME_MAX: Duration = Duration::from_millis(5);
 /// How many runs a group has at most.
 const GROUP_RUNS_MAX: usize = 8192;
 /// How long a group is, beyond which no run is added.
@@ -85,6 +91,10 @@ pub(crate) struct Desk {
     /// Repeated commands that wait for their answers.
     pub(crate) repeats: VecDeque<Repeat>,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) ward: Arc<Ward>,
+    /// Why the last entity of this shard was quarantined: many may be for the same reason.
+    pub(crate) last_reason: Arc<str>,
+    pub(crate) log: Throttles,
     pub(crate) shelf: Shelf,
     /// The store of snapshots, to load from.
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
@@ -153,6 +163,7 @@ pub(crate) struct Setup {
     pub(crate) run_numbers: Arc<AtomicU64>,
     pub(crate) effects: EffectQueue,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) ward: Arc<Ward>,
     pub(crate) shelf: Shelf,
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
     pub(crate) stage: watch::Receiver<Stage>,
@@ -204,6 +215,9 @@ impl Shard {
             effects: setup.effects,
             repeats: VecDeque::new(),
             schedule: setup.schedule,
+            ward: setup.ward,
+            last_reason: Arc::from(""),
+            log: Throttles::default(),
             shelf: setup.shelf,
             snapshots: setup.snapshots,
             bytes_unsettled: 0,
@@ -328,8 +342,9 @@ impl Shard {
     }
 
     fn take_turns(&mut self) {
-        for _ in 0..TURNS_MAX {
-            if self.desk.is_saturated() {
+        let mut pace = Pace::new(PASS_TIME_MAX);
+        for turns in 0..TURNS_MAX {
+            if self.desk.is_saturated() || pace.is_over(turns) {
                 return;
             }
             let Some(key) = self.desk.ready.pop_front() else { return };
@@ -355,7 +370,9 @@ impl Shard {
             group.push(run);
         }
         if !group.is_empty() {
-            self.in_flight.push_back(InFlight { outcomes: self.desk.journal.append(group), runs });
+            let outcomes = contained(|| self.desk.journal.append(group))
+                .unwrap_or_else(|panic| Box::pin(std::future::ready(unknown(&panic, runs.len()))));
+            self.in_flight.push_back(InFlight { outcomes, runs });
         }
     }
 
@@ -373,7 +390,7 @@ impl Shard {
         while self.loads.len() < LOADS_MAX {
             let Some(key) = self.desk.absent.front() else { return };
             let job = self.stores.get(key.store).load(&mut self.desk);
-            self.loads.spawn_blocking(job);
+            self.desk.settings.blocking.here().spawn_blocking_in(&mut self.loads, job);
         }
     }
 
@@ -383,9 +400,12 @@ impl Shard {
             let count = self.desk.repeats.len().min(REPEAT_BATCH_MAX);
             let batch: Vec<Repeat> = self.desk.repeats.drain(..count).collect();
             let journal = self.desk.journal.clone();
-            self.repeat_jobs.spawn_blocking(move || {
-                let runtime = Handle::current();
-                batch.into_iter().for_each(|repeat| repeat(&*journal, &runtime));
+            let runtime = self.desk.settings.blocking.here();
+            runtime.clone().spawn_blocking_in(&mut self.repeat_jobs, move || {
+                for repeat in batch {
+                    // One that panics is told that nobody knows, and no other.
+                    let _told = contained(|| repeat(&*journal, &runtime));
+                }
             });
         }
     }
@@ -432,7 +452,7 @@ impl Drop for Shard {
         self.desk.lanes.close();
         self.mailbox.close();
         if std::thread::panicking() {
-            tracing::error!(
+            log::error!(
                 "a shard panicked: calls to its entities end with `Stopped`, until the system is started again"
             );
         }
@@ -442,8 +462,14 @@ impl Drop for Shard {
 /// The outcomes of the oldest group.
 async fn next_outcomes(in_flight: &mut VecDeque<InFlight>) -> Vec<Outcome> {
     poll_fn(|task| match in_flight.front_mut() {
-        Some(group) => group.outcomes.as_mut().poll(task),
-        None => std::task::Poll::Pending,
+        Some(group) => contained(|| group.outcomes.as_mut().poll(task))
+            .unwrap_or_else(|panic| Poll::Ready(unknown(&panic, group.runs.len()))),
+        None => Poll::Pending,
     })
     .await
+}
+
+/// What is known of runs that were given to a journal which panicked.
+fn unknown(panic: &str, runs: usize) -> Vec<Outcome> {
+    vec![Outcome::Unknown(Cause(format!("the journal panicked: {panic}").into())); runs]
 }

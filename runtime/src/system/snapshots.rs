@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::aggregate::Aggregate;
@@ -17,6 +16,7 @@ use crate::id::{PersistenceId, SeqNr};
 use crate::snapshot::request::Asker;
 use crate::snapshot::taken::{Moment, Origin, Taken, Unfit, check};
 use crate::snapshot::{Retention, SnapshotError, StoredSnapshot};
+use crate::system::blocking::Blocking;
 use crate::system::shard::Stage;
 
 mod retention;
@@ -144,7 +144,12 @@ impl Shelf {
 }
 
 /// The task of a saver: saves one snapshot after the other until nobody can hand it more, or until it is to give up.
-pub(crate) async fn run(saver: Arc<Saver>, mut jobs: mpsc::Receiver<Job>, mut stages: watch::Receiver<Stage>) {
+pub(crate) async fn run(
+    saver: Arc<Saver>,
+    blocking: Blocking,
+    mut jobs: mpsc::Receiver<Job>,
+    mut stages: watch::Receiver<Stage>,
+) {
     let mut given_up = pin!(async {
         // Once the system was dropped, nobody can give up any more.
         if stages.wait_for(|stage| *stage == Stage::GivingUp).await.is_err() {
@@ -161,7 +166,7 @@ pub(crate) async fn run(saver: Arc<Saver>, mut jobs: mpsc::Receiver<Job>, mut st
         };
         let Some(job) = job else { return };
         let (saver, is_here) = (saver.clone(), is_here.clone());
-        let saved = tokio::task::spawn_blocking(move || saver.save(job, &Handle::current(), is_here));
+        let saved = blocking.here().drive(async move { saver.save(job, is_here).await });
         tokio::select! {
             biased;
             () = &mut given_up => return,

@@ -11,6 +11,8 @@ use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
+use crate::log;
+use crate::system::blocking::Blocking;
 use crate::system::registry::Registry;
 use crate::system::rung::{Rung, ToTimekeeper};
 use crate::system::schedule::{Schedule, Wake};
@@ -25,6 +27,7 @@ pub(crate) struct Timekeeper {
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stages: watch::Receiver<Stage>,
+    pub(crate) blocking: Blocking,
     /// How many alarms may be on their way.
     pub(crate) alarms_max: usize,
     /// Alarms that wait for room in a mailbox, part of those on their way: one that is full holds up no other.
@@ -72,9 +75,9 @@ impl Timekeeper {
             for (wake, found) in self.names(due).await {
                 match found {
                     Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report)),
-                    Ok(None) => tracing::debug!(stream = %wake.1, "a deadline's stream is forgotten"),
+                    Ok(None) => log::debug!(stream = %wake.1, "a deadline's stream is forgotten"),
                     Err(error) => {
-                        tracing::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
+                        log::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
                         self.hear(Rung::Again { wake, why: None });
                     }
                 }
@@ -86,16 +89,15 @@ impl Timekeeper {
     async fn load(&self) {
         loop {
             let journal = self.journal.clone();
-            let runtime = tokio::runtime::Handle::current();
-            let armed = tokio::task::spawn_blocking(move || runtime.block_on(journal.armed())).await;
+            let armed = self.blocking.here().drive(async move { journal.armed().await }).await;
             match armed {
                 Ok(Ok(armed)) => {
-                    tracing::debug!(deadlines = armed.len(), "took in what is armed");
+                    log::debug!(deadlines = armed.len(), "took in what is armed");
                     self.schedule.extend(armed.into_iter().map(|armed| (armed.due, armed.stream)));
                     return;
                 }
-                Ok(Err(error)) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
-                Err(error) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
+                Ok(Err(error)) => log::error!(%error, "can't tell what deadlines there are; trying again"),
+                Err(error) => log::error!(%error, "can't tell what deadlines there are; trying again"),
             }
             tokio::time::sleep(JOURNAL_PAUSE).await;
         }
@@ -123,21 +125,27 @@ impl Timekeeper {
     fn hear(&self, rung: Rung) {
         let Rung::Again { wake, why } = rung else { return };
         let now = self.clock.now();
-        let not_before = if let Some(Failure::Quarantined { retry_at, .. }) = &why { *retry_at } else { now };
+        let not_before = if let Some(Failure::Quarantined(quarantined)) = &why { quarantined.retry_at } else { now };
         let again_at = self.schedule.again(wake, now, not_before);
         if let Some(why) = why.map(CallError::<Never>::from) {
-            tracing::warn!(%why, %again_at, "a deadline was not handled and is tried again");
+            log::warn!(%why, %again_at, "a deadline was not handled and is tried again");
         }
     }
 
     /// Finds out whose streams they are.
     async fn names(&self, wakes: Vec<Wake>) -> VecDeque<(Wake, Result<Option<PersistenceId>, ReadError>)> {
         let journal = self.journal.clone();
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = self.blocking.here();
         let again = wakes.clone();
-        let find = move || wakes.into_iter().map(|wake| (wake, runtime.block_on(journal.stream_id(wake.1)))).collect();
-        tokio::task::spawn_blocking(find).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "finding the streams of deadlines failed");
+        let find = async move {
+            let mut found = VecDeque::with_capacity(wakes.len());
+            for wake in wakes {
+                found.push_back((wake, journal.stream_id(wake.1).await));
+            }
+            found
+        };
+        runtime.drive(find).await.unwrap_or_else(|error| {
+            log::error!(%error, "finding the streams of deadlines failed");
             again.into_iter().map(|wake| (wake, Err(ReadError::Closed))).collect()
         })
     }
@@ -146,7 +154,7 @@ impl Timekeeper {
     fn ring(&mut self, id: &PersistenceId, wake: Wake, report: &mpsc::Sender<Rung>) -> bool {
         let Some(bell) = self.registry.bell(id) else {
             if self.schedule.park(&id.aggregate, wake) {
-                tracing::warn!(
+                log::warn!(
                     aggregate = %id.aggregate,
                     "a deadline is due and waits until its machine is known: name it with `System::builder().register::<..>()`"
                 );

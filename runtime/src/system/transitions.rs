@@ -16,6 +16,7 @@ use crate::graph::Trigger;
 use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
 use crate::state::{Machine, named};
+use crate::system::blocking::Blocking;
 use crate::system::readers::{Following, Readers};
 
 /// How much of the journal is read at once.
@@ -125,6 +126,7 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 pub struct Transitions<A: Machine> {
     /// A stream keeps no journal open that its system has left.
     journal: Weak<dyn Journal>,
+    blocking: Blocking,
     store: u64,
     /// All records up to here were read.
     after: Offset,
@@ -169,11 +171,11 @@ pub enum TransitionError {
 }
 
 impl<A: Machine> Transitions<A> {
-    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>) -> Self {
+    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>, blocking: Blocking) -> Self {
         let (after, store) = (journal.durable(), journal.facts().store);
         let (journal, found, machine) = (Arc::downgrade(journal), VecDeque::new(), PhantomData);
         let following = readers.follow(&format!("transitions of {}", A::NAME), A::NAME, after);
-        Self { journal, store, after, following, found, reading: None, ended: false, machine }
+        Self { journal, blocking, store, after, following, found, reading: None, ended: false, machine }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
@@ -255,7 +257,11 @@ struct Found {
 }
 
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Option<Found>, ReadError>> {
+fn read(
+    journal: Weak<dyn Journal>,
+    blocking: Blocking,
+    after: Offset,
+) -> Fut<'static, Result<Option<Found>, ReadError>> {
     Box::pin(async move {
         let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(None) };
         let reached = changed.await;
@@ -263,8 +269,7 @@ fn read(journal: Weak<dyn Journal>, after: Offset) -> Fut<'static, Result<Option
         if reached <= after || journal.health() == Health::Closed {
             return Ok(None);
         }
-        let runtime = tokio::runtime::Handle::current();
-        let page = tokio::task::spawn_blocking(move || runtime.block_on(journal.read_all(after, PAGE_BYTES_MAX))).await;
+        let page = blocking.here().drive(async move { journal.read_all(after, PAGE_BYTES_MAX).await }).await;
         match page {
             Ok(Ok(page)) => Ok(Some(Found { runs: page.runs, reached })),
             Ok(Err(ReadError::Closed)) | Err(_) => Ok(None),
@@ -289,7 +294,7 @@ impl<A: Machine> Stream for Transitions<A> {
                 return Poll::Ready(None);
             }
             let after = this.after;
-            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), after));
+            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), this.blocking, after));
             let found = ready!(reading.as_mut().poll(task));
             this.reading = None;
             match found {

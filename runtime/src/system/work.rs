@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::aggregate::Aggregate;
 use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
-use crate::journal::{Due, RunBuilder, StoredKey};
+use crate::journal::{Due, Facts, Run, RunBuilder, RunKey, StoredKey, stored_checksum};
 use crate::message::Message;
 use crate::system::shard::Desk;
 use crate::system::snapshots::Waiting;
@@ -23,8 +23,8 @@ pub(crate) struct Work<A> {
     pub(super) pending: VecDeque<RunBuilder>,
     /// A builder whose run was sealed, for the next run.
     pub(super) sealed: Option<RunBuilder>,
-    /// The last sequence number of each run that the journal has, and what it makes of the deadline.
-    pub(super) in_flight: VecDeque<(SeqNr, Due)>,
+    /// The runs that the journal has.
+    pub(super) in_flight: VecDeque<InFlight>,
     pub(super) held: VecDeque<Held<A>>,
     /// Snapshots that tell what isn't durable yet, the oldest first.
     pub(super) snapshots: VecDeque<Waiting>,
@@ -34,6 +34,26 @@ pub(crate) struct Work<A> {
     pub(super) ready: bool,
     /// Whether it is in the desk's list of runs.
     pub(super) dirty: bool,
+}
+
+/// A run that the journal has.
+pub(super) struct InFlight {
+    first: SeqNr,
+    pub(super) last: SeqNr,
+    checksum: u64,
+    /// What it makes of the deadline.
+    pub(super) due: Due,
+}
+
+impl InFlight {
+    pub(super) fn of(run: &Run) -> Self {
+        Self { first: run.first, last: run.last(), checksum: stored_checksum(&run.bytes), due: run.due }
+    }
+
+    /// What to ask with what became of it.
+    pub(super) fn key(&self, id: PersistenceId, facts: &Facts) -> RunKey {
+        RunKey::new(facts, id, (self.first, self.last), self.checksum)
+    }
 }
 
 /// An answer that waits until what it tells is durable.

@@ -131,7 +131,7 @@ async fn an_unknown_end_is_told_as_such_to_all_who_wanted_it() {
         journal.faults().release();
         for deletion in [first, second] {
             let error = deletion.await.unwrap().unwrap_err();
-            let told = matches!(error, DeleteError::Call(CallError::Unknown { why: Unknown::Journal(_), .. }));
+            let told = matches!(error, DeleteError::Call(CallError::Unknown { why: Unknown::Journal { .. }, .. }));
             assert!(told, "{error:?}");
         }
         let error = behind.await.unwrap().unwrap_err();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::journal::{
-    Armed, Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead,
-    Why,
+    Armed, Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunKey,
+    StreamHead, Why,
 };
 use annals::testing::{ManualClock, UnknownRun};
 use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp, Unknown};
@@ -34,7 +34,7 @@ async fn a_failed_write_tells_each_caller_what_is_certain() {
         journal.faults().release();
 
         let error = submitted.await.unwrap().unwrap_err();
-        assert!(matches!(error, CallError::Unknown { why: Unknown::Journal(_), .. }), "{error:?}");
+        assert!(matches!(error, CallError::Unknown { why: Unknown::Journal { .. }, .. }), "{error:?}");
         for error in [query.await.unwrap().unwrap_err(), refusal.await.unwrap().unwrap_err().into_unrefused()] {
             let lost = matches!(error, CallError::NotStored { why: NotStored::EarlierWriteFailed, .. });
             assert!(lost, "told of speculation that was lost: {error:?}");
@@ -97,11 +97,13 @@ async fn a_write_behind_a_refused_one_is_told_of_that_and_not_of_its_own_conflic
 struct Arbiter {
     inner: MemoryJournal,
     groups: Arc<Mutex<VecDeque<Sender<Outcome>>>>,
+    /// Those of the first runs of all groups.
+    keys: Arc<Mutex<Vec<Arc<RunKey>>>>,
 }
 
 impl Arbiter {
     fn new() -> Self {
-        Self { inner: MemoryJournal::new(), groups: Arc::default() }
+        Self { inner: MemoryJournal::new(), groups: Arc::default(), keys: Arc::default() }
     }
 
     fn waiting(&self) -> usize {
@@ -121,6 +123,7 @@ impl Journal for Arbiter {
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let (decide, decided) = oneshot::channel();
         self.groups.lock().unwrap().push_back(decide);
+        self.keys.lock().unwrap().push(Arc::new(group[0].key(&self.inner.facts())));
         let runs = group.len();
         Box::pin(async move { vec![decided.await.unwrap(); runs] })
     }
@@ -204,11 +207,19 @@ async fn each_write_in_flight_is_told_its_own_end_and_what_was_not_handed_over_i
         ends.push(deposit.await.unwrap().unwrap_err());
     }
     let id = PersistenceId::new("Account", "alice");
-    let unknown = |cause| CallError::Unknown { id: id.clone(), why: Unknown::Journal(cause) };
+    let keys = journal.keys.lock().unwrap().clone();
+    assert_eq!(
+        keys.iter().map(|key| (key.first(), key.last())).collect::<Vec<_>>()[..2],
+        [(SeqNr(1), SeqNr(1)), (SeqNr(2), SeqNr(2))]
+    );
+    let unknown = |cause, run: &Arc<RunKey>| CallError::Unknown {
+        id: id.clone(),
+        why: Unknown::Journal { cause, run: run.clone() },
+    };
     let not_stored = |why| CallError::NotStored { id: id.clone(), why };
     let expected = [
-        unknown(one),
-        unknown(two),
+        unknown(one, &keys[0]),
+        unknown(two, &keys[1]),
         not_stored(NotStored::Journal(Why::Failed("three".into()))),
         not_stored(NotStored::EarlierWriteFailed),
     ];

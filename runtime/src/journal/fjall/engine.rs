@@ -116,6 +116,10 @@ impl Engine {
         if !path.join("version").exists() {
             return Err(EngineError::Damaged("its version marker is missing".into()));
         }
+        // It holds nothing, and the engine doesn't make it again.
+        let lock = path.join("lock");
+        let made = std::fs::File::options().append(true).create(true).open(&lock);
+        made.map_err(|error| EngineError::Failed(format!("can't open `{}`: {error}", lock.display())))?;
         let db = Self::open_database(path, cache_bytes)?;
         let keyspace = shape.keyspace;
         if !db.keyspace_exists(keyspace) {
@@ -186,6 +190,11 @@ impl Engine {
     /// Everything that was written before [`Engine::written`] was at most this is in tables.
     pub(super) fn in_tables(&self) -> u64 {
         self.rows.tree.get_highest_persisted_seqno().unwrap_or(0)
+    }
+
+    /// Whether all rows are in tables.
+    pub(super) fn is_all_in_tables(&self) -> bool {
+        self.rows.tree.get_highest_memtable_seqno().is_none()
     }
 
     /// Moves everything into tables, which are synced.

@@ -8,9 +8,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
 
 use super::changed::Waiters;
 use super::keys::Keys;
@@ -23,15 +20,23 @@ use super::{
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Arc, Mutex, RwLock};
 
+mod aside;
 mod deadlines;
 mod engine;
 mod error;
-#[cfg(test)]
+#[cfg(any(test, shuttle))]
+#[cfg_attr(shuttle, expect(dead_code, reason = "the tests of this folder use the rest"))]
 mod faults;
 mod forgetting;
+mod guard;
 mod lock;
+mod manifest;
 mod open;
+mod opening;
 mod queue;
 mod read;
 mod removal;
@@ -41,9 +46,15 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod tools;
+mod torn;
 mod writer;
 
 pub use error::OpenError;
+pub use opening::{Ended, Opening, TailCut};
+pub use tools::{
+    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 
 use engine::Engine;
 use queue::{Queue, Request};
@@ -123,6 +134,7 @@ impl Default for FjallOptions {
 pub struct FjallJournal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    opening: Opening,
 }
 
 struct Shared {
@@ -149,7 +161,7 @@ struct Shared {
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
     snapshots: Arc<FjallSnapshots>,
-    #[cfg(test)]
+    #[cfg(any(test, shuttle))]
     faults: faults::Faults,
 }
 
@@ -188,6 +200,11 @@ impl FjallJournal {
     /// its own journal.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
         open::open(path.as_ref(), options)
+    }
+
+    /// What opening it has found.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 }
 

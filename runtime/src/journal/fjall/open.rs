@@ -6,12 +6,14 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::aside::Aside;
 use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
+use super::guard::{self, Refusal};
 use super::lock::{LockError, LockFile};
+use super::opening::{Ended, Opening, TailCut};
 use super::queue::Queue;
 use super::removal::Removals;
 use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
@@ -28,11 +30,12 @@ use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot
 use crate::journal::keys::{self, Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
+use crate::sync::{Arc, Mutex, RwLock};
 
-const LOCK: &str = "lock";
-const HEAD: &str = "head";
-const ENGINE: &str = "fjall";
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const LOCK: &str = "lock";
+pub(super) const HEAD: &str = "head";
+pub(super) const ENGINE: &str = "fjall";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -44,22 +47,24 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     }
     // A journal stays where it is when the process changes its directory.
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
-    let (lock, path) = take_or_make(&path)?;
-    open_locked(&path, lock, options)
+    let (lock, path, is_new) = take_or_make(&path)?;
+    open_locked(&path, lock, is_new, options)
 }
 
-fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     let path = path.to_owned();
     move |error| OpenError::Io { tried, path: path.clone(), error }
 }
 
 /// Takes the lock of the journal at `path`, and makes the journal before if there is none. When two processes make it at
 /// once, one of them wins, and the other one finds it there.
-fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf), OpenError> {
+///
+/// Says also whether it was made.
+fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
     if is_vacant(path)? {
         remove_leftovers(path);
         if let Some(lock) = make(path)? {
-            return Ok((lock, path.to_owned()));
+            return Ok((lock, path.to_owned(), true));
         }
     }
     let path = fs::canonicalize(path).map_err(io_error("find", path))?;
@@ -73,14 +78,14 @@ fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf), OpenError> {
     }
     let file = path.join(LOCK);
     match LockFile::take(&file) {
-        Ok(lock) => Ok((lock, path)),
+        Ok(lock) => Ok((lock, path, false)),
         Err(LockError::Held { pid }) => Err(OpenError::Locked { path, pid }),
         Err(LockError::Io(error)) => Err(io_error("lock", &file)(error)),
     }
 }
 
 /// Whether there is nothing at `path`, or an empty directory.
-fn is_vacant(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {
             let mut entries = fs::read_dir(path).map_err(io_error("read the directory", path))?;
@@ -155,7 +160,7 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
 
 /// Makes the directory in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
 /// left it.
-fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
+pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
     // A name that was used in this process isn't used again: somebody may still be removing what had it.
     static NAMES_USED: AtomicU32 = AtomicU32::new(0);
     let mut attempt = 0;
@@ -208,27 +213,13 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<FjallJournal, OpenError> {
+fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions) -> Result<FjallJournal, OpenError> {
     let head_path = path.join(HEAD);
     let mut head = read_head(path, &head_path)?;
     let keys = Keys::open(path, head.store).map_err(|error| keys_error(path, error))?;
-    let engine_path = path.join(ENGINE);
-    let engine = Engine::open(&engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
     let shared = shared_by(path, &head, keys, options);
-    let check = Check { shared: &shared, engine: &engine, head: &head };
-    check.look_for_keys().map_err(|error| check_error(path, error))?;
-    check.look_for_floors().map_err(|error| check_error(path, error))?;
-    let end = check.run().map_err(|error| check_error(path, error))?;
-    let next_stream = check.last_stream().map_err(|error| check_error(path, error))?.0 + 1;
-    if head.state != State::Clean {
-        // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
-        // there. New tables are written and synced from what was read.
-        engine.flush().map_err(|error| engine_error(path, error))?;
-        tracing::warn!(
-            path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
-            durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
-        );
-    }
+    let (engine, end, opening, aside) = open_engine(&shared, &head, options)?;
+    let opening = if is_new { Opening { ended: Ended::New, ..opening } } else { opening };
 
     head.epoch = shared.facts.epoch.max(end.epoch + 1);
     head.boot = boot_id().unwrap_or_default();
@@ -236,8 +227,13 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
     head.state = State::Open;
     (head.acked, head.synced, head.checkpoint) = (end.mark, end.mark, end.removals.done_to(end.mark));
     let mut head_file = HeadFile::open(&head_path).map_err(io_error("open", &head_path))?;
-    // ORDER: the epoch is on the disk before anything is written in it.
+    // ORDER: the epoch is on the disk before anything is written in it. From here on, what was set aside is of an epoch
+    // that is over.
     head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
+    if let Err(error) = aside.remove() {
+        tracing::warn!(path = %path.display(), %error, "what was set aside for the opening can't be removed");
+    }
+    let next_stream = end.last_stream.0 + 1;
     destroy_keys(&shared, &engine, &end.forgotten).map_err(|error| check_error(path, error))?;
     let syncer = head_file.syncer().and_then(Syncer::start).map_err(io_error("watch", &head_path))?;
 
@@ -250,14 +246,122 @@ fn open_locked(path: &Path, lock: LockFile, options: FjallOptions) -> Result<Fja
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
-    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
-    Ok(FjallJournal { shared, writer: Some(thread) })
+    Ok(FjallJournal { shared, writer: Some(thread), opening })
+}
+
+/// Opens the engine and checks what it holds. If something is lost, its files are as they were before.
+fn open_engine(
+    shared: &Shared,
+    head: &Head,
+    options: FjallOptions,
+) -> Result<(Engine, End, Opening, Aside), OpenError> {
+    let path = &shared.path;
+    let engine_path = path.join(ENGINE);
+    let refused = |refusal| refusal_error(path, refusal);
+    let aside = Aside::new(&engine_path);
+    let resumed = aside.settle(head.epoch).map_err(refused)?;
+    let found = guard::check(&engine_path, &|key, value| check_row(head.store, key, value)).map_err(refused)?;
+    let cut = found.torn().and_then(|file| TailCut::of(file).map(|cut| (cut, file)));
+    if let Some((cut, file)) = &cut
+        && !may_cut(head, file)
+    {
+        let reason = format!("from byte {} on, {}, and what follows is whole", cut.whole, cut.reason);
+        return Err(refused(Refusal::damaged(&cut.file, reason)));
+    }
+    let cut = cut.map(|(cut, _)| cut);
+    // ORDER: before anything of the engine's is touched.
+    aside.take(head.epoch, &found).map_err(refused)?;
+    let opened = cut.as_ref().map_or(Ok(()), TailCut::cut_off).map_err(refused);
+    let opened = opened.and_then(|()| open_and_check(shared, head, options, &engine_path));
+    match opened {
+        Ok((engine, end)) => {
+            if let Some(cut) = &cut {
+                tracing::warn!(
+                    file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
+                    "what was written last was not whole, and is cut off; nobody was told that it is stored"
+                );
+            }
+            let ended = match head.state {
+                State::Clean => Ended::Clean,
+                State::Open => Ended::Unclean,
+                State::Failed => Ended::Failed,
+            };
+            Ok((engine, end, Opening { ended, cut, resumed }, aside))
+        }
+        Err(error) => {
+            if let Err(error) = aside.put_back(head.epoch) {
+                tracing::error!(
+                    path = %engine_path.display(), %error,
+                    "the engine's files can't be put back as they were; the next opening tries again"
+                );
+            }
+            Err(error)
+        }
+    }
+}
+
+fn open_and_check(
+    shared: &Shared,
+    head: &Head,
+    options: FjallOptions,
+    engine_path: &Path,
+) -> Result<(Engine, End), OpenError> {
+    let path = &shared.path;
+    let engine = Engine::open(engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let check = Check { shared, engine: &engine, head };
+    check.look_for_keys().map_err(|error| check_error(path, error))?;
+    check.look_for_floors().map_err(|error| check_error(path, error))?;
+    let end = check.run().map_err(|error| check_error(path, error))?;
+    let end = End { last_stream: check.last_stream().map_err(|error| check_error(path, error))?, ..end };
+    if head.state != State::Clean {
+        // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
+        // there. New tables are written and synced from what was read.
+        engine.flush().map_err(|error| engine_error(path, error))?;
+        tracing::warn!(
+            path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
+            durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
+        );
+    } else if !engine.is_all_in_tables() {
+        // Closing moves all rows into tables.
+        let reason = "its journal files hold rows that weren't there when it was closed in order".into();
+        return Err(engine_error(path, EngineError::Damaged(reason)));
+    }
+    Ok((engine, end))
+}
+
+/// Whether what isn't whole may be the end of what was written before power was lost.
+fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
+    // With `Fsync`, each batch is on the disk before the next one is written: then what whole batches follow was on it.
+    // Of a journal that was closed, all is in tables.
+    !file.has_hole() || head.state == State::Clean || head.durability != Durability::Fsync
+}
+
+/// Says whether a row that the engine's journal holds is one of this store: a journal file of another store fits into
+/// this engine, and its rows would take the place of ours.
+fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
+    match group_of_key(key) {
+        None => Ok(()),
+        Some(group) => match OrderRow::parse(row, store, group) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("group {group} is not of this store: {error}")),
+        },
+    }
+}
+
+fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
+    match refusal {
+        Refusal::Damaged { path: file, reason } => {
+            OpenError::Corrupt { path: path.to_owned(), corrupt: Corrupt { place: Place::File { path: file }, reason } }
+        }
+        Refusal::Io { tried, path, error } => OpenError::Io { tried, path, error },
+    }
 }
 
 /// What a journal with this head is like before it is checked.
-fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
+pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
     let facts = Facts {
         store: head.store,
         epoch: head.epoch + 1,
@@ -277,11 +381,11 @@ fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Sha
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         keys,
-        has_floors: AtomicBool::new(false),
+        has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
         snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }
 }
@@ -307,7 +411,7 @@ fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {
     }
 }
 
-fn engine_error(path: &Path, error: EngineError) -> OpenError {
+pub(super) fn engine_error(path: &Path, error: EngineError) -> OpenError {
     let engine = path.join(ENGINE);
     match error {
         EngineError::Locked => OpenError::Locked { path: path.to_owned(), pid: None },
@@ -319,7 +423,7 @@ fn engine_error(path: &Path, error: EngineError) -> OpenError {
     }
 }
 
-fn keys_error(path: &Path, error: KeysError) -> OpenError {
+pub(super) fn keys_error(path: &Path, error: KeysError) -> OpenError {
     let file = path.join(keys::FILE);
     match error {
         KeysError::Io(error) => io_error("read", &file)(error),
@@ -354,6 +458,12 @@ fn check_error(path: &Path, error: ReadError) -> OpenError {
     }
 }
 
+/// How far a journal with this head must reach.
+pub(super) fn required(head: &Head) -> Mark {
+    let same_boot = boot_id().is_some_and(|boot| boot == head.boot);
+    if head.state == State::Clean || same_boot { head.acked } else { head.synced }
+}
+
 /// The check of everything behind the checkpoint.
 struct Check<'a> {
     shared: &'a Shared,
@@ -370,11 +480,13 @@ struct End {
     removals: Removals,
     /// The streams that were forgotten behind the checkpoint: nobody knows whether their keys are destroyed.
     forgotten: Vec<StreamNo>,
+    /// The highest number that a stream has.
+    last_stream: StreamNo,
 }
 
 impl End {
     fn at(mark: Mark, epoch: u64, time: i64) -> Self {
-        Self { mark, epoch, time, removals: Removals::default(), forgotten: Vec::new() }
+        Self { mark, epoch, time, removals: Removals::default(), forgotten: Vec::new(), last_stream: StreamNo(0) }
     }
 }
 
@@ -451,10 +563,8 @@ impl Check<'_> {
         Ok(end)
     }
 
-    /// How far the journal must reach.
     fn required(&self) -> Mark {
-        let same_boot = boot_id().is_some_and(|boot| boot == self.head.boot);
-        if self.head.state == State::Clean || same_boot { self.head.acked } else { self.head.synced }
+        required(self.head)
     }
 
     /// The checkpoint, whose row must be there and be the one that the head knows.

@@ -1,16 +1,18 @@
 //! What an entity has handed over, what became of it, and what may leave then.
 
 use std::mem;
+use std::sync::Arc;
 
 use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::Aggregate;
 use crate::call::{Failure, NotStored, Unknown};
 use crate::id::SeqNr;
 use crate::journal::{Due, Outcome, Run, Why};
+use crate::log;
 use crate::system::repeat::repeat;
 use crate::system::shard::Desk;
 use crate::system::stats::Counters;
-use crate::system::work::{Answer, Held, Work};
+use crate::system::work::{Answer, Held, InFlight, Work};
 
 impl<A: Aggregate> Entity<A> {
     /// Lets the answers go that tell nothing but what is durable.
@@ -51,7 +53,7 @@ impl<A: Aggregate> Entity<A> {
         let sealed = work.pending.pop_front().map(|mut run| {
             desk.bytes_unsettled -= run.bytes();
             let sealed = run.seal(&desk.facts, desk.next_run());
-            work.in_flight.push_back((run.last(), sealed.due));
+            work.in_flight.push_back(InFlight::of(&sealed));
             work.sealed = Some(run);
             sealed
         });
@@ -70,12 +72,13 @@ impl<A: Aggregate> Entity<A> {
     /// Takes in what became of the oldest run in flight.
     pub(crate) fn settle(&mut self, outcome: Outcome, around: &mut Surroundings<'_, A>) -> Next {
         let Some(mut work) = self.work.take() else { return Next::Nothing };
-        let (last, due) = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
+        let run = work.in_flight.pop_front().expect("a run settles once, after it was handed over");
+        let last = run.last;
         match outcome {
             Outcome::Stored(_) => {
                 Counters::add(&around.desk.counters.events_stored, last.0 - self.durable.0);
                 self.durable = last;
-                match due {
+                match run.due {
                     Due::Unchanged => {}
                     Due::Cleared => self.due = None,
                     Due::At(due) => self.due = Some(due),
@@ -87,14 +90,20 @@ impl<A: Aggregate> Entity<A> {
                 // A run behind one that failed can't be stored, and that says more than the conflict it met.
                 let follows = matches!(self.phase, Phase::Draining) && matches!(why, Why::Conflict { .. });
                 let why = if follows { NotStored::EarlierWriteFailed } else { why.into() };
-                tracing::warn!(id = %self.persistence_id(), %why, "a write was not stored; the entity is loaded again");
+                if let Some(unsaid) = around.desk.log.write.may_speak() {
+                    let id = self.persistence_id();
+                    log::warn!(%id, %why, unsaid, "a write was not stored; the entity is loaded again");
+                }
                 let id = self.persistence_id();
                 self.lose(&mut work, last, &Failure::NotStored { id, why }, around.desk);
             }
             Outcome::Unknown(cause) => {
                 let id = self.persistence_id();
-                tracing::error!(%id, %cause, "a write may be stored or not; the entity is loaded again");
-                self.lose(&mut work, last, &Failure::Unknown { id, why: cause.into() }, around.desk);
+                if let Some(unsaid) = around.desk.log.write.may_speak() {
+                    log::error!(%id, %cause, unsaid, "a write may be stored or not; the entity is loaded again");
+                }
+                let run = Arc::new(run.key(id.clone(), &around.desk.facts));
+                self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around.desk);
             }
         }
         self.work = Some(work);
@@ -109,7 +118,7 @@ impl<A: Aggregate> Entity<A> {
         }
         let lost = Failure::NotStored { id: self.persistence_id(), why: NotStored::EarlierWriteFailed };
         // What is in flight behind this run is answered when it settles.
-        let still_in_flight = work.in_flight.back().map_or(last, |(last, _)| *last);
+        let still_in_flight = work.in_flight.back().map_or(last, |run| run.last);
         for held in mem::take(&mut work.held) {
             match held.answer {
                 // What a repeat is told depends on where its first is.
@@ -140,7 +149,7 @@ impl<A: Aggregate> Entity<A> {
     pub(crate) fn give_up(&mut self, desk: &mut Desk) {
         let Some(work) = self.work.take() else { return };
         desk.busy -= 1;
-        let submitted = work.in_flight.back().map_or(self.durable, |(last, _)| *last);
+        let submitted = work.in_flight.back().map_or(self.durable, |run| run.last);
         for held in work.held {
             let (id, is_end) = (self.persistence_id(), held.message.is_end());
             held.message.fail(match held.answer {

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::walk::{Cause, ReadPage, Stepped, StoredKind, StoredRecord, Walk};
 use super::{Plan, ReplayError};
@@ -168,8 +167,8 @@ impl<A: Aggregate> Steps<A> {
     async fn begin(&mut self) -> Result<(), ReplayError> {
         let plan = &self.plan;
         let beginning = self.beginning.get_or_insert_with(|| {
-            let (plan, runtime) = (plan.clone(), Handle::current());
-            spawn_blocking(move || Walk::begin(&plan, true, &runtime))
+            let (plan, runtime) = (plan.clone(), plan.blocking.here());
+            runtime.clone().spawn_blocking(move || Walk::begin(&plan, true, &runtime))
         });
         let begun = beginning.await;
         self.beginning = None;
@@ -180,8 +179,8 @@ impl<A: Aggregate> Steps<A> {
     async fn read(&mut self) -> Result<(), ReplayError> {
         let Some(walk) = &mut self.walk else { return Ok(()) };
         let reading = self.reading.get_or_insert_with(|| {
-            let (page, runtime) = (walk.page(), Handle::current());
-            spawn_blocking(move || page.read(&runtime))
+            let (page, runtime) = (walk.page(), self.plan.blocking.here());
+            runtime.clone().spawn_blocking(move || page.read(&runtime))
         });
         let read = reading.await;
         self.reading = None;

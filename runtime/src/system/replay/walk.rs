@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 
 use super::{Begin, Past, Plan, ReplayError};
 use crate::aggregate::Aggregate;
@@ -20,6 +19,7 @@ use crate::journal::{
 };
 use crate::snapshot::Criteria;
 use crate::state::named;
+use crate::system::blocking::Runtime;
 use crate::system::recovery::{Candidates, Source};
 
 /// How much is read at once.
@@ -42,7 +42,7 @@ impl Drop for Opened {
 }
 
 impl Opened {
-    fn open(plan: &Plan, journal: &Arc<dyn Journal>, runtime: &Handle) -> Result<(Self, StreamHead), ReplayError> {
+    fn open(plan: &Plan, journal: &Arc<dyn Journal>, runtime: &Runtime) -> Result<(Self, StreamHead), ReplayError> {
         let unreadable = |error| ReplayError::Read { id: plan.id.clone(), seq_nr: SeqNr(1), error };
         let head = runtime.block_on(journal.open_stream(&plan.id)).map_err(unreadable)?;
         Ok((Self { plan: plan.clone(), stream: head.stream }, head))
@@ -53,7 +53,7 @@ impl Opened {
     }
 
     /// Why the records from `next` on can't be had, if they were deleted.
-    fn gone<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, next: SeqNr) -> Option<ReplayError> {
+    fn gone<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Runtime, next: SeqNr) -> Option<ReplayError> {
         let (_now, head) = Self::open(&self.plan, journal, runtime).ok()?;
         if head.ended {
             return Some(ReplayError::Ended { id: self.id(), seq_nr: head.last });
@@ -67,7 +67,7 @@ impl Plan {
     fn snapshots<'a, A: Aggregate>(
         &'a self,
         journal: &'a Arc<dyn Journal>,
-        runtime: &'a Handle,
+        runtime: &'a Runtime,
         head: StreamHead,
         criteria: Criteria,
         act: impl FnOnce(Candidates<'_, A>) -> Option<Replayed<A>>,
@@ -83,7 +83,7 @@ impl Plan {
     fn oldest<A: Aggregate>(
         &self,
         journal: &Arc<dyn Journal>,
-        runtime: &Handle,
+        runtime: &Runtime,
         head: StreamHead,
         criteria: Criteria,
     ) -> Option<Replayed<A>> {
@@ -97,7 +97,7 @@ impl Plan {
     }
 
     /// What can be told where records are deleted.
-    fn deleted<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Handle, head: StreamHead) -> ReplayError {
+    fn deleted<A: Aggregate>(&self, journal: &Arc<dyn Journal>, runtime: &Runtime, head: StreamHead) -> ReplayError {
         let oldest = self.oldest::<A>(journal, runtime, head, Criteria::LATEST);
         let from = oldest.map(|oldest| oldest.last);
         ReplayError::Deleted { id: self.id.clone(), floor: head.floor, from }
@@ -108,7 +108,7 @@ impl Plan {
         &self,
         stepping: bool,
         journal: &Arc<dyn Journal>,
-        runtime: &Handle,
+        runtime: &Runtime,
         head: StreamHead,
     ) -> Result<Replayed<A>, ReplayError> {
         let criteria = if let Begin::Snapshots(criteria) = self.begin { criteria } else { Criteria::LATEST };
@@ -164,13 +164,13 @@ pub(super) enum Stepped {
 
 impl<A: Aggregate> Walk<A> {
     /// Opens the stream, and finds the data to begin with. It blocks for the disk.
-    pub(super) fn begin(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
+    pub(super) fn begin(plan: &Plan, stepping: bool, runtime: &Runtime) -> Result<Self, ReplayError> {
         // A store of snapshots may be the user's.
         let panicked = |message| ReplayError::Panicked { id: plan.id.clone(), seq_nr: SeqNr::ZERO, message };
         contained(|| Self::begun(plan, stepping, runtime)).map_err(panicked)?
     }
 
-    fn begun(plan: &Plan, stepping: bool, runtime: &Handle) -> Result<Self, ReplayError> {
+    fn begun(plan: &Plan, stepping: bool, runtime: &Runtime) -> Result<Self, ReplayError> {
         let journal = plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&plan.id))?;
         let id = || plan.id.clone();
         let mut before: Option<(SeqNr, ReplayError)> = None;
@@ -314,7 +314,7 @@ pub(super) struct ReadPage {
 
 impl<A: Aggregate> PageOf<A> {
     /// Reads it. It blocks for the disk.
-    pub(super) fn read(&self, runtime: &Handle) -> Result<ReadPage, ReplayError> {
+    pub(super) fn read(&self, runtime: &Runtime) -> Result<ReadPage, ReplayError> {
         let Self { opened, next, to, .. } = self;
         let id = || opened.id();
         let journal = opened.plan.journal.upgrade().ok_or_else(|| ReplayError::closed(&id()))?;

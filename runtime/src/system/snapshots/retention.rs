@@ -30,12 +30,12 @@ impl Bounds {
 }
 
 /// The last record up to `high` that may be deleted; `low` if none behind it may be.
-pub(super) fn last_deletable(
+pub(super) async fn last_deletable<F: Future<Output = Result<Result<Page, ReadError>, SnapshotError>>>(
     low: SeqNr,
     high: SeqNr,
     store: u64,
     bounds: &Bounds,
-    read: impl Fn(SeqNr) -> Result<Result<Page, ReadError>, SnapshotError>,
+    read: impl Fn(SeqNr) -> F,
 ) -> Result<SeqNr, Hindrance> {
     if bounds.retention == Retention::SinceSnapshot && bounds.reader.is_none() {
         return Ok(high);
@@ -43,7 +43,7 @@ pub(super) fn last_deletable(
     let (mut low, mut high) = (low, high);
     while low < high {
         let middle = SeqNr(low.0 + (high.0 - low.0).div_ceil(2));
-        let Some(run) = read(middle)??.runs.into_iter().next() else { return Ok(low) };
+        let Some(run) = read(middle).await??.runs.into_iter().next() else { return Ok(low) };
         let before = (low, high);
         let view = RunView::parse(&run.bytes, store).map_err(unreadable)?;
         view.for_each(|seq_nr, write, _| {

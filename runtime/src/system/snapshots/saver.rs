@@ -3,15 +3,15 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::retention::{Bounds, last_deletable};
 use super::{Job, Rules};
 use crate::clock::Clock;
-use crate::contain::contained;
+use crate::contain::contained_async;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
+use crate::log;
 use crate::snapshot::taken::{Origin, Taken, Unfit};
 use crate::snapshot::{
     Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
@@ -65,23 +65,23 @@ impl Drop for Open<'_> {
 }
 
 impl Saver {
-    /// Saves a snapshot, and tells who has asked for it. It blocks. `here` ends the wait for a store that takes too long.
-    pub(super) fn save(&self, job: Job, runtime: &Handle, here: watch::Receiver<()>) {
+    /// Saves a snapshot, and tells who has asked for it. It may block. `here` ends the wait for a store that takes too long.
+    pub(super) async fn save(&self, job: Job, here: watch::Receiver<()>) {
         let Job { taken, rules, asker, _weight } = job;
-        let saving = Saving { saver: self, runtime, here, taken: &taken, rules };
+        let saving = Saving { saver: self, here, taken: &taken, rules };
         let (id, seq_nr) = (&taken.id, taken.seq_nr);
-        let saved = contained(|| saving.save()).unwrap_or_else(|panic| {
+        let saved = contained_async(saving.save()).await.unwrap_or_else(|panic| {
             let error = format!("the store panicked: {panic}").into();
             Err(SnapshotStoreError::Failed { tried: "save", id: id.clone(), error }.into())
         });
         match &saved {
             Ok(meta) => {
                 Counters::add(&self.counters.snapshots_saved, 1);
-                tracing::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
+                log::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
             }
             Err(error) => {
                 Counters::add(&self.counters.snapshots_failed, 1);
-                tracing::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");
+                log::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");
             }
         }
         let was_saved = saved.is_ok();
@@ -89,14 +89,14 @@ impl Saver {
             asker.answer(saved);
         }
         if was_saved {
-            let tidied = contained(|| saving.tidy());
+            let tidied = contained_async(saving.tidy()).await;
             match tidied {
                 Ok(Ok(())) => {}
                 Ok(Err(hindrance)) => {
-                    tracing::warn!(%id, %seq_nr, %hindrance, "events or older snapshots stay longer than they need to");
+                    log::warn!(%id, %seq_nr, %hindrance, "events or older snapshots stay longer than they need to");
                 }
                 Err(panic) => {
-                    tracing::warn!(%id, %seq_nr, %panic, "events or older snapshots stay: deleting them panicked");
+                    log::warn!(%id, %seq_nr, %panic, "events or older snapshots stay: deleting them panicked");
                 }
             }
         }
@@ -106,7 +106,6 @@ impl Saver {
 /// One snapshot on its way.
 struct Saving<'a> {
     saver: &'a Saver,
-    runtime: &'a Handle,
     here: watch::Receiver<()>,
     taken: &'a Taken,
     rules: Rules,
@@ -114,20 +113,18 @@ struct Saving<'a> {
 
 impl Saving<'_> {
     /// Waits, but not longer than the task that saves lives.
-    fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, SnapshotError> {
+    async fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, SnapshotError> {
         let mut here = self.here.clone();
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                done = what => Ok(done),
-                _ = here.changed() => Err(SnapshotError::Stopped),
-            }
-        })
+        tokio::select! {
+            biased;
+            done = what => Ok(done),
+            _ = here.changed() => Err(SnapshotError::Stopped),
+        }
     }
 
-    fn open(&self) -> Result<Open<'_>, SnapshotError> {
+    async fn open(&self) -> Result<Open<'_>, SnapshotError> {
         let journal = &*self.saver.journal;
-        let head = self.wait(journal.open_stream(&self.taken.id))??;
+        let head = self.wait(journal.open_stream(&self.taken.id)).await??;
         Ok(Open { journal, head })
     }
 
@@ -146,8 +143,8 @@ impl Saving<'_> {
         (self.rules.check)(stored, Origin { id: &self.taken.id, store, cipher, keys_max: usize::MAX })
     }
 
-    fn save(&self) -> Result<SnapshotMeta, SnapshotError> {
-        let stream = self.open()?;
+    async fn save(&self) -> Result<SnapshotMeta, SnapshotError> {
+        let stream = self.open().await?;
         if stream.head.ended {
             return Err(SnapshotError::Deleted);
         }
@@ -155,42 +152,42 @@ impl Saving<'_> {
         let name = self.name(cipher.as_deref());
         // ORDER: before the save, which may lose what is in its place: that may stand for events.
         if stream.head.floor > SeqNr::ZERO
-            && let Some(meta) = self.saved_before(&name, cipher.as_deref())
+            && let Some(meta) = self.saved_before(&name, cipher.as_deref()).await
         {
             return Ok(meta);
         }
         let snapshot = self.taken.encode(self.saver.journal.facts().store, cipher.as_deref());
         self.check_bytes(&snapshot, cipher.as_deref())?;
         let meta = snapshot.meta();
-        self.wait(self.saver.store.save(&name, snapshot))??;
+        self.wait(self.saver.store.save(&name, snapshot)).await??;
         // ORDER: looked at behind the save. Who ends the stream deletes its snapshots then, and may have been before.
-        if self.open()?.head.ended {
-            self.wait(self.saver.store.delete_matching(&name, Criteria::LATEST))??;
+        if self.open().await?.head.ended {
+            self.wait(self.saver.store.delete_matching(&name, Criteria::LATEST)).await??;
             return Err(SnapshotError::Deleted);
         }
         Ok(meta)
     }
 
     /// What is known of the very same snapshot, if the store has it and it can be read.
-    fn saved_before(&self, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Option<SnapshotMeta> {
+    async fn saved_before(&self, name: &PersistenceId, cipher: Option<&dyn Cipher>) -> Option<SnapshotMeta> {
         let store = &self.saver.store;
-        let listed = self.wait(store.list(name)).ok()?.ok()?;
+        let listed = self.wait(store.list(name)).await.ok()?.ok()?;
         listed.iter().find(|known| known.seq_nr == self.taken.seq_nr)?;
-        let stored = self.wait(store.load(name, Criteria::LATEST.to_seq(self.taken.seq_nr))).ok()?.ok()??;
+        let stored = self.wait(store.load(name, Criteria::LATEST.to_seq(self.taken.seq_nr))).await.ok()?.ok()??;
         let is_same =
             stored.seq_nr == self.taken.seq_nr && self.taken.is(&stored, self.saver.journal.facts().store, cipher);
         (is_same && self.check_bytes(&stored, cipher).is_ok()).then(|| stored.meta())
     }
 
     /// Deletes what the kept snapshots stand for, as far as the aggregate wants that, and the older snapshots.
-    fn tidy(&self) -> Result<(), Hindrance> {
-        let stream = self.open()?;
+    async fn tidy(&self) -> Result<(), Hindrance> {
+        let stream = self.open().await?;
         if stream.head.ended {
             return Ok(());
         }
         let cipher = self.saver.journal.cipher(stream.head.stream)?;
         let name = self.name(cipher.as_deref());
-        let mut stored = self.wait(self.saver.store.list(&name))??;
+        let mut stored = self.wait(self.saver.store.list(&name)).await??;
         // One that is newer is of a history that was lost.
         stored.retain(|snapshot| snapshot.seq_nr <= self.taken.seq_nr);
         stored.sort_by_key(|snapshot| Reverse(snapshot.seq_nr));
@@ -199,19 +196,19 @@ impl Saving<'_> {
             return Ok(());
         };
         // ORDER: events first, then the snapshots that could stand for them.
-        let was_read = self.delete_events(stream.head, oldest, &name, cipher.as_deref())?;
+        let was_read = self.delete_events(stream.head, oldest, &name, cipher.as_deref()).await?;
         if stored.iter().any(|snapshot| snapshot.seq_nr < oldest) {
             // The older ones may be all that stands for events that were deleted before.
             if stream.head.floor > SeqNr::ZERO && !was_read {
-                self.check(stream.head, oldest, &name, cipher.as_deref())?;
+                self.check(stream.head, oldest, &name, cipher.as_deref()).await?;
             }
             let spare = if was_read { None } else { self.spare(stream.head.floor, &stored) };
             let lowest = spare.filter(|spare| *spare < oldest);
             let older = Criteria::LATEST.to_seq(SeqNr(lowest.unwrap_or(oldest).0.saturating_sub(1)));
-            self.wait(self.saver.store.delete_matching(&name, older))??;
+            self.wait(self.saver.store.delete_matching(&name, older)).await??;
             let between = stored.iter().filter(|snapshot| lowest.is_some_and(|lowest| snapshot.seq_nr > lowest));
             for snapshot in between.filter(|snapshot| snapshot.seq_nr < oldest) {
-                self.wait(self.saver.store.delete(&name, snapshot.seq_nr))??;
+                self.wait(self.saver.store.delete(&name, snapshot.seq_nr)).await??;
             }
         }
         Ok(())
@@ -227,7 +224,7 @@ impl Saving<'_> {
     }
 
     /// Deletes events up to the oldest snapshot that is kept. Says whether that one was read again for it.
-    fn delete_events(
+    async fn delete_events(
         &self,
         head: StreamHead,
         oldest: SeqNr,
@@ -248,15 +245,15 @@ impl Saving<'_> {
             return Ok(false);
         }
         let read = |seq_nr| self.wait(journal.read(head.stream, seq_nr, seq_nr, 1));
-        let floor = last_deletable(head.floor, highest, journal.facts().store, &bounds, read)?;
+        let floor = last_deletable(head.floor, highest, journal.facts().store, &bounds, read).await?;
         if floor <= head.floor {
             return Ok(false);
         }
-        self.check(head, oldest, name, cipher)?;
-        match self.wait(journal.delete_to(head.stream, floor))? {
+        self.check(head, oldest, name, cipher).await?;
+        match self.wait(journal.delete_to(head.stream, floor)).await? {
             Outcome::Stored(_) => {
                 Counters::add(&self.saver.counters.records_deleted, floor.0 - head.floor.0);
-                tracing::debug!(id = %self.taken.id, %floor, "records were deleted");
+                log::debug!(id = %self.taken.id, %floor, "records were deleted");
                 Ok(true)
             }
             Outcome::NotStored(why) => Err(Hindrance::Journal(why.to_string())),
@@ -265,7 +262,7 @@ impl Saving<'_> {
     }
 
     /// Reads the snapshot that is to stand for events once more: behind the deletion there is nothing else.
-    fn check(
+    async fn check(
         &self,
         head: StreamHead,
         seq_nr: SeqNr,
@@ -276,12 +273,12 @@ impl Saving<'_> {
         if seq_nr < head.floor {
             return Err(unfit(format!("the records behind it are deleted up to {}", head.floor)));
         }
-        let found = self.wait(self.saver.store.load(name, Criteria::LATEST.to_seq(seq_nr)))??;
+        let found = self.wait(self.saver.store.load(name, Criteria::LATEST.to_seq(seq_nr))).await??;
         let stored: StoredSnapshot =
             found.filter(|found| found.seq_nr == seq_nr).ok_or_else(|| unfit("it is gone".to_owned()))?;
         let journal = &self.saver.journal;
         if seq_nr > head.floor {
-            let page = self.wait(journal.read(head.stream, seq_nr, seq_nr, 1))??;
+            let page = self.wait(journal.read(head.stream, seq_nr, seq_nr, 1)).await??;
             let found = time_in(&page, seq_nr, journal.facts().store);
             let found = found.map_err(|error| Hindrance::Journal(error.to_string()))?;
             if found != Some(stored.time) {

@@ -1,0 +1,248 @@
+//! The engine's own journal files, read without the engine: how far one holds whole batches.
+//!
+//! A file is a row of batches, with zeros behind the last one. Numbers are little endian.
+//!
+//! | what | bytes |
+//! |---|---|
+//! | start | 01, number of items u32, sequence number u64 |
+//! | item | 02, type u8 (0 a value, 1 and 2 its removal), compression u8 (0: none), keyspace u64, key length u16, value length u32, the same again, key, value |
+//! | end | 03, xxh3-64 of the items u64, `FJL` 03 |
+//!
+//! The engine, when it opens, cuts off what it can't read at the end, and in the middle as well, and doesn't open at
+//! all when a checksum is wrong. It takes a damaged length for what to allocate. So it never sees such a file: what
+//! isn't whole is found here, and cut off or refused, before it opens.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::journal::bytes::len_u64;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const START_BYTES: usize = 1 + 4 + 8;
+const ITEM_HEADER_BYTES: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+const END_BYTES: usize = 1 + 8 + TRAILER.len();
+const TRAILER: [u8; 4] = *b"FJL\x03";
+/// The engine gives each of our keyspaces, and each engine has one, this number.
+const KEYSPACE: u64 = 1;
+/// Between two batches the engine uses up a few numbers for itself. A number that is this far ahead is damaged: no
+/// checksum covers it.
+const SEQNO_STEP_MAX: u64 = 1 << 32;
+const CHUNK: usize = 256 * 1024;
+/// So many times its length at most is what lies behind a flaw gone through, to find whole batches in it.
+const SEARCHES_MAX: u64 = 8;
+
+/// How far a journal file is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Up to here it holds whole batches.
+    pub(super) whole: u64,
+    /// Behind this there are zeros only.
+    pub(super) written: u64,
+    /// How long it is.
+    pub(super) len: u64,
+    /// How many whole batches it begins with.
+    pub(super) batches: u64,
+    /// The number of the last of them, or what was given.
+    pub(super) last: Option<u64>,
+    /// What is wrong behind them.
+    pub(super) flaw: Option<Flaw>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) reason: String,
+    /// Whether there are whole batches behind it.
+    pub(super) is_hole: bool,
+}
+
+/// What is wrong with a batch.
+enum Bad {
+    Io(io::Error),
+    Flaw(String),
+}
+
+impl From<io::Error> for Bad {
+    fn from(error: io::Error) -> Self {
+        Bad::Io(error)
+    }
+}
+
+fn flaw<T>(reason: impl Into<String>) -> Result<T, Bad> {
+    Err(Bad::Flaw(reason.into()))
+}
+
+/// Looks at each row that is written: its key and its value, or what is wrong with them.
+pub(super) type Look<'a> = dyn Fn(&[u8], &[u8]) -> Result<(), String> + 'a;
+
+/// Reads a journal file whose batches have higher numbers than `last`.
+pub(super) fn scan(path: &Path, last: Option<u64>, look: &Look<'_>) -> io::Result<Scan> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut window = Window { file, len, start: 0, bytes: Vec::new() };
+    let mut scan = Scan { whole: 0, written: 0, len, batches: 0, last, flaw: None };
+    let reason = loop {
+        if scan.whole == len {
+            break None;
+        }
+        match batch(&mut window, scan.whole, scan.last, look) {
+            Ok((end, seqno)) => {
+                (scan.whole, scan.last) = (end, Some(seqno));
+                scan.batches += 1;
+            }
+            Err(Bad::Io(error)) => return Err(error),
+            Err(Bad::Flaw(reason)) => break Some(reason),
+        }
+    };
+    scan.written = window.written(scan.whole)?;
+    if let Some(reason) = reason.filter(|_| scan.written > scan.whole) {
+        let is_hole = window.holds_batches(scan.whole + 1, scan.written, scan.last)?;
+        scan.flaw = Some(Flaw { reason, is_hole });
+    }
+    Ok(scan)
+}
+
+/// Reads the batch at a place; says where it ends, and its number.
+fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Result<(u64, u64), Bad> {
+    let mut place = at;
+    let start: [u8; START_BYTES] = window.array(&mut place)?;
+    let [START, i0, i1, i2, i3, seqno @ ..] = start else { return flaw("a batch doesn't begin here") };
+    let (items, seqno) = (u32::from_le_bytes([i0, i1, i2, i3]), u64::from_le_bytes(seqno));
+    let is_next = last.is_none_or(|last| seqno > last) && seqno - last.unwrap_or(0) < SEQNO_STEP_MAX;
+    if !is_next {
+        return flaw(format!("its batch has number {seqno} behind {}", last.unwrap_or(0)));
+    }
+    let mut sum = Xxh3::new();
+    for _ in 0..items {
+        let header: [u8; ITEM_HEADER_BYTES] = window.array(&mut place)?;
+        let (lens, keys, values) = item_lens(&header)?;
+        sum.update(&header);
+        let content = window.take(&mut place, lens)?;
+        sum.update(content);
+        let (key, value) = content.split_at(keys);
+        if values > 0 {
+            look(key, value).map_err(Bad::Flaw)?;
+        }
+    }
+    let end: [u8; END_BYTES] = window.array(&mut place)?;
+    let [END, stored @ .., t0, t1, t2, t3] = end else { return flaw("a batch doesn't end with its last item") };
+    if [t0, t1, t2, t3] != TRAILER {
+        return flaw("the end of a batch is not written");
+    }
+    if sum.digest() != u64::from_le_bytes(stored) {
+        return flaw("the checksum of a batch is wrong");
+    }
+    Ok((place, seqno))
+}
+
+/// The length of what follows, of the key, and of the value.
+fn item_lens(header: &[u8; ITEM_HEADER_BYTES]) -> Result<(usize, usize, usize), Bad> {
+    let [tag, kind, compression, rest @ ..] = *header;
+    let [k0, k1, k2, k3, k4, k5, k6, k7, l0, l1, v0, v1, v2, v3, w0, w1, w2, w3] = rest;
+    if tag != ITEM {
+        return flaw("an item doesn't begin here");
+    }
+    if kind > 2 || compression != 0 {
+        return flaw(format!("an item has type {kind} and compression {compression}"));
+    }
+    let keyspace = u64::from_le_bytes([k0, k1, k2, k3, k4, k5, k6, k7]);
+    if keyspace != KEYSPACE {
+        return flaw(format!("an item is of keyspace {keyspace}"));
+    }
+    let key = usize::from(u16::from_le_bytes([l0, l1]));
+    let value = u32::from_le_bytes([v0, v1, v2, v3]);
+    if key == 0 || value != u32::from_le_bytes([w0, w1, w2, w3]) {
+        return flaw("the lengths of an item are wrong");
+    }
+    let value = usize::try_from(value).map_err(|_| Bad::Flaw("an item is too long".into()))?;
+    Ok((key.saturating_add(value), key, value))
+}
+
+/// A part of a file in memory.
+struct Window {
+    file: File,
+    len: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn array<const N: usize>(&mut self, place: &mut u64) -> Result<[u8; N], Bad> {
+        let bytes = self.take(place, N)?;
+        bytes.try_into().map_err(|_| Bad::Flaw("it is cut off".into()))
+    }
+
+    /// The next bytes, and moves on behind them. No more is allocated than there is in the file.
+    fn take(&mut self, place: &mut u64, len: usize) -> Result<&[u8], Bad> {
+        let at = *place;
+        let end = at.checked_add(len_u64(len)).filter(|end| *end <= self.len);
+        let Some(end) = end else { return flaw("it is cut off in a batch") };
+        if at < self.start || end > self.start + len_u64(self.bytes.len()) {
+            self.load(at, len.max(CHUNK))?;
+        }
+        *place = end;
+        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        match self.bytes.get(from..from.saturating_add(len)) {
+            Some(bytes) => Ok(bytes),
+            None => flaw("it is cut off in a batch"),
+        }
+    }
+
+    fn load(&mut self, at: u64, len: usize) -> io::Result<()> {
+        self.start = at;
+        self.bytes.clear();
+        self.file.seek(SeekFrom::Start(at))?;
+        (&self.file).take(len_u64(len)).read_to_end(&mut self.bytes)?;
+        Ok(())
+    }
+
+    /// The end of what isn't zero behind a place.
+    fn written(&mut self, from: u64) -> io::Result<u64> {
+        static ZEROS: [u8; CHUNK] = [0; CHUNK];
+        let (mut at, mut written) = (from, from);
+        while at < self.len {
+            self.load(at, CHUNK)?;
+            // The whole at once is compared fast.
+            if Some(&self.bytes[..]) != ZEROS.get(..self.bytes.len())
+                && let Some(last) = self.bytes.iter().rposition(|byte| *byte != 0)
+            {
+                written = at + len_u64(last) + 1;
+            }
+            if self.bytes.is_empty() {
+                break;
+            }
+            at += len_u64(self.bytes.len());
+        }
+        Ok(written)
+    }
+
+    /// Whether a whole batch begins somewhere in a part of the file. It is said to be so when that would take too long
+    /// to tell.
+    fn holds_batches(&mut self, from: u64, to: u64, last: Option<u64>) -> io::Result<bool> {
+        let mut budget = (to - from).saturating_mul(SEARCHES_MAX).saturating_add(len_u64(CHUNK));
+        for at in from..to {
+            let mut place = at;
+            let looks_so = self.array::<{ START_BYTES + 3 }>(&mut place);
+            if !matches!(looks_so, Ok([START, .., ITEM, 0..=2, 0])) {
+                continue;
+            }
+            match batch(self, at, last, &|_, _| Ok(())) {
+                Ok(_) => return Ok(true),
+                Err(Bad::Io(error)) => return Err(error),
+                Err(Bad::Flaw(_)) => {}
+            }
+            // What was loaded anew was gone through.
+            if self.start > at || self.start + len_u64(self.bytes.len()) <= at {
+                budget = budget.saturating_sub(len_u64(self.bytes.len()));
+            }
+            if budget == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,36 @@
+//! Makes the steps of `annals_tests::campaign` on a store: `script <dir> <dir of the snapshots, or -> <from> <to> [stay]`.
+//!
+//! It says `open`, then each step with its answer as soon as it has it, and `closed`. With `stay` it says `done` when the
+//! steps are made, and waits to be killed.
+
+#![expect(clippy::print_stdout, reason = "its output is what the campaigns compare")]
+
+use std::env;
+use std::error::Error;
+use std::path::Path;
+
+use annals::journal::{FjallJournal, FjallOptions};
+use annals_tests::campaign::Script;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [store, snapshots, from, to, rest @ ..] = &arguments[..] else {
+        return Err("which store, which snapshots, from which step to which?".into());
+    };
+    let snapshots = (snapshots != "-").then(|| Path::new(snapshots));
+    let script = Script::start(FjallJournal::open(store, FjallOptions::default())?, snapshots)?;
+    println!("open");
+    for step in from.parse()?..to.parse()? {
+        let answer = script.step(step).await?;
+        // One write for each line.
+        println!("{step} {answer}");
+    }
+    if !rest.is_empty() {
+        println!("done");
+        std::future::pending::<()>().await;
+    }
+    script.close().await?;
+    println!("closed");
+    Ok(())
+}

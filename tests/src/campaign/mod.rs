@@ -1,0 +1,23 @@
+//! What the campaigns share: they damage stores, or the programs that work on them, in many ways, and look at what is
+//! left.
+//!
+//! | campaign | what it does | its share |
+//! |---|---|---|
+//! | `kill` | kills a process that works on a store, at moments that are drawn | `ANNALS_KILLS` |
+//! | `calls` | kills one before each of its system calls, and lets those fail | `ANNALS_POINTS` |
+//! | `flips` | changes each bit and each block of the files of a store | `ANNALS_FLIPS` |
+//! | `limits` | gives one too little of something, or stops it for a while | |
+//!
+//! `ANNALS_SEED` repeats a run, and each failure says what else is needed for that.
+
+mod contents;
+mod damage;
+mod image;
+mod random;
+mod script;
+
+pub use contents::{Contents, Trouble, contents};
+pub use damage::{Damage, FILES, Patient, STORE, Verdict};
+pub use image::{Image, StoredFile, work_dir};
+pub use random::{Random, seed, setting};
+pub use script::{STEPS, Script, ids};
