@@ -13,7 +13,9 @@ mod deadlines;
 mod deletion;
 mod forgetting;
 mod models;
+mod loss;
 mod snapshots;
+mod tails;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())
