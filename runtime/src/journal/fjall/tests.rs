@@ -12,8 +12,8 @@ use crate::journal::{Corrupt, Place, Why};
 mod deadlines;
 mod deletion;
 mod forgetting;
-mod models;
 mod loss;
+mod models;
 mod snapshots;
 mod tails;
 
