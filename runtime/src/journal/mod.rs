@@ -34,7 +34,6 @@ mod run;
 mod sealed;
 mod settled;
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 #[cfg(feature = "fjall")]

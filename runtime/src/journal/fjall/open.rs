@@ -364,7 +364,7 @@ fn open_and_check(
             path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
             durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
         );
-    } else if !engine.is_all_in_tables() {
+    } else if !engine.is_all_in_tables().map_err(|error| engine_error(path, error))? {
         // Closing moves all rows into tables.
         let reason = "its journal files hold rows that weren't there when it was closed in order".into();
         return Err(engine_error(path, EngineError::Damaged(reason)));

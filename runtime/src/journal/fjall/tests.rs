@@ -14,6 +14,7 @@ mod deletion;
 mod directories;
 mod forgetting;
 mod loss;
+mod models;
 mod snapshots;
 mod space;
 mod stalled;
