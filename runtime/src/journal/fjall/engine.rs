@@ -192,9 +192,10 @@ impl Engine {
         self.rows.tree.get_highest_persisted_seqno().unwrap_or(0)
     }
 
-    /// Whether all rows are in tables.
+    /// Whether all rows are in tables. The engine's journal may still have removals: where these were written last and
+    /// tables were merged, they are in none, and the engine takes them for new when it opens.
     pub(super) fn is_all_in_tables(&self) -> bool {
-        self.rows.tree.get_highest_memtable_seqno().is_none()
+        self.rows.sealed_memtable_count() == 0 && self.rows.tree.active_memtable().iter().all(|row| row.is_tombstone())
     }
 
     /// Moves everything into tables, which are synced.
