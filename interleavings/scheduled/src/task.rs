@@ -2,6 +2,7 @@
 
 pub use shuttle::future::yield_now;
 
+use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -17,6 +18,24 @@ impl JoinError {
     /// Whether it panicked, which nobody would see.
     pub fn is_panic(&self) -> bool {
         false
+    }
+
+    /// What it panicked with.
+    ///
+    /// # Panics
+    ///
+    /// Always, since no panic gets here.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        panic!("{self}")
+    }
+
+    /// What it panicked with.
+    ///
+    /// # Errors
+    ///
+    /// Always, since no panic gets here.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        Err(self)
     }
 }
 
