@@ -20,20 +20,16 @@ impl JoinError {
         false
     }
 
-    /// What it panicked with.
-    ///
-    /// # Panics
-    ///
-    /// Always, since no panic gets here.
+    /// What it panicked with: nothing, as [`JoinError::is_panic`] says.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
-        panic!("{self}")
+        Box::new(self)
     }
 
-    /// What it panicked with.
+    /// What it panicked with, if it did.
     ///
     /// # Errors
     ///
-    /// Always, since no panic gets here.
+    /// The error again, since it did not.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         Err(self)
     }

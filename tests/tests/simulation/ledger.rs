@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use annals::journal::{Journal as _, MemoryJournal};
+use annals::journal::{Journal as _, MemoryJournal, RunKey, Settled};
 use annals::prelude::*;
 use annals::testing::ManualClock;
 use annals::{Call, NotStored, PersistenceId, Timestamp, Unknown};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::disturbance::{disturb, end, finish, settings};
 use crate::eye::Eye;
-use crate::ground::{Crash, Ground, after_crash, all_stored, happened, on_this_ground};
+use crate::ground::{Crash, Ground, after_crash, all_stored, at_once, happened, on_this_ground};
 use crate::random::{Random, count};
 use crate::{INTENDED, Manner, ROUNDS, Tally, Waits, replay_seeds, try_seeds};
 
@@ -150,6 +150,8 @@ enum Ending {
     NotStored(&'static str),
     /// It may be stored; and why nobody knows.
     Open(&'static str),
+    /// As before, and the run of which it was part can be asked for.
+    Unsettled(Arc<RunKey>),
 }
 
 impl Ending {
@@ -168,7 +170,7 @@ impl Ending {
             CallError::Stopped { .. } => Ending::NotStored("stopped"),
             CallError::Deleted { .. } => Ending::NotStored("deleted"),
             CallError::Unknown { why: Unknown::TimedOut { .. }, .. } => Ending::Open("timed out"),
-            CallError::Unknown { why: Unknown::Journal { .. }, .. } => Ending::Open("unknown"),
+            CallError::Unknown { why: Unknown::Journal { run, .. }, .. } => Ending::Unsettled(run),
             CallError::Unknown { .. } => Ending::Open("dropped"),
         }
     }
@@ -178,6 +180,7 @@ impl Ending {
             Ending::Reply(_) => "reply",
             Ending::Refusal(_) => "refusal",
             Ending::Panic(_) => "panic",
+            Ending::Unsettled(_) => "unknown",
             Ending::NotStored(why) | Ending::Open(why) => why,
         }
     }
@@ -237,6 +240,8 @@ struct Seen {
 struct Notes {
     told: Mutex<BTreeMap<u64, Told>>,
     seen: Mutex<Vec<Seen>>,
+    /// Operations of which the journal knew nothing, to ask it later.
+    unsettled: Mutex<Vec<(u64, Arc<RunKey>)>>,
 }
 
 struct Caller {
@@ -288,8 +293,8 @@ impl Caller {
 
     /// Compares an answer with the journal as it is now, and writes down what has to hold in the end.
     async fn judge(&self, entity: u64, op: u64, action: Action, ending: Ending) {
-        happened("answer", &(entity, op, action, &ending));
         let words = ending.words();
+        happened("answer", &(entity, op, action, words));
         let mut fate = Fate::NotStored;
         match ending {
             Ending::Reply(entries) => {
@@ -310,8 +315,12 @@ impl Caller {
             }
             Ending::NotStored(_) => {}
             // A command that can't succeed leaves nothing, also where nobody knows how it ended.
-            Ending::Open(_) if action.entries() == 0 => {}
+            Ending::Open(_) | Ending::Unsettled(_) if action.entries() == 0 => {}
             Ending::Open(_) => fate = Fate::Either,
+            Ending::Unsettled(run) => {
+                fate = Fate::Either;
+                self.notes.unsettled.lock().unwrap().push((op, run));
+            }
         }
         self.notes.told.lock().unwrap().insert(op, Told { entity, action, fate, ending: words });
     }
@@ -374,6 +383,24 @@ async fn stored(journal: &MemoryJournal, entities: u64) -> Vec<Vec<u64>> {
     stored
 }
 
+/// What the journal says later of what it didn't know, it says for good.
+fn settle(journal: &MemoryJournal, notes: &Notes) {
+    let mut told = notes.told.lock().unwrap();
+    for (op, run) in notes.unsettled.lock().unwrap().iter() {
+        let settled = at_once(journal.settle(run)).unwrap();
+        let told = told.get_mut(op).expect("it was sent");
+        told.fate = match settled {
+            Settled::Stored(offset) => {
+                assert!(offset <= journal.durable());
+                Fate::Stored
+            }
+            Settled::NotStored => Fate::NotStored,
+            Settled::Unsettled => panic!("the journal was opened again, and can't tell of {run:?}"),
+        };
+        told.ending = if told.fate == Fate::Stored { "unknown, and stored" } else { "unknown, and lost" };
+    }
+}
+
 /// Compares what everybody was told with what is stored.
 fn compare(stored: &[Vec<u64>], notes: &Notes, echo: &Echo) {
     let of = |entity: u64| &stored[usize::try_from(entity).unwrap()];
@@ -417,6 +444,8 @@ fn play(ground: Ground, seed: u64) -> Tally {
         all_stored(&journal.reopen());
     }
     let stored = ground.live_on(stored(&journal, entities));
+    let reopened = journal.reopen();
+    settle(&reopened, &notes);
     compare(&stored, &notes, &echo);
     for told in notes.told.lock().unwrap().values() {
         *tally.entry(told.ending).or_default() += 1;
@@ -426,7 +455,7 @@ fn play(ground: Ground, seed: u64) -> Tally {
 
 #[test]
 fn every_answer_agrees_with_the_journal_then_and_in_the_end() {
-    let tally = try_seeds(700, Ground::Simulated, play);
+    let tally = try_seeds(800, Ground::Simulated, play);
     assert!(tally.contains_key("reply"), "nothing has happened: {tally:?}");
 }
 

@@ -20,6 +20,7 @@ use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_ro
 use super::snapshots::FjallSnapshots;
 use super::streams::Streams;
 use super::syncer::Syncer;
+use super::torn::BEHIND_MAX;
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
 use crate::disk::{sync_dir, sync_tree};
@@ -334,9 +335,9 @@ fn open_and_check(
 
 /// Whether what isn't whole may be the end of what was written before power was lost.
 fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
-    // With `Fsync`, each batch is on the disk before the next one is written: then what whole batches follow was on it.
-    // Of a journal that was closed, all is in tables.
-    !file.has_hole() || head.state == State::Clean || head.durability != Durability::Fsync
+    // With `Fsync`, each group is on the disk before the next one is written, and with it what was removed before it. Of
+    // a journal that was closed, all is in tables.
+    head.state == State::Clean || head.durability != Durability::Fsync || file.behind_flaw().storing < BEHIND_MAX
 }
 
 /// Says whether a row that the engine's journal holds is one of this store: a journal file of another store fits into

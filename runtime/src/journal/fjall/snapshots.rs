@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::engine::{Engine, EngineError, Row, SNAPSHOTS};
-use super::guard::{self, JournalFile, Refusal};
+use super::guard::{self, Refusal};
 use super::opening::TailCut;
 use crate::disk::{sync_dir, sync_tree};
 use crate::id::{PersistenceId, SeqNr};
@@ -152,7 +152,8 @@ impl FjallSnapshots {
         };
         let found = guard::check(&self.path, &|_, _| Ok(())).map_err(refused)?;
         let Some(cut) = found.torn().and_then(TailCut::of) else { return Ok(()) };
-        if found.torn().is_some_and(JournalFile::has_hole) {
+        // Each batch is on the disk before the next one is written.
+        if found.torn().is_some_and(|file| file.behind_flaw().batches > 0) {
             return Err(EngineError::Damaged(format!("`{}`: {}", cut.file.display(), cut.reason)));
         }
         tracing::warn!(

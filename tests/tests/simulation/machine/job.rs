@@ -1,5 +1,6 @@
 //! The machine of the model: states that end in time, one that is transient, handlers that stay and that enter anew.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
 use annals::prelude::*;
@@ -8,6 +9,15 @@ use annals::PersistenceId;
 
 use crate::INTENDED;
 use crate::eye::Eye;
+
+thread_local! {
+    static POISONED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether events can't be folded in this thread for now.
+pub fn poison(poisoned: bool) {
+    POISONED.set(poisoned);
+}
 
 /// What the handler of a command saw before, and the data after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +54,7 @@ fn told(cx: &Context<Job>) -> impl FnOnce(&Job) -> Told + Send + use<> {
 impl Job {
     #[event]
     fn did(&mut self, op: u64) {
+        assert!(!POISONED.get(), "{INTENDED}poison");
         self.entries.push(op);
     }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annals::PersistenceId;
-use annals::journal::{Health, Journal as _, MemoryJournal};
+use annals::journal::{Health, Journal as _, MemoryJournal, Record, RunError, RunView};
+use annals::{Offset, PersistenceId, SeqNr, Transition};
 
 use super::job::{Echo, Job, Told};
 use super::truth::{Truth, truth};
 use super::{Action, Answer, Ending, Operation};
-use crate::ground::happened;
+use crate::ground::{at_once, happened};
 use crate::random::{Random, count};
 use crate::{INTENDED, Tally};
 
@@ -61,11 +61,36 @@ impl Seen {
     }
 }
 
+/// Where a transition stands: its offset, its entity, its sequence number.
+type Seq = (Offset, String, SeqNr);
+
+/// What a reader of transitions has read.
+#[derive(Debug)]
+pub struct Reading {
+    from: Offset,
+    read: Vec<Seq>,
+}
+
+impl Reading {
+    /// Begins behind this offset.
+    pub fn from(from: Offset) -> Self {
+        Self { from, read: Vec::new() }
+    }
+
+    pub fn take_in(&mut self, transition: &Transition<Job>, journal: &MemoryJournal) {
+        happened("transition", transition);
+        assert!(transition.offset <= journal.durable(), "{transition:?} is told and not durable");
+        self.read.push((transition.offset, transition.id.to_string(), transition.seq_nr));
+    }
+}
+
 /// What the callers write down.
 #[derive(Debug, Default)]
 pub struct Notes {
     cases: Mutex<BTreeMap<u64, Case>>,
     looks: Mutex<Vec<Look>>,
+    /// By the offset behind which it began.
+    readings: Mutex<BTreeMap<Offset, Vec<Seq>>>,
     /// Whether what is stored could not be read for a time.
     pub reads_failed: AtomicBool,
 }
@@ -155,7 +180,11 @@ impl Notes {
             Ending::State(state) => seen = Some(Seen::State(state)),
             Ending::Accepts(commands) => seen = Some(Seen::Accepts(commands)),
             Ending::Panic(message) => {
-                assert!(action.panics() && message.starts_with(INTENDED), "{action:?} panicked: {message}");
+                let is_poison = message.strip_prefix(INTENDED) == Some("poison");
+                assert!(
+                    is_poison || action.panics() && message.starts_with(INTENDED),
+                    "{action:?} panicked: {message}"
+                );
             }
             Ending::AlreadyDone => assert!(key.is_some(), "{action:?} has no key"),
             Ending::NotStored(_) => {}
@@ -185,6 +214,33 @@ impl Notes {
             }
             (None, None) if fate == Fate::Either => case.fate = fate,
             (None, None) => {}
+        }
+    }
+
+    /// A reader has read so far.
+    pub fn read(&self, reading: &Reading) {
+        self.readings.lock().unwrap().insert(reading.from, reading.read.clone());
+    }
+
+    /// Who has read transitions has left none out, and read them in order.
+    fn compare_readings(&self, journal: &MemoryJournal) {
+        let (store, mut stored) = (journal.facts().store, Vec::new());
+        for run in at_once(journal.read_all(Offset(0), usize::MAX)).unwrap().runs {
+            let id = at_once(journal.stream_id(run.stream)).unwrap().unwrap();
+            let view = RunView::parse(&run.bytes, store).unwrap();
+            view.for_each(|seq_nr, _, record| {
+                // The first one only says where it begins.
+                if matches!(record, Record::Transition(transition) if transition.from.is_some()) {
+                    let offset = Offset(run.offset.0 + (seq_nr.0 - view.first().0));
+                    stored.push((offset, id.entity.to_string(), seq_nr));
+                }
+                Ok::<(), RunError>(())
+            })
+            .unwrap();
+        }
+        for (from, read) in self.readings.lock().unwrap().iter() {
+            let behind: Vec<_> = stored.iter().filter(|(offset, ..)| offset > from).take(read.len()).collect();
+            assert!(read.iter().eq(behind), "a reader behind {from} has read {read:?}");
         }
     }
 
@@ -219,6 +275,7 @@ impl Notes {
                 .any(|(_, point)| look.what.fits(point.live.state) || look.what.fits(point.durable.state));
             assert!(fits, "nothing durable looked like this: {look:?}");
         }
+        self.compare_readings(journal);
         echo.eye.saw_nothing_early();
         let stored: BTreeSet<_> = truths.values().flat_map(|truth| &truth.entries).collect();
         let once: BTreeSet<_> = worked.iter().collect();
