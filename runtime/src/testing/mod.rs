@@ -2,6 +2,7 @@
 
 mod bench;
 mod clock;
+#[cfg(not(shuttle))]
 pub mod conformance;
 mod schema;
 
