@@ -79,6 +79,17 @@ pub enum OpenError {
         #[source]
         corrupt: Corrupt,
     },
+    /// A repair ended before the new store was in its place. Nothing is lost: repairing again puts it there.
+    #[error(
+        "`{}` was being repaired, and the new store still is at `{}`: `annals repair` finishes it",
+        path.display(), repaired.display()
+    )]
+    RepairInterrupted {
+        /// Where the journal belongs.
+        path: PathBuf,
+        /// Where the new store is.
+        repaired: PathBuf,
+    },
     /// The engine failed.
     #[error("the engine in `{}` can't be opened: {error}", path.display())]
     Engine {

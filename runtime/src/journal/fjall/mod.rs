@@ -56,7 +56,8 @@ mod writer;
 pub use error::OpenError;
 pub use opening::{Ended, Opening, OpeningTimes, TailCut};
 pub use tools::{
-    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+    ExportKeys, ImportKeys, Lost, Moved, Progress, RecordFound, Repair, RepairOptions, Repaired, Report, StoreDir,
+    StoreError, StoreStats, StreamInfo,
 };
 
 use engine::Engine;

@@ -22,6 +22,7 @@ use super::snapshots::FjallSnapshots;
 use super::space::Space;
 use super::streams::Streams;
 use super::syncer::Syncer;
+use super::tools::repair::{REPAIRED, beside};
 use super::torn::BEHIND_MAX;
 use super::watch::{self, Watch};
 use super::writer::Writer;
@@ -79,6 +80,10 @@ pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -
 /// Says also whether it was made.
 fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
     if is_vacant(path)? {
+        let repaired = beside(path, REPAIRED);
+        if repaired.join(HEAD).exists() {
+            return Err(OpenError::RepairInterrupted { path: path.to_owned(), repaired });
+        }
         remove_leftovers(path);
         if let Some(lock) = make(path)? {
             return Ok((lock, path.to_owned(), true));
@@ -374,7 +379,7 @@ fn open_and_check(
 }
 
 /// Whether what isn't whole may be the end of what was written before power was lost.
-fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
+pub(super) fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
     // With `Fsync`, each group is on the disk before the next one is written, and with it what was removed before it. Of
     // a journal that was closed, all is in tables.
     head.state == State::Clean || head.durability != Durability::Fsync || file.behind_flaw().storing < BEHIND_MAX
@@ -382,7 +387,7 @@ fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
 
 /// Says whether a row that the engine's journal holds is one of this store: a journal file of another store fits into
 /// this engine, and its rows would take the place of ours.
-fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
+pub(super) fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
     match group_of_key(key) {
         None => Ok(()),
         Some(group) => match OrderRow::parse(row, store, group) {
@@ -392,7 +397,7 @@ fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
     }
 }
 
-fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
+pub(super) fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
     match refusal {
         Refusal::Damaged { path: file, reason } => {
             OpenError::Corrupt { path: path.to_owned(), corrupt: Corrupt { place: Place::File { path: file }, reason } }
