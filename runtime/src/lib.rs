@@ -54,6 +54,9 @@
 //! - `fjall`, on by default: `FjallJournal` and `System::open`.
 //! - `testing`: the test kit, for `[dev-dependencies]`.
 
+// Where interleavings are tried, these sources are built without their own tests.
+#![cfg(not(all(test, shuttle)))]
+
 mod aggregate;
 mod alarm;
 mod call;
@@ -74,6 +77,7 @@ mod message;
 pub mod snapshot;
 mod state;
 mod step;
+mod sync;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -15,10 +15,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use annals_tests::campaign::{Damage, FILES, Image, Random, STEPS, STORE, Verdict, seed, work_dir};
+use annals_tests::campaign::{Damage, FILES, HALF, Image, Random, STEPS, STORE, Verdict, seed, work_dir};
 
-/// The middle of the script.
-const HALF: usize = 16;
 /// So many flips of an image if nothing else is said.
 const FLIPS: usize = 600;
 /// Bits that are turned over behind the end of what is written.

@@ -1,7 +1,6 @@
 //! Faults on demand, for tests of what stands above a journal.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
 
 use super::lock;
 use super::memory::{MemoryJournal, Store};
@@ -9,6 +8,7 @@ use super::oneshot::{Sender, oneshot};
 use super::run::Run;
 use super::{CloseError, Facts, Fut, Outcome, ReadError, Why};
 use crate::id::{SeqNr, StreamNo};
+use crate::sync::{Arc, Mutex};
 
 /// Controls a [`MemoryJournal`] from a test, across all of its handles.
 #[derive(Clone)]

@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
 
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use super::bytes::{CHECKSUM_BYTES, Malformed, Reader, checksum, len_u64};
 use super::cipher::{IdDigest, KEY_BYTES, NoRandomness, Nonces, Secret, StreamKey, draw_secret, id_digest};
 use super::lock;
 use crate::id::{PersistenceId, StreamNo};
+use crate::sync::{Arc, Mutex, OnceLock};
 
 const MAGIC: [u8; 8] = *b"annals\0\x04";
 pub(crate) const FORMAT: u8 = 1;
@@ -28,8 +28,8 @@ pub(crate) const FILE: &str = "keys";
 /// So many slots at the most are written at once.
 const SLOTS_AT_ONCE: usize = 1024;
 
-/// A slot as it is written; wiped when it is dropped.
-type Slot = Zeroizing<[u8; SLOT_BYTES]>;
+/// The bytes of a slot; wiped when they are dropped.
+type SlotBytes = Zeroizing<[u8; SLOT_BYTES]>;
 
 /// Why a file of keys, or one of its slots, can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,16 @@ impl From<Malformed> for KeysError {
     fn from(_: Malformed) -> Self {
         KeysError::NotOurs
     }
+}
+
+/// What a slot holds, for those who don't need the key itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// The key was destroyed, or never written.
+    Nothing,
+    /// The key of a stream.
+    Of(StreamNo),
+    Damaged,
 }
 
 /// What is in a slot.
@@ -100,6 +110,10 @@ impl Files {
 impl Keys {
     /// Opens the keys of the store in `dir`. If there are none, a file is made with the first.
     pub(crate) fn open(dir: &Path, store: u64) -> Result<Self, KeysError> {
+        Self::open_with(dir, store, Files::open)
+    }
+
+    fn open_with(dir: &Path, store: u64, open: impl FnOnce(&Path) -> io::Result<Files>) -> Result<Self, KeysError> {
         let path = dir.join(FILE);
         let nonces = Arc::new(Nonces::draw()?);
         let mut file = match File::open(&path) {
@@ -115,8 +129,30 @@ impl Keys {
         let secret = decode_header(&header[..read], store)?;
         // A slot that is cut off counts: its number was given.
         let slots = file.metadata()?.len().div_ceil(len_u64(SLOT_BYTES));
-        let files = OnceLock::from(Files::open(&path)?);
+        let files = OnceLock::from(open(&path)?);
         Ok(Self { store, path, secret, nonces, next: AtomicU64::new(slots.max(1)), files })
+    }
+
+    /// The keys of the store in `dir`, only to be read.
+    pub(crate) fn look(dir: &Path, store: u64) -> Result<Self, KeysError> {
+        Self::open_with(dir, store, |path| {
+            Ok(Files { reader: Mutex::new(File::open(path)?), writer: Mutex::new(File::open(path)?) })
+        })
+    }
+
+    /// The number behind that of the last key.
+    pub(crate) fn numbers(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// What the slot of a key holds.
+    pub(crate) fn slot(&self, number: u64) -> io::Result<Slot> {
+        let Some(files) = self.files.get() else { return Ok(Slot::Nothing) };
+        Ok(match self.read_slot(&mut lock(&files.reader), number)? {
+            Found::Nothing => Slot::Nothing,
+            Found::Key(stream, _) => Slot::Of(stream),
+            Found::Damaged => Slot::Damaged,
+        })
     }
 
     /// Whether a key was ever given.
@@ -211,6 +247,14 @@ impl Keys {
         Ok(file.sync_data()?)
     }
 
+    /// Makes a file in which the keys up to a number are destroyed.
+    pub(crate) fn make_destroyed(&self, last: u64) -> Result<(), KeysError> {
+        self.make()?;
+        let file = File::options().write(true).open(&self.path)?;
+        file.set_len(position(last.saturating_add(1)))?;
+        Ok(file.sync_all()?)
+    }
+
     /// Makes a file without keys, complete and synced.
     fn make(&self) -> Result<(), KeysError> {
         let temporary = self.path.with_file_name(TEMPORARY);
@@ -281,12 +325,12 @@ fn read_up_to(file: &mut File, position: u64, bytes: &mut [u8]) -> io::Result<us
     Ok(read)
 }
 
-fn empty_slot() -> Slot {
+fn empty_slot() -> SlotBytes {
     Zeroizing::new([0; SLOT_BYTES])
 }
 
 /// Fills a slot with its fields and a checksum at its end.
-fn encode(store: u64, fields: &[&[u8]]) -> Slot {
+fn encode(store: u64, fields: &[&[u8]]) -> SlotBytes {
     let mut slot = empty_slot();
     let (content, sum) = slot.split_at_mut(SLOT_BYTES - CHECKSUM_BYTES);
     let mut rest = &mut *content;
@@ -299,11 +343,11 @@ fn encode(store: u64, fields: &[&[u8]]) -> Slot {
     slot
 }
 
-fn encode_header(store: u64, secret: &Secret) -> Slot {
+fn encode_header(store: u64, secret: &Secret) -> SlotBytes {
     encode(store, &[&MAGIC, &[FORMAT, 0], &[0; 6], &store.to_le_bytes(), &**secret])
 }
 
-fn encode_slot(store: u64, number: u64, stream: StreamNo, secret: &Secret) -> Slot {
+fn encode_slot(store: u64, number: u64, stream: StreamNo, secret: &Secret) -> SlotBytes {
     encode(store, &[&number.to_le_bytes(), &stream.0.to_le_bytes(), &**secret])
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex};
 
 use super::bytes::RUN_BYTES_MAX;
 use super::changed::{Waiters, Wakers};
@@ -18,6 +17,7 @@ use super::{
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::{MemorySnapshots, SnapshotStore};
+use crate::sync::{Arc, Mutex};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;

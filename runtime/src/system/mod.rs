@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -58,7 +58,7 @@ pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
 use blocking::Blocking;
-use drain::{Activity, advance, drain};
+use drain::{Activity, Stages, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
 use quarantine::Ward;
@@ -124,7 +124,7 @@ struct Inner {
     ward: Arc<Ward>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
-    stage: Arc<watch::Sender<Stage>>,
+    stages: Arc<Stages>,
     shutdown_within: Duration,
     /// On which everything runs.
     runtime: Handle,
@@ -137,7 +137,7 @@ impl Inner {
     fn drain(&self) {
         // ORDER: refused before anybody looks whether all is finished.
         self.mailboxes.iter().for_each(Mailbox::close_outside);
-        advance(&self.stage, Stage::Draining);
+        self.stages.advance(Stage::Draining);
     }
 }
 
@@ -170,7 +170,7 @@ impl System {
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
-        let (stage, stages) = watch::channel(Stage::Running);
+        let mut stages = Stages::default();
         let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox(builder.mailbox_max)).unzip();
         let (schedule, ward) = (Arc::new(Schedule::default()), Arc::new(Ward::default()));
         let registry = Registry::new(mailboxes.clone(), services, activity.clone(), schedule.clone());
@@ -186,7 +186,7 @@ impl System {
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
             let saver = Saver { journal, store, readers, clock, counters: counted };
-            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.clone()));
+            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.tell_one()));
         }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -205,12 +205,12 @@ impl System {
                 ward: ward.clone(),
                 shelf: shelves[index / SHARDS_PER_SAVER].clone(),
                 snapshots: snapshots.clone(),
-                stage: stages.clone(),
+                stage: stages.tell_one(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
             });
             tasks.spawn(shard.run());
-            tasks.spawn(effects::run(jobs, stages.clone(), activity.clone()));
+            tasks.spawn(effects::run(jobs, stages.tell_one(), activity.clone()));
             counters.push(counted);
             probes.push(probe);
         }
@@ -221,15 +221,17 @@ impl System {
             clock,
             schedule,
             registry: registry.clone(),
-            stages,
+            stages: stages.tell_one(),
             blocking: settings.blocking,
             alarms_max: builder.deadlines_in_flight_max,
             sending: JoinSet::new(),
             throttle: Throttle::default(),
         };
         tasks.spawn(timekeeper.run());
-        let stage = Arc::new(stage);
-        tasks.spawn(drain(stage.clone(), probes, activity));
+        let heard = stages.tell_one();
+        let stages = Arc::new(stages);
+        let lanes = mailboxes.iter().map(|mailbox| mailbox.lanes.clone()).collect();
+        tasks.spawn(drain(stages.clone(), heard, lanes, probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
         let blocking = settings.blocking;
         let inner = Inner {
@@ -240,7 +242,7 @@ impl System {
             ward,
             mailboxes,
             counters,
-            stage,
+            stages,
             shutdown_within,
             runtime: Handle::current(),
             blocking,
@@ -390,7 +392,7 @@ impl Inner {
         let (started, within) = (Instant::now(), self.shutdown_within);
         let joined = timeout(within, join_all(&mut tasks)).await;
         if joined.is_err() {
-            advance(&self.stage, Stage::GivingUp);
+            self.stages.advance(Stage::GivingUp);
             if timeout(GIVING_UP, join_all(&mut tasks)).await.is_err() {
                 log::error!("handlers or effects block their threads: they are not waited for");
                 tasks.abort_all();

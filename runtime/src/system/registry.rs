@@ -2,7 +2,6 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,6 +10,7 @@ use crate::alarm::Alarm;
 use crate::call::Parcel;
 use crate::entity_ref::EntityRef;
 use crate::id::{EntityId, PersistenceId};
+use crate::sync::{Arc, Mutex, PoisonError};
 use crate::system::drain::Activity;
 use crate::system::mailbox::{Mailbox, ShardPort, Side};
 use crate::system::retry::{Caller, Retry};

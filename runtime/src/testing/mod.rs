@@ -2,6 +2,7 @@
 
 mod bench;
 mod clock;
+pub mod conformance;
 mod schema;
 
 pub use bench::{Bench, Then, given};

@@ -15,9 +15,10 @@ mod damage;
 mod image;
 mod random;
 mod script;
+pub mod strace;
 
-pub use contents::{Contents, Trouble, contents};
+pub use contents::{Contents, Trouble, contents, opened};
 pub use damage::{Damage, FILES, Patient, STORE, Verdict};
 pub use image::{Image, StoredFile, work_dir};
 pub use random::{Random, seed, setting};
-pub use script::{STEPS, Script, ids};
+pub use script::{HALF, STEPS, Script, ids, is_deleted_later};

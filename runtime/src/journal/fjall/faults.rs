@@ -105,3 +105,11 @@ impl super::FjallJournal {
         self.shared.faults.stop_removal_after(steps);
     }
 }
+
+#[cfg(shuttle)]
+impl super::FjallJournal {
+    /// Lets the next commit fail.
+    pub fn fail_next_commit(&self) {
+        self.shared.faults.fail_next_commit();
+    }
+}

@@ -136,7 +136,7 @@ impl Stream<'_> {
     }
 
     /// The key of a run, from the file of keys.
-    fn key(&self, engine: &Engine, sealed: &SealedRun<'_>) -> Result<StreamKey, ReadError> {
+    pub(super) fn key(&self, engine: &Engine, sealed: &SealedRun<'_>) -> Result<StreamKey, ReadError> {
         match self.shared.keys.load(sealed.key(), self.stream) {
             Ok(key) => Ok(key),
             Err(KeysError::Io(error)) => Err(ReadError::Engine {

@@ -8,9 +8,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
 
 use super::changed::Waiters;
 use super::keys::Keys;
@@ -23,12 +20,16 @@ use super::{
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::SnapshotStore;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Arc, Mutex, RwLock};
 
 mod aside;
 mod deadlines;
 mod engine;
 mod error;
-#[cfg(test)]
+#[cfg(any(test, shuttle))]
+#[cfg_attr(shuttle, expect(dead_code, reason = "the tests of this folder use the rest"))]
 mod faults;
 mod forgetting;
 mod guard;
@@ -45,11 +46,15 @@ mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod torn;
 mod writer;
 
 pub use error::OpenError;
 pub use opening::{Ended, Opening, TailCut};
+pub use tools::{
+    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+};
 
 use engine::Engine;
 use queue::{Queue, Request};
@@ -156,7 +161,7 @@ struct Shared {
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
     snapshots: Arc<FjallSnapshots>,
-    #[cfg(test)]
+    #[cfg(any(test, shuttle))]
     faults: faults::Faults,
 }
 

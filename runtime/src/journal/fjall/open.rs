@@ -6,8 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::aside::Aside;
 use super::engine::{Engine, EngineError, TRUTH};
@@ -21,6 +20,7 @@ use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_ro
 use super::snapshots::FjallSnapshots;
 use super::streams::Streams;
 use super::syncer::Syncer;
+use super::torn::BEHIND_MAX;
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
 use crate::disk::{sync_dir, sync_tree};
@@ -31,11 +31,12 @@ use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot
 use crate::journal::keys::{self, Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
+use crate::sync::{Arc, Mutex, RwLock};
 
-const LOCK: &str = "lock";
-const HEAD: &str = "head";
-const ENGINE: &str = "fjall";
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const LOCK: &str = "lock";
+pub(super) const HEAD: &str = "head";
+pub(super) const ENGINE: &str = "fjall";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 /// So many names are tried for the directory in which a journal is made.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
@@ -51,7 +52,7 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     open_locked(&path, lock, is_new, options)
 }
 
-fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     let path = path.to_owned();
     move |error| OpenError::Io { tried, path: path.clone(), error }
 }
@@ -85,7 +86,7 @@ fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
 }
 
 /// Whether there is nothing at `path`, or an empty directory.
-fn is_vacant(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {
             let mut entries = fs::read_dir(path).map_err(io_error("read the directory", path))?;
@@ -160,7 +161,7 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
 
 /// Makes the directory in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
 /// left it.
-fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
+pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
     // A name that was used in this process isn't used again: somebody may still be removing what had it.
     static NAMES_USED: AtomicU32 = AtomicU32::new(0);
     let mut attempt = 0;
@@ -246,7 +247,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
-    let thread = std::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
+    let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.map_err(io_error("start the writer of", path))?;
     tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
@@ -334,9 +335,9 @@ fn open_and_check(
 
 /// Whether what isn't whole may be the end of what was written before power was lost.
 fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
-    // With `Fsync`, each batch is on the disk before the next one is written: then what whole batches follow was on it.
-    // Of a journal that was closed, all is in tables.
-    !file.has_hole() || head.state == State::Clean || head.durability != Durability::Fsync
+    // With `Fsync`, each group is on the disk before the next one is written, and with it what was removed before it. Of
+    // a journal that was closed, all is in tables.
+    head.state == State::Clean || head.durability != Durability::Fsync || file.behind_flaw().storing < BEHIND_MAX
 }
 
 /// Says whether a row that the engine's journal holds is one of this store: a journal file of another store fits into
@@ -361,7 +362,7 @@ fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
 }
 
 /// What a journal with this head is like before it is checked.
-fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
+pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Shared {
     let facts = Facts {
         store: head.store,
         epoch: head.epoch + 1,
@@ -381,11 +382,11 @@ fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOptions) -> Sha
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
         keys,
-        has_floors: AtomicBool::new(false),
+        has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
         snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }
 }
@@ -411,7 +412,7 @@ fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {
     }
 }
 
-fn engine_error(path: &Path, error: EngineError) -> OpenError {
+pub(super) fn engine_error(path: &Path, error: EngineError) -> OpenError {
     let engine = path.join(ENGINE);
     match error {
         EngineError::Locked => OpenError::Locked { path: path.to_owned(), pid: None },
@@ -423,7 +424,7 @@ fn engine_error(path: &Path, error: EngineError) -> OpenError {
     }
 }
 
-fn keys_error(path: &Path, error: KeysError) -> OpenError {
+pub(super) fn keys_error(path: &Path, error: KeysError) -> OpenError {
     let file = path.join(keys::FILE);
     match error {
         KeysError::Io(error) => io_error("read", &file)(error),
@@ -456,6 +457,12 @@ fn check_error(path: &Path, error: ReadError) -> OpenError {
         ReadError::Corrupt(corrupt) => OpenError::Corrupt { path: path.to_owned(), corrupt },
         error => OpenError::Engine { path: path.join(ENGINE), error: error.to_string().into() },
     }
+}
+
+/// How far a journal with this head must reach.
+pub(super) fn required(head: &Head) -> Mark {
+    let same_boot = boot_id().is_some_and(|boot| boot == head.boot);
+    if head.state == State::Clean || same_boot { head.acked } else { head.synced }
 }
 
 /// The check of everything behind the checkpoint.
@@ -557,10 +564,8 @@ impl Check<'_> {
         Ok(end)
     }
 
-    /// How far the journal must reach.
     fn required(&self) -> Mark {
-        let same_boot = boot_id().is_some_and(|boot| boot == self.head.boot);
-        if self.head.state == State::Clean || same_boot { self.head.acked } else { self.head.synced }
+        required(self.head)
     }
 
     /// The checkpoint, whose row must be there and be the one that the head knows.

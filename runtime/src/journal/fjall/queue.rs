@@ -1,7 +1,6 @@
 //! What waits for the writer: groups to store, records to delete, streams to forget.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::forgetting::Ciphers;
 use crate::id::{SeqNr, StreamNo};
@@ -10,6 +9,7 @@ use crate::journal::lock;
 use crate::journal::oneshot::Sender;
 use crate::journal::run::Run;
 use crate::journal::{CloseError, Outcome, Why};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// A group commit takes groups up to so many bytes, and one group at least.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -178,6 +178,18 @@ pub(super) fn read_id_row(row: &[u8], store: u64, key: &[u8]) -> Option<StreamNo
     right.then(|| StreamNo(u64::from_le_bytes(*stream)))
 }
 
+/// The group with which an id's row says that its stream began. The row is right.
+pub(super) fn read_id_group(row: &[u8]) -> Option<u64> {
+    let group: [u8; 8] = row.get(8..16)?.try_into().ok()?;
+    Some(u64::from_le_bytes(group))
+}
+
+/// The stream that the key of a floor names.
+pub(super) fn floor_stream(key: &[u8]) -> Option<StreamNo> {
+    let stream: [u8; 8] = key.get(1..9)?.try_into().ok()?;
+    Some(StreamNo(u64::from_be_bytes(stream)))
+}
+
 /// The key of a floor of a stream: the higher the floor, the lower the key.
 pub(super) fn floor_key(stream: StreamNo, floor: Floor) -> [u8; FLOOR_KEY_BYTES] {
     let mut key = [4; FLOOR_KEY_BYTES];

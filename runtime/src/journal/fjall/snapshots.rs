@@ -12,12 +12,11 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
 use super::engine::{Engine, EngineError, Row, SNAPSHOTS};
-use super::guard::{self, JournalFile, Refusal};
+use super::guard::{self, Refusal};
 use super::opening::TailCut;
 use crate::disk::{sync_dir, sync_tree};
 use crate::id::{PersistenceId, SeqNr};
@@ -25,10 +24,11 @@ use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum, micros};
 use crate::journal::{Durability, Fut, len_u64};
 use crate::snapshot::sealed::{Sealed, unseal};
 use crate::snapshot::{self, Criteria, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
+use crate::sync::{Arc, PoisonError, RwLock};
 
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-const META: u8 = 1;
-const SNAPSHOT: u8 = 2;
+pub(super) const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const META: u8 = 1;
+pub(super) const SNAPSHOT: u8 = 2;
 
 /// Keeps snapshots in an engine that is opened when it is first asked for something, and made when something is saved.
 ///
@@ -152,7 +152,8 @@ impl FjallSnapshots {
         };
         let found = guard::check(&self.path, &|_, _| Ok(())).map_err(refused)?;
         let Some(cut) = found.torn().and_then(TailCut::of) else { return Ok(()) };
-        if found.torn().is_some_and(JournalFile::has_hole) {
+        // Each batch is on the disk before the next one is written.
+        if found.torn().is_some_and(|file| file.behind_flaw().batches > 0) {
             return Err(EngineError::Damaged(format!("`{}`: {}", cut.file.display(), cut.reason)));
         }
         tracing::warn!(
@@ -296,6 +297,29 @@ fn key(tag: u8, id: &PersistenceId, seq_nr: SeqNr) -> Vec<u8> {
     key.extend_from_slice(entity);
     key.extend_from_slice(&seq_nr.0.to_be_bytes());
     key
+}
+
+/// The key of a row of this kind, for those who look from outside.
+pub(super) fn row_key(tag: u8, id: &PersistenceId, seq_nr: SeqNr) -> Vec<u8> {
+    key(tag, id, seq_nr)
+}
+
+/// The id and the sequence number that a key stands for.
+pub(super) fn parse_key(key: &[u8]) -> Option<(PersistenceId, SeqNr)> {
+    let mut reader = Reader::new(key);
+    reader.u8("the tag").ok()?;
+    let len = reader.u8("the aggregate's length").ok()?;
+    let aggregate = std::str::from_utf8(reader.take(usize::from(len), "the aggregate").ok()?).ok()?;
+    let len = u16::from_be_bytes(reader.array("the id's length").ok()?);
+    let entity = std::str::from_utf8(reader.take(usize::from(len), "the id").ok()?).ok()?;
+    let seq_nr = SeqNr(u64::from_be_bytes(reader.array("the sequence number").ok()?));
+    reader.end("the key").ok()?;
+    Some((PersistenceId::new(aggregate, entity), seq_nr))
+}
+
+/// What a meta row says, if it is right.
+pub(super) fn read_meta(key: &[u8], row: &[u8], seq_nr: SeqNr) -> Option<SnapshotMeta> {
+    Found::parse_row(key, row, seq_nr)
 }
 
 fn meta_row(key: &[u8], stored: &StoredSnapshot) -> Vec<u8> {

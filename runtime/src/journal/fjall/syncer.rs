@@ -1,11 +1,11 @@
 //! The thread that syncs the head behind the commits, so that no commit waits for a second sync.
 
 use std::fs::File;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::journal::lock;
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Arc, Condvar, Mutex};
 
 /// The longest time from a write to its sync.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ pub(super) struct Syncer {
 impl Syncer {
     pub(super) fn start(file: File) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let thread = std::thread::Builder::new().name("annals-head".into()).spawn({
+        let thread = crate::sync::thread::Builder::new().name("annals-head".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.run(&file)
         })?;

@@ -12,7 +12,9 @@ use crate::journal::{Corrupt, Place, Why};
 mod deadlines;
 mod deletion;
 mod forgetting;
+mod loss;
 mod snapshots;
+mod tails;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())

@@ -169,7 +169,7 @@ impl Writer {
 
     /// Whether rows are to be removed.
     fn may_remove(&self) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         if !self.shared.faults.may_remove() {
             return false;
         }
@@ -187,7 +187,7 @@ impl Writer {
                 self.halt(&why, || {});
                 return;
             }
-            #[cfg(test)]
+            #[cfg(any(test, shuttle))]
             self.shared.faults.take_removal_step();
             if !self.removals.is_behind() {
                 return;
@@ -399,7 +399,7 @@ impl Writer {
         rows.insert(&group_key(group), row);
         bytes += row.len();
         self.order_bytes += row.len();
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared
             .faults
             .before_commit(durability == Durability::Fsync)
@@ -424,10 +424,10 @@ impl Writer {
             return Ok(());
         }
         let failed = |error: String| Halt::During(format!("can't destroy keys: {error}").into());
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.before_destroying().map_err(|error| failed(error.into()))?;
         self.shared.keys.destroy(&forgotten).map_err(|error| failed(error.to_string()))?;
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         self.shared.faults.after_destroying().map_err(|error| failed(error.into()))?;
         tracing::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
         Ok(())
@@ -473,7 +473,7 @@ impl Writer {
     fn fold_deadlines(&mut self) {
         let is_folding = self.folder.as_ref().is_some_and(|folder| !folder.is_finished());
         let is_much = self.order_bytes >= FOLD_EVERY_BYTES;
-        #[cfg(test)]
+        #[cfg(any(test, shuttle))]
         let is_much = is_much || self.shared.faults.fold_now();
         if is_folding || !is_much {
             return;

@@ -1,0 +1,217 @@
+//! A copy of an engine that may be opened.
+//!
+//! Opening an engine writes: it cuts torn ends off its own journals, and removes files that it doesn't know. So what is
+//! only to be looked at is copied before. Tables are never written again, so they are linked where the system can.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::journal::bytes::len_u64;
+
+const PIECE_BYTES: usize = 64 * 1024;
+/// The engine's directories of tables.
+const TABLES: &str = "tables";
+/// So many names are tried for a copy.
+const NAMES_MAX: u32 = 64;
+
+/// A directory that is removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Look {
+    path: PathBuf,
+}
+
+impl Look {
+    /// Makes a directory beside the store, or, where that may not be written to, where the system keeps what is temporary.
+    pub(super) fn beside(store: &Path) -> io::Result<Self> {
+        static NAMES_USED: AtomicU32 = AtomicU32::new(0);
+        let prefix = prefix(store);
+        let parent = store.parent().unwrap_or(store);
+        remove_leftovers(parent, &prefix);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mut name = prefix.clone();
+            name.push(format!("{}-{}", std::process::id(), NAMES_USED.fetch_add(1, Ordering::Relaxed)));
+            let made = match make_private(&parent.join(&name)) {
+                Err(error) if is_refused(&error) => make_private(&std::env::temp_dir().join(&name)),
+                made => made,
+            };
+            match made {
+                Ok(path) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < NAMES_MAX => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        // The next one to look removes it too.
+        let _result = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn make_private(path: &Path) -> io::Result<PathBuf> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map(|()| path.to_owned())
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn prefix(store: &Path) -> OsString {
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(".look-");
+    name
+}
+
+/// Removes what processes have left that died while they looked at this store. Whoever asks holds its lock, so nobody else
+/// is looking.
+fn remove_leftovers(parent: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        if rest.is_some_and(|rest| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')) {
+            let _result = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Copies a directory, with holes where there are zeros. Tables are linked.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    copy_tree(from, to, true)
+}
+
+fn copy_tree(from: &Path, to: &Path, link_tables: bool) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let found = fs::metadata(entry.path())?;
+        if found.is_dir() {
+            copy_tree(&entry.path(), &target, link_tables)?;
+        } else if found.is_file() {
+            let is_table = link_tables && from.file_name().is_some_and(|name| name == TABLES);
+            if !(is_table && fs::hard_link(entry.path(), &target).is_ok()) {
+                copy_sparse(&entry.path(), &target)?;
+            }
+        } else {
+            let error = format!("`{}` is neither a file nor a directory", entry.path().display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+    Ok(())
+}
+
+fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut copied = 0;
+    loop {
+        let read = match from.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if piece[..read].iter().any(|byte| *byte != 0) {
+            to.seek(SeekFrom::Start(copied))?;
+            to.write_all(&piece[..read])?;
+        }
+        copied += len_u64(read);
+    }
+    to.set_len(copied)
+}
+
+/// A file of the engine's own journal, and what was cut off its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) path: PathBuf,
+    /// Where it was cut.
+    pub(super) from: u64,
+    /// How many bytes were there up to the last one that isn't zero.
+    pub(super) bytes: u64,
+}
+
+/// What opening a copy has cut off.
+pub(super) fn cuts(original: &Path, copy: &Path) -> io::Result<Vec<Cut>> {
+    let mut cuts = Vec::new();
+    for entry in fs::read_dir(original)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "jnl") {
+            continue;
+        }
+        let Some(name) = path.file_name() else { continue };
+        // One that is gone was read whole.
+        let Ok(left) = fs::metadata(copy.join(name)) else { continue };
+        let written = written(&path, left.len())?;
+        if written > left.len() {
+            cuts.push(Cut { path, from: left.len(), bytes: written - left.len() });
+        }
+    }
+    cuts.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(cuts)
+}
+
+/// Behind which place of a file there are only zeros, at least `from`.
+fn written(path: &Path, from: u64) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let (mut piece, mut at, mut last) = (vec![0; PIECE_BYTES], from, from);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(last),
+            Ok(read) => {
+                if let Some(found) = piece[..read].iter().rposition(|byte| *byte != 0) {
+                    last = at + len_u64(found) + 1;
+                }
+                at += len_u64(read);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_all_bytes_and_is_gone_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        fs::create_dir_all(store.join("tables")).unwrap();
+        let bytes = [vec![0; 200_000], vec![7; 70_000], vec![0; 100_000]].concat();
+        fs::write(store.join("0.jnl"), &bytes).unwrap();
+        fs::write(store.join("tables/1"), b"table").unwrap();
+        fs::create_dir(dir.path().join("store.look-1-1")).unwrap();
+        fs::create_dir(dir.path().join("store.look-mine")).unwrap();
+
+        let look = Look::beside(&store).unwrap();
+        assert!(!dir.path().join("store.look-1-1").exists(), "what was left is removed");
+        let engine = look.path().join("engine");
+        copy(&store, &engine).unwrap();
+        assert!(fs::read(engine.join("0.jnl")).unwrap() == bytes);
+        assert_eq!(fs::read(engine.join("tables/1")).unwrap(), b"table");
+        fs::write(engine.join("0.jnl"), &bytes[..210_000]).unwrap();
+        let cut = Cut { path: store.join("0.jnl"), from: 210_000, bytes: 60_000 };
+        assert_eq!(cuts(&store, &engine).unwrap(), [cut]);
+        drop(look);
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["store", "store.look-mine"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading all groups of an order, whatever is wrong with some of them.
+
+use super::super::engine::{Engine, EngineError, Row};
+use super::contained;
+use crate::journal::order::{OrderRow, group_key, group_of_key};
+
+/// What is found where a group should be.
+pub(super) enum Step {
+    /// A group whose digest is right.
+    Row(OrderRow),
+    /// Groups from one number to another, both included, of which there is no row.
+    Missing(u64, u64),
+    /// A row that can't be read.
+    Bad(u64, String),
+}
+
+/// The groups of an order, in order, up to a last one that must be there.
+pub(super) struct Groups<'a> {
+    engine: &'a Engine,
+    store: u64,
+    next: u64,
+    last: u64,
+    rows: Option<Box<dyn Iterator<Item = Result<Row, EngineError>>>>,
+    /// One that was found behind others that are missing.
+    found: Option<(u64, Row)>,
+}
+
+impl<'a> Groups<'a> {
+    /// All groups that there are, and those that must be there up to `last`.
+    pub(super) fn all(engine: &'a Engine, store: u64, last: u64) -> Self {
+        let found = contained(|| engine.last(&group_key(0), &group_key(u64::MAX))).ok().flatten();
+        let last = found.and_then(|(key, _)| group_of_key(&key)).unwrap_or(0).max(last);
+        Self { engine, store, next: 1, last, rows: None, found: None }
+    }
+
+    fn parse(&mut self, group: u64, row: &[u8]) -> Step {
+        self.next = group + 1;
+        match OrderRow::parse(row, self.store, group) {
+            Ok(row) => Step::Row(row),
+            Err(error) => Step::Bad(group, error.to_string()),
+        }
+    }
+
+    /// Looks for the one group alone, when what lies around it can't be read.
+    fn alone(&mut self, reason: String) -> Step {
+        let group = self.next;
+        match contained(|| self.engine.get(&group_key(group))) {
+            Ok(Some(row)) => self.parse(group, &row),
+            Ok(None) => {
+                self.next = group + 1;
+                Step::Missing(group, group)
+            }
+            Err(_) => {
+                self.next = group + 1;
+                Step::Bad(group, reason)
+            }
+        }
+    }
+}
+
+impl Iterator for Groups<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if self.next > self.last {
+            return None;
+        }
+        if let Some((group, (_, row))) = self.found.take() {
+            return Some(self.parse(group, &row));
+        }
+        let rows = match &mut self.rows {
+            Some(rows) => rows,
+            None => {
+                let rows = self.engine.range(&group_key(self.next), &group_key(self.last));
+                self.rows.insert(Box::new(rows))
+            }
+        };
+        match contained(|| rows.next().transpose()) {
+            Ok(Some((key, row))) => match group_of_key(&key) {
+                Some(group) if group == self.next => Some(self.parse(group, &row)),
+                Some(group) if group > self.next => {
+                    let missing = Step::Missing(self.next, group - 1);
+                    self.found = Some((group, (key, row)));
+                    Some(missing)
+                }
+                // Its key is none of a group, so it is in nobody's way.
+                _ => self.next(),
+            },
+            Ok(None) => {
+                let missing = Step::Missing(self.next, self.last);
+                self.next = self.last + 1;
+                Some(missing)
+            }
+            Err(error) => {
+                self.rows = None;
+                Some(self.alone(error.to_string()))
+            }
+        }
+    }
+}
+
+/// All rows whose keys begin with a byte. Where some can't be read, the rest is looked for behind them, if `behind` says
+/// where that may begin.
+pub(super) struct Rows<'a, F> {
+    engine: &'a Engine,
+    from: Vec<u8>,
+    to: Vec<u8>,
+    rows: Option<Box<dyn Iterator<Item = Result<Row, EngineError>>>>,
+    behind: F,
+    /// So often it is looked for more behind what can't be read.
+    tries: u32,
+}
+
+const TRIES_MAX: u32 = 4096;
+
+impl<'a, F: FnMut(&[u8]) -> Option<Vec<u8>>> Rows<'a, F> {
+    pub(super) fn of(engine: &'a Engine, tag: u8, behind: F) -> Self {
+        let to = vec![tag; 1].into_iter().chain([u8::MAX; 1024]).collect();
+        Self { engine, from: vec![tag], to, rows: None, behind, tries: TRIES_MAX }
+    }
+}
+
+impl<F: FnMut(&[u8]) -> Option<Vec<u8>>> Iterator for Rows<'_, F> {
+    type Item = Result<Row, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.from.is_empty() {
+            return None;
+        }
+        let rows = match &mut self.rows {
+            Some(rows) => rows,
+            None => {
+                let rows = self.engine.range(&self.from, &self.to);
+                self.rows.insert(Box::new(rows))
+            }
+        };
+        match contained(|| rows.next().transpose()) {
+            Ok(Some((key, row))) => {
+                self.from.clear();
+                self.from.extend_from_slice(&key);
+                self.from.push(0);
+                Some(Ok((key, row)))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.rows = None;
+                self.tries = self.tries.saturating_sub(1);
+                let more = if self.tries == 0 { None } else { (self.behind)(&self.from) };
+                // An empty key is the end.
+                self.from = more.filter(|more| more > &self.from).unwrap_or_default();
+                Some(Err(error.to_string()))
+            }
+        }
+    }
+}
