@@ -14,8 +14,9 @@ use tokio::time::Sleep;
 
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
-use crate::journal::{Cause, RunKey, Why};
+use crate::journal::{Cause, ReadError, RunKey, Why};
 use crate::key::{Coder, Key, Repeatable};
+use crate::system::{Quarantined, Trouble};
 
 /// Why a call has no reply.
 ///
@@ -49,6 +50,19 @@ pub enum CallError<E> {
         /// The record up to which the command is stored, or the one with the higher number.
         seq_nr: SeqNr,
     },
+    /// A command with this key was handled before, and what it was answered can't be read now. Nothing more was stored; a
+    /// repeat may be told, unless the error says that it is corrupt.
+    #[error(
+        "{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be read now: {error}"
+    )]
+    AnswerUnread {
+        /// The entity.
+        id: PersistenceId,
+        /// The record up to which the command is stored.
+        seq_nr: SeqNr,
+        /// Why not.
+        error: ReadError,
+    },
     /// There was no room for the call, and it was not to wait. Nothing was stored.
     #[error("{id}: overloaded, {limit} calls are waiting already; try later, or let the call wait for room")]
     Overloaded {
@@ -73,11 +87,14 @@ pub enum CallError<E> {
         /// Why nobody knows.
         why: Unknown,
     },
-    /// The entity can't be loaded from what is stored. Nothing of this command was stored.
-    #[error("{id}: quarantined at sequence number {seq_nr}: {reason}; the next attempt is at {retry_at}")]
+    /// The entity can't be loaded, or is left alone for a while. Nothing of this command was stored.
+    /// [`System::quarantined`](crate::System::quarantined) tells more of it.
+    #[error("{id}: {}: {reason}; the next attempt is at {retry_at}", quarantined(*trouble, *seq_nr))]
     Quarantined {
         /// The entity.
         id: PersistenceId,
+        /// What kind of thing is wrong.
+        trouble: Trouble,
         /// The record that can't be used, or the first that is missing.
         seq_nr: SeqNr,
         /// What is wrong with it.
@@ -121,16 +138,26 @@ impl<E> CallError<E> {
                 CallError::NotAccepted { id, state, command, accepted_in }
             }
             CallError::AlreadyDone { id, seq_nr } => CallError::AlreadyDone { id, seq_nr },
+            CallError::AnswerUnread { id, seq_nr, error } => CallError::AnswerUnread { id, seq_nr, error },
             CallError::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },
-            CallError::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
+            CallError::Quarantined { id, trouble, seq_nr, reason, retry_at } => {
+                CallError::Quarantined { id, trouble, seq_nr, reason, retry_at }
             }
             CallError::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             CallError::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             CallError::Stopped { id } => CallError::Stopped { id },
         })
+    }
+}
+
+/// Where and how an entity is in quarantine, for a message.
+fn quarantined(trouble: Trouble, seq_nr: SeqNr) -> String {
+    match trouble {
+        Trouble::Unreadable => "can't be read now".to_owned(),
+        Trouble::Commands => "left alone for a while".to_owned(),
+        _ => format!("quarantined at sequence number {seq_nr}"),
     }
 }
 
@@ -212,7 +239,8 @@ pub(crate) enum Failure {
     Overloaded { id: PersistenceId, limit: usize },
     NotStored { id: PersistenceId, why: NotStored },
     Unknown { id: PersistenceId, why: Unknown },
-    Quarantined { id: PersistenceId, seq_nr: SeqNr, reason: Arc<str>, retry_at: Timestamp },
+    Quarantined(Arc<Quarantined>),
+    AnswerUnread { id: PersistenceId, seq_nr: SeqNr, error: ReadError },
     Deleted { id: PersistenceId, seq_nr: SeqNr },
     Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
     Stopped { id: PersistenceId },
@@ -224,9 +252,14 @@ impl<E> From<Failure> for CallError<E> {
             Failure::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             Failure::NotStored { id, why } => CallError::NotStored { id, why },
             Failure::Unknown { id, why } => CallError::Unknown { id, why },
-            Failure::Quarantined { id, seq_nr, reason, retry_at } => {
-                CallError::Quarantined { id, seq_nr, reason, retry_at }
-            }
+            Failure::Quarantined(quarantined) => CallError::Quarantined {
+                id: quarantined.id.clone(),
+                trouble: quarantined.trouble,
+                seq_nr: quarantined.seq_nr,
+                reason: quarantined.reason.clone(),
+                retry_at: quarantined.retry_at,
+            },
+            Failure::AnswerUnread { id, seq_nr, error } => CallError::AnswerUnread { id, seq_nr, error },
             Failure::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             Failure::Stopped { id } => CallError::Stopped { id },
@@ -436,7 +469,9 @@ impl<R, E> Call<R, E> {
     /// it is repeated. An answer is told as it will be read again: what serde skips is missing from the first one too.
     ///
     /// An entity knows its keys across restarts, and each entity has its own. A repeat ends with
-    /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key. What any
+    /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key, and with
+    /// [`CallError::AnswerUnread`] if it can't be read now. An entity remembers as many keys as
+    /// [`Builder::keys_max`](crate::Builder::keys_max) says: a command whose key it has forgotten happens again. What any
     /// other error says of storing, it says of this call, and not of an earlier one with the same key.
     ///
     /// ```

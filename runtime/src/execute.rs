@@ -14,7 +14,7 @@ use crate::call::{Failure, NotStored};
 use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
-use crate::id::{PersistenceId, SeqNr};
+use crate::id::{Offset, PersistenceId, SeqNr};
 use crate::journal::{
     Due, EventRecord, ReadError, Record, RunBuilder, RunError, RunView, StoredCause, StoredKey, StoredRun,
     TransitionRecord, WRITE_BYTES_MAX, Why, Write, as_stored,
@@ -40,6 +40,8 @@ pub(crate) struct Draft {
     due: Due,
     /// Whether a snapshot is to be taken after it; also of a step that stores nothing.
     snapshot: bool,
+    /// Why nothing can be stored for now.
+    refused: Option<Why>,
 }
 
 #[derive(Debug)]
@@ -68,11 +70,17 @@ impl Default for Draft {
             cause: None,
             due: Due::Unchanged,
             snapshot: false,
+            refused: None,
         }
     }
 }
 
 impl Draft {
+    /// Has each command fail with this that would store anything, before anything is applied; `None`: none does.
+    pub(crate) fn refuse(&mut self, why: Option<Why>) {
+        self.refused = why;
+    }
+
     fn clear(&mut self, time: Timestamp, key: Option<StoredKey>) {
         self.payloads.clear();
         self.events.clear();
@@ -220,6 +228,9 @@ pub(crate) fn execute<A: Aggregate>(
                 None => StoredCause::Command(message.command()),
             });
         }
+        if let Some(why) = draft.refused.as_ref().filter(|_| !draft.is_empty()) {
+            return Err(why.clone().into());
+        }
         if read_again.is_empty() {
             message.applied(data, passage);
             if draft.key.is_some() {
@@ -332,7 +343,16 @@ pub(crate) struct Replayed<A: Aggregate> {
 #[derive(Debug, Clone)]
 pub(crate) struct Unrecoverable {
     pub(crate) seq_nr: SeqNr,
+    /// Where the record is, if it was found.
+    pub(crate) offset: Option<Offset>,
     pub(crate) why: Unusable,
+}
+
+impl Unrecoverable {
+    /// At a record whose place in the journal isn't known.
+    pub(crate) fn at(seq_nr: SeqNr, why: Unusable) -> Self {
+        Self { seq_nr, offset: None, why }
+    }
 }
 
 /// What is wrong with a record.
@@ -356,7 +376,7 @@ pub(crate) enum Unusable {
     )]
     UnknownState { name: String },
     #[error("the records up to {floor} are deleted, and no snapshot can stand for them: {tried}")]
-    Deleted { floor: SeqNr, tried: String },
+    Deleted { floor: SeqNr, tried: String, may_pass: bool },
     #[error(
         "two folds of the same records differ on this one{event}{place}: the fold depends on something that is neither \
          in the events nor in the data, such as the order of a `HashMap`, the time or a random number"
@@ -398,7 +418,7 @@ fn remedy(why: &DecodeError) -> &'static str {
 impl<A: Aggregate> Replayed<A> {
     /// The data before the first event.
     pub(crate) fn new(keys_max: usize) -> Result<Self, Unrecoverable> {
-        let unusable = |panic| Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) };
+        let unusable = |panic| Unrecoverable::at(SeqNr::ZERO, Unusable::Panicked(panic));
         let data = contained(A::default).map_err(unusable)?;
         let before = (SeqNr::ZERO, Timestamp::MIN);
         Ok(Self::begun(data, before, Standing::initial::<A>(), Keys::default(), keys_max))
@@ -450,7 +470,15 @@ impl<A: Aggregate> Replayed<A> {
                     None => Unusable::Panicked(panic),
                 })
             })
-            .map_err(|why| Unrecoverable { seq_nr: self.last.next(), why })
+            .map_err(|why| self.unrecoverable(run, store, why))
+    }
+
+    /// What is wrong with the next record, which is in this run if the run can be read.
+    fn unrecoverable(&self, run: &StoredRun, store: u64, why: Unusable) -> Unrecoverable {
+        let seq_nr = self.last.next();
+        let view = RunView::parse(&run.bytes, store).ok().filter(|view| (view.first()..=view.last()).contains(&seq_nr));
+        let offset = view.map(|view| Offset(run.offset.0 + (seq_nr.0 - view.first().0)));
+        Unrecoverable { seq_nr, offset, why }
     }
 
     /// Folds the next record.
@@ -495,7 +523,7 @@ impl<A: Aggregate> Replayed<A> {
     /// Ends the replay.
     pub(crate) fn finish(mut self) -> Result<Self, Unrecoverable> {
         if let Some((seq_nr, name)) = self.unknown.take() {
-            return Err(Unrecoverable { seq_nr, why: Unusable::UnknownState { name } });
+            return Err(Unrecoverable::at(seq_nr, Unusable::UnknownState { name }));
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {

@@ -55,6 +55,9 @@
 //! - `cli`: the program `annals`, which verifies, shows, repairs, exports and imports stores.
 //! - `testing`: the test kit, for `[dev-dependencies]`.
 
+// Where interleavings are tried, these sources are built without their own tests.
+#![cfg(not(all(test, shuttle)))]
+
 mod aggregate;
 mod alarm;
 mod call;
@@ -70,10 +73,12 @@ mod graph;
 mod id;
 pub mod journal;
 mod key;
+mod log;
 mod message;
 pub mod snapshot;
 mod state;
 mod step;
+mod sync;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -85,6 +90,7 @@ pub use aggregate::{Aggregate, Command, Context, Handler};
 pub use call::{Call, CallError, Never, NotStored, Tell, Unknown};
 pub use clock::{Clock, SystemClock};
 pub use codec::{Codec, DecodeError, EncodeError, Payload};
+pub use contain::panics_are_contained;
 pub use effects::Effects;
 pub use entity_ref::EntityRef;
 pub use event::{Event, EventList, EventVariant, EventsOf, Field};
@@ -98,8 +104,9 @@ pub use step::{Decision, HandlerReturn, Refused, Step, applying, goto, stay};
 #[cfg(feature = "fjall")]
 pub use system::OpenError;
 pub use system::{
-    Builder, DeleteError, Deleted, ForgetError, Happened, Past, ReadMark, ReaderError, Replay, ReplayError, ReplayStep,
-    ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError, Transitions,
+    Builder, DeleteError, Deleted, ForgetError, Happened, Past, Quarantined, ReadMark, ReaderError, Replay,
+    ReplayError, ReplayStep, Retried, ShutdownError, StartError, Stats, Steps, System, Transition, TransitionError,
+    Transitions, Trouble,
 };
 
 /// What a module with an aggregate needs, and serde's derives for its data.

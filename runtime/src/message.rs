@@ -12,6 +12,7 @@ use crate::event::EventList;
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::{StoredKey, StoredOutcome};
 use crate::key::{Coder, Key};
+use crate::log;
 use crate::snapshot::request::Asked;
 use crate::state::{Hooks, State, named};
 use crate::step::{Decision, Effect, Goes, Reply, Step};
@@ -36,6 +37,12 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     fn is_end(&self) -> bool {
         false
     }
+    /// Whether it asks for another attempt to load the entity, now.
+    fn is_retry(&self) -> bool {
+        false
+    }
+    /// Answers that the entity wasn't in quarantine; for a message that `is_retry`.
+    fn needless(self: Box<Self>) {}
     /// Whether the stream may end behind its record `last`; why not is told at the `release`.
     fn may_end(&mut self, last: SeqNr) -> bool {
         let _ = last;
@@ -301,7 +308,7 @@ where
 
     fn repeat(self: Box<Self>, outcome: Option<StoredOutcome<'_>>, seq_nr: SeqNr) {
         let unknown = |why: &dyn std::fmt::Display| {
-            tracing::warn!(id = %self.id(), command = self.command, %seq_nr, %why, "can't repeat an answer");
+            log::warn!(id = %self.id(), command = self.command, %seq_nr, %why, "can't repeat an answer");
             Err(CallError::AlreadyDone { id: self.id(), seq_nr })
         };
         let result = match (&self.keyed, outcome) {

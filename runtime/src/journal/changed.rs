@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use super::lock;
 use crate::id::Offset;
+use crate::sync::{Arc, Mutex};
 
 /// How far a journal reaches, for those who wait until it reaches further.
 ///

@@ -4,7 +4,6 @@
 //! are described in `bytes.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use chacha20poly1305::aead::{AeadInOut, Generate};
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
@@ -13,6 +12,7 @@ use zeroize::Zeroizing;
 use super::bytes::{Flaw, Malformed, Reader};
 use super::{Cipher, Corrupt, Place, ReadError};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
+use crate::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) const KEY_BYTES: usize = 32;
 pub(crate) const NONCE_BYTES: usize = 24;

@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
 
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use super::bytes::{CHECKSUM_BYTES, Malformed, Reader, checksum, len_u64};
 use super::cipher::{IdDigest, KEY_BYTES, NoRandomness, Nonces, Secret, StreamKey, draw_secret, id_digest};
 use super::lock;
 use crate::id::{PersistenceId, StreamNo};
+use crate::sync::{Arc, Mutex, OnceLock};
 
 const MAGIC: [u8; 8] = *b"annals\0\x04";
 pub(crate) const FORMAT: u8 = 1;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex};
 
 use super::bytes::RUN_BYTES_MAX;
 use super::changed::{Waiters, Wakers};
@@ -18,6 +17,7 @@ use super::{
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::snapshot::{MemorySnapshots, SnapshotStore};
+use crate::sync::{Arc, Mutex};
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
@@ -38,7 +38,7 @@ pub struct MemoryJournal {
 
 pub(super) struct Store {
     epoch: u64,
-    health: Health,
+    pub(super) health: Health,
     streams: Vec<Stream>,
     numbers: HashMap<PersistenceId, StreamNo>,
     runs: Vec<Stored>,
@@ -246,8 +246,7 @@ impl Store {
             return Some(Why::Fenced { epoch: facts.epoch });
         }
         match &self.health {
-            Health::Good => None,
-            Health::StorageLow { free, floor } => Some(Why::StorageLow { free: *free, floor: *floor }),
+            Health::Good | Health::StorageLow { .. } => None,
             Health::Failed(cause) => Some(Why::Failed(Arc::clone(cause))),
             Health::Closed => Some(Why::Closed),
         }
@@ -278,6 +277,11 @@ impl Store {
 
     fn store(&mut self, facts: &Facts, run: Run) -> Result<Offset, Why> {
         run.check(facts)?;
+        if let Health::StorageLow { free, floor } = self.health
+            && !run.ends
+        {
+            return Err(Why::StorageLow { free, floor });
+        }
         let offset = Offset(self.durable().0 + 1);
         let index = self.runs.len();
         let stream = self.stream_mut(run.stream).filter(|stream| stream.opened > 0 && stream.id == run.id);

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use super::lock;
+use crate::sync::{Arc, Mutex};
 
 enum State<T> {
     Waiting(Option<Waker>),

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
@@ -14,6 +13,7 @@ use super::{Criteria, SNAPSHOT_BYTES_MAX, SnapshotMeta, SnapshotStore, SnapshotS
 use crate::disk::sync_dir;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut, len_u64, lock};
+use crate::sync::{Arc, Mutex};
 
 mod names;
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Snapshots in memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
 
 use super::{Criteria, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut, as_stored, lock};
+use crate::sync::{Arc, Mutex};
 
 /// Keeps snapshots in memory; clones share them.
 ///

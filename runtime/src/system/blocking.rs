@@ -21,7 +21,12 @@ impl Blocking {
     ///
     /// Outside of one.
     pub(crate) fn here(self) -> Runtime {
-        Runtime { handle: Handle::current(), blocking: self }
+        self.on(&Handle::current())
+    }
+
+    /// With a tokio runtime.
+    pub(crate) fn on(self, handle: &Handle) -> Runtime {
+        Runtime { handle: handle.clone(), blocking: self }
     }
 }
 

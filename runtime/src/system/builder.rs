@@ -1,6 +1,7 @@
 //! How a system is set up.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotStore};
 use crate::system::System;
 use crate::system::blocking::Blocking;
 use crate::system::mailbox::LANES;
+use crate::system::quarantine::Backoff;
 use crate::system::readers::{ReadMark, ReaderError, Readers};
 use crate::system::registry::{Registry, Services};
 
@@ -56,6 +58,10 @@ pub(crate) struct Settings {
     pub(crate) verify_snapshots: bool,
     /// The longest snapshot, in bytes.
     pub(crate) snapshot_bytes_max: usize,
+    /// How long an entity that fails is left alone.
+    pub(crate) backoff: Backoff,
+    /// How many commands may break an entity's data before it is.
+    pub(crate) fold_panics_max: u32,
     pub(crate) blocking: Blocking,
 }
 
@@ -78,6 +84,12 @@ impl Builder {
                 keys_max: 128,
                 verify_snapshots: false,
                 snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
+                backoff: Backoff {
+                    first: Duration::from_secs(1),
+                    longest: Duration::from_secs(300),
+                    seed: RandomState::new().build_hasher().finish(),
+                },
+                fold_panics_max: 8,
                 blocking: Blocking::default(),
             },
             snapshots: None,
@@ -181,6 +193,33 @@ impl Builder {
         self
     }
 
+    /// How long an entity that can't be loaded is left alone: `first` after the first failed attempt, twice as long after
+    /// each one that follows, up to `longest`; each up to a quarter less, at random, so that many that failed together
+    /// don't all come back at once. Default: 1 s and 300 s.
+    ///
+    /// Calls end with [`CallError::Quarantined`](crate::CallError::Quarantined) meanwhile, at once, and the first one after
+    /// the pause makes the next attempt. [`System::retry`] makes one whenever it is asked to.
+    pub fn retry_after(mut self, first: Duration, longest: Duration) -> Self {
+        let backoff = &mut self.settings.backoff;
+        (backoff.first, backoff.longest) = (first, longest.max(first));
+        self
+    }
+
+    /// What the random part of the pauses is made from: with the same seed, the same entity has the same pauses. For
+    /// tests. Default: another one at each start.
+    pub fn retry_seed(mut self, seed: u64) -> Self {
+        self.settings.backoff.seed = seed;
+        self
+    }
+
+    /// How many commands may panic in a fold of one entity in a row. Each one costs a replay of its stream; so one more,
+    /// and the entity is quarantined for the pauses of [`Builder::retry_after`]. For each `first` of these that passes, one
+    /// less counts. Default: 8.
+    pub fn fold_panics_max(mut self, commands: u32) -> Self {
+        self.settings.fold_panics_max = commands;
+        self
+    }
+
     /// How long [`System::shutdown`] may take to finish what was accepted. Default: 30 s.
     pub fn shutdown_within(mut self, time: Duration) -> Self {
         self.shutdown_within = time;
@@ -279,6 +318,8 @@ impl Builder {
         at_least("keys_max", self.settings.keys_max, 1)?;
         at_least("snapshot_bytes_max", self.settings.snapshot_bytes_max, 1)?;
         at_least("deadlines_in_flight_max", self.deadlines_in_flight_max, 1)?;
+        let first = usize::try_from(self.settings.backoff.first.as_nanos()).unwrap_or(usize::MAX);
+        at_least("retry_after", first, 1)?;
         Readers::of(&self.readers)?;
         Ok(())
     }

@@ -2,10 +2,11 @@
 //! then the mailboxes are closed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::system::mailbox::Lanes;
 use crate::system::shard::Stage;
 
 /// What goes on inside a system beside its shards.
@@ -19,7 +20,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// An effect is about to send a message.
+    /// An effect has sent a message.
     pub(crate) fn sent(&self) {
         self.sent.fetch_add(1, Ordering::SeqCst);
     }
@@ -52,13 +53,23 @@ impl Activity {
 pub(crate) type Probe = oneshot::Sender<()>;
 
 /// Waits for the first word of the end; then for the moment when nothing goes on any more; then closes the mailboxes.
-pub(crate) async fn drain(stage: Arc<watch::Sender<Stage>>, probes: Vec<mpsc::Sender<Probe>>, activity: Arc<Activity>) {
-    let mut stages = stage.subscribe();
+pub(crate) async fn drain(
+    tell: Arc<Stages>,
+    mut stages: watch::Receiver<Stage>,
+    lanes: Vec<Arc<Lanes>>,
+    probes: Vec<mpsc::Sender<Probe>>,
+    activity: Arc<Activity>,
+) {
     if stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
         return;
     }
+    // ORDER: before anybody looks whether a shard is idle. A call that was let in late would start something behind that.
+    for lanes in lanes {
+        lanes.all_entered().await;
+    }
     tokio::select! {
-        () = nothing_goes_on(&probes, &activity) => advance(&stage, Stage::Closing),
+        biased;
+        () = nothing_goes_on(&probes, &activity) => tell.advance(Stage::Closing),
         _ = stages.wait_for(|stage| *stage > Stage::Draining) => {}
     }
 }
@@ -82,11 +93,27 @@ async fn nothing_goes_on(probes: &[mpsc::Sender<Probe>], activity: &Activity) {
     }
 }
 
-/// Enters a stage, if it is a later one.
-pub(crate) fn advance(stage: &watch::Sender<Stage>, to: Stage) {
-    stage.send_if_modified(|now| {
-        let later = to > *now;
-        *now = to.max(*now);
-        later
-    });
+/// Tells each task of a system how far it is on its way down, by a channel of its own: the receivers of one channel would
+/// hear it in an order that nobody decides.
+#[derive(Debug, Default)]
+pub(crate) struct Stages(Vec<watch::Sender<Stage>>);
+
+impl Stages {
+    /// What one task hears of it.
+    pub(crate) fn tell_one(&mut self) -> watch::Receiver<Stage> {
+        let (sender, receiver) = watch::channel(Stage::Running);
+        self.0.push(sender);
+        receiver
+    }
+
+    /// Enters a stage, if it is a later one.
+    pub(crate) fn advance(&self, to: Stage) {
+        for stage in &self.0 {
+            stage.send_if_modified(|now| {
+                let later = to > *now;
+                *now = to.max(*now);
+                later
+            });
+        }
+    }
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::contain::{drop_contained, panic_message};
 use crate::effects::Spawned;
+use crate::log::{self, Throttle};
 use crate::system::drain::Activity;
 use crate::system::shard::{Key, Stage};
 
 /// Runs the effects of one step, and hands out the futures that they spawned.
-pub(crate) type EffectJob = Box<dyn FnOnce() -> Vec<Spawned> + Send>;
+pub(crate) type EffectJob = Box<dyn FnOnce(&mut Throttle) -> Vec<Spawned> + Send>;
 
 /// How many steps' effects may wait for the effect task of a shard.
 pub(crate) const EFFECTS_WAITING_MAX: usize = 1024;
@@ -36,7 +38,11 @@ impl EffectQueue {
         // ORDER: effects of one entity run in the order of its steps, so none may overtake.
         if self.waiting.is_empty() {
             match self.sender.try_send(job) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return false,
+                Ok(()) => return false,
+                Err(mpsc::error::TrySendError::Closed(job)) => {
+                    drop_contained("an effect", job);
+                    return false;
+                }
                 Err(mpsc::error::TrySendError::Full(job)) => self.waiting.push_back((key, job)),
             }
         } else {
@@ -49,7 +55,11 @@ impl EffectQueue {
     pub(crate) fn flush_one(&mut self) -> Option<Key> {
         let (key, job) = self.waiting.pop_front()?;
         match self.sender.try_send(job) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Some(key),
+            Ok(()) => Some(key),
+            Err(mpsc::error::TrySendError::Closed(job)) => {
+                drop_contained("an effect", job);
+                Some(key)
+            }
             Err(mpsc::error::TrySendError::Full(job)) => {
                 self.waiting.push_front((key, job));
                 None
@@ -67,7 +77,7 @@ impl EffectQueue {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
+        self.waiting.drain(..).for_each(|(_, job)| drop_contained("an effect", job));
     }
 
     /// Ends when there is room, or when there never will be.
@@ -83,7 +93,7 @@ pub(crate) async fn run(
     mut stages: watch::Receiver<Stage>,
     activity: Arc<Activity>,
 ) {
-    let mut spawned = JoinSet::new();
+    let (mut spawned, mut throttle) = (JoinSet::new(), Throttle::default());
     let mut given_up = pin!(async {
         // Once the system was dropped, nobody can give up any more.
         if stages.wait_for(|stage| *stage == Stage::GivingUp).await.is_err() {
@@ -96,13 +106,13 @@ pub(crate) async fn run(
             biased;
             () = &mut given_up => return,
             Some(ended) = spawned.join_next(), if !spawned.is_empty() => {
-                report(ended);
+                report(ended, &mut throttle);
                 activity.end();
             }
             // However many futures there are: they may wait for an entity that waits for room in this queue.
             job = jobs.recv(), if jobs_open => match job {
                 Some(job) => {
-                    let futures = job();
+                    let futures = job(&mut throttle);
                     activity.begin(futures.len());
                     futures.into_iter().for_each(|future| drop(spawned.spawn(future)));
                     activity.end();
@@ -113,8 +123,10 @@ pub(crate) async fn run(
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a future spawned by an effect panicked");
+fn report(ended: Result<(), tokio::task::JoinError>, throttle: &mut Throttle) {
+    let Some(payload) = ended.err().and_then(|error| error.try_into_panic().ok()) else { return };
+    let panic = panic_message(payload);
+    if let Some(unsaid) = throttle.may_speak() {
+        log::error!(%panic, unsaid, "a future spawned by an effect panicked");
     }
 }

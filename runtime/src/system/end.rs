@@ -145,12 +145,12 @@ pub(crate) fn open_head<A: Aggregate>(
     entity: &EntityId,
 ) -> Result<Head, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
-    let unreadable = |why| Unrecoverable { seq_nr: SeqNr(1), why };
+    let unreadable = |why| Unrecoverable::at(SeqNr(1), why);
     let opened = contained(|| {
         let head = runtime.block_on(journal.open_stream(&id)).map_err(|error| unreadable(error.into()))?;
         if head.ended {
             journal.close_stream(head.stream);
-            return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+            return Err(Unrecoverable::at(head.last, Unusable::Ended));
         }
         Ok(head)
     });

@@ -10,17 +10,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aggregate::Aggregate;
+use crate::call::Failure;
 use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::key::Keys;
+use crate::log;
 use crate::message::Message;
 use crate::state::{Standing, is_transient};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::ShardPort;
-use crate::system::quarantine::Quarantine;
+use crate::system::quarantine::{Budget, Quarantined};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
 use crate::system::slots::Keyed;
@@ -54,6 +56,8 @@ pub(crate) struct Entity<A: Aggregate> {
     /// What snapshots of it have to know; only while it is in memory, and if snapshots are taken of it.
     snapshots: Option<Box<Snapshotting>>,
     phase: Phase<A>,
+    /// What has broken its data lately, if anything did.
+    budget: Option<Box<Budget>>,
     /// When it was last used, in tenths of a second since the shard started.
     last_used: u32,
     /// Whether it was used since the last eviction looked at it.
@@ -72,18 +76,16 @@ struct Snapshotting {
 enum Phase<A> {
     /// Not in memory, and nobody has asked for it.
     Absent,
-    /// On its way into memory.
-    Loading {
-        failures: u32,
-    },
+    /// On its way into memory; perhaps after attempts that failed.
+    Loading(Option<Arc<Quarantined>>),
     /// Its stream is being opened without its data, since it is to end.
-    Opening(Option<Box<Quarantine>>),
+    Opening(Option<Arc<Quarantined>>),
     Live(A),
     /// Its stream is open, and its data isn't loaded, or can't be: all that can happen is that it ends.
-    Headless(Option<Box<Quarantine>>),
+    Headless(Option<Arc<Quarantined>>),
     /// The data is gone or wrong. It is loaded again when what is in flight has settled.
     Draining,
-    Quarantined(Box<Quarantine>),
+    Quarantined(Arc<Quarantined>),
     /// Its stream has ended for ever, with this record.
     Ended(SeqNr),
 }
@@ -138,6 +140,7 @@ impl<A: Aggregate> Entity<A> {
             keys: None,
             snapshots: None,
             phase: Phase::Absent,
+            budget: None,
             last_used: 0,
             used: true,
             work: None,
@@ -166,9 +169,19 @@ impl<A: Aggregate> Entity<A> {
             // What isn't recovered to would be lost.
             Phase::Live(_) => !self.is_transient(),
             Phase::Absent | Phase::Ended(_) => true,
-            Phase::Loading { .. } | Phase::Opening(_) | Phase::Headless(_) | Phase::Draining => false,
+            Phase::Loading(_) | Phase::Opening(_) | Phase::Headless(_) | Phase::Draining => false,
         };
         resting && self.work.is_none()
+    }
+
+    pub(crate) fn is_quarantined(&self) -> bool {
+        matches!(self.phase, Phase::Quarantined(_))
+    }
+
+    /// Whether it may be dropped where there are too many entities: one in quarantine, too, since the newest of those
+    /// are known without it.
+    pub(crate) fn is_evictable(&self, desk: &Desk) -> bool {
+        self.is_resting(desk) || (self.is_quarantined() && self.work.is_none())
     }
 
     /// Whether it stands where it isn't recovered to.
@@ -204,9 +217,21 @@ impl<A: Aggregate> Entity<A> {
         if message.is_alarm() {
             self.armed = None;
         }
+        if matches!(self.phase, Phase::Absent)
+            && !desk.ward.is_empty()
+            && let Some(known) = desk.ward.get(&self.persistence_id())
+        {
+            // It has left memory meanwhile.
+            self.enter_quarantine(known, desk);
+        }
         let next = match &self.phase {
+            Phase::Absent | Phase::Live(_) if message.is_retry() => {
+                desk.lanes.leave(self.hash, 1);
+                message.needless();
+                return Next::Nothing;
+            }
             Phase::Absent => {
-                self.phase = if message.is_end() { Phase::Opening(None) } else { Phase::Loading { failures: 0 } };
+                self.phase = if message.is_end() { Phase::Opening(None) } else { Phase::Loading(None) };
                 Next::Load
             }
             Phase::Ended(seq_nr) => {
@@ -217,21 +242,19 @@ impl<A: Aggregate> Entity<A> {
             }
             // It can end whatever it holds.
             Phase::Quarantined(_) if message.is_end() => {
-                if let Phase::Quarantined(quarantine) = mem::replace(&mut self.phase, Phase::Absent) {
-                    self.phase = Phase::Opening(Some(quarantine));
-                }
+                self.phase = Phase::Opening(self.leave_quarantine(desk));
                 Next::Load
             }
-            Phase::Quarantined(quarantine) if desk.clock.now() < quarantine.retry_at => {
+            Phase::Quarantined(quarantined) if !message.is_retry() && desk.clock.now() < quarantined.retry_at => {
                 desk.lanes.leave(self.hash, 1);
-                message.fail(quarantine.failure(self.persistence_id()));
+                message.fail(Failure::Quarantined(quarantined.clone()));
                 return Next::Nothing;
             }
-            Phase::Quarantined(quarantine) => {
-                self.phase = Phase::Loading { failures: quarantine.failures };
+            Phase::Quarantined(_) => {
+                self.phase = Phase::Loading(self.leave_quarantine(desk));
                 Next::Load
             }
-            Phase::Loading { .. } | Phase::Opening(_) | Phase::Live(_) | Phase::Headless(_) | Phase::Draining => {
+            Phase::Loading(_) | Phase::Opening(_) | Phase::Live(_) | Phase::Headless(_) | Phase::Draining => {
                 Next::Nothing
             }
         };
@@ -288,9 +311,11 @@ impl<A: Aggregate> Entity<A> {
         let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
         let fx = Effects::new(around.services.clone(), this, Some(around.registry.clone()));
         let id = self.persistence_id();
-        Box::new(move || {
+        Box::new(move |throttle| {
             fx.run(effects, |panic| {
-                tracing::error!(%id, panic, "an effect panicked; what it was to do is lost");
+                if let Some(unsaid) = throttle.may_speak() {
+                    log::error!(%id, panic, unsaid, "an effect panicked; what it was to do is lost");
+                }
             })
         })
     }
@@ -307,10 +332,8 @@ impl<A: Aggregate> Entity<A> {
             let settled = work.pending.is_empty() && work.in_flight.is_empty();
             if settled && matches!(self.phase, Phase::Draining) {
                 assert!(work.held.is_empty(), "all that was held is answered when nothing is in flight");
-                let forgotten = work.queue.is_empty();
-                self.phase = if forgotten { Phase::Absent } else { Phase::Loading { failures: 0 } };
-                next = if forgotten { Next::Nothing } else { Next::Load };
                 desk.journal.close_stream(self.stream);
+                next = self.leave_draining(&mut work, desk);
             } else if settled && self.ended {
                 assert!(work.held.is_empty(), "all that was held is answered when all is durable");
                 desk.journal.close_stream(self.stream);

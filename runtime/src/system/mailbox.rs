@@ -6,11 +6,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 
 use crate::call::{Parcel, Port, Stopped, Unsent};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::system::drain::Activity;
 
 /// How many lanes a mailbox has.
@@ -29,13 +29,16 @@ pub(crate) struct Delivery {
 pub(crate) struct Lanes {
     free: [Semaphore; LANES],
     places: usize,
-    /// Whether calls from outside are refused.
-    outside_closed: AtomicBool,
+    /// How many calls from outside are just being handed over; [`CLOSED`] on top once they are refused.
+    entering: AtomicUsize,
 }
+
+/// Calls from outside are refused.
+const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl Lanes {
     fn new(places: usize) -> Self {
-        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places, outside_closed: AtomicBool::new(false) }
+        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places, entering: AtomicUsize::new(0) }
     }
 
     fn of(&self, hash: u64) -> &Semaphore {
@@ -50,7 +53,23 @@ impl Lanes {
 
     /// Takes no more messages from outside.
     fn close_outside(&self) {
-        self.outside_closed.store(true, Ordering::SeqCst);
+        self.entering.fetch_or(CLOSED, Ordering::SeqCst);
+    }
+
+    /// Waits for those calls from outside that were let in before they were refused, and are not in the mailbox yet.
+    pub(crate) async fn all_entered(&self) {
+        // Nobody waits in between, so this is over at once.
+        while self.entering.load(Ordering::SeqCst) & !CLOSED > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Hands something over for a call from outside, unless they are refused.
+    fn enter<T>(&self, hand_over: impl FnOnce() -> T) -> Option<T> {
+        let before = self.entering.fetch_add(1, Ordering::SeqCst);
+        let handed_over = (before & CLOSED == 0).then(hand_over);
+        self.entering.fetch_sub(1, Ordering::SeqCst);
+        handed_over
     }
 
     /// Takes no more messages.
@@ -63,7 +82,7 @@ impl Lanes {
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     sender: mpsc::Sender<Delivery>,
-    lanes: Arc<Lanes>,
+    pub(crate) lanes: Arc<Lanes>,
 }
 
 /// The receiving half.
@@ -112,15 +131,22 @@ pub(crate) struct ShardPort {
 impl ShardPort {
     /// Sends a parcel for which a place was taken.
     fn deliver(&self, hash: u64, parcel: Box<dyn Parcel>) -> Result<(), Stopped> {
+        let deliver = || self.mailbox.deliver(Delivery { store: self.store, hash, parcel });
         match &self.side {
-            Side::Outside if self.mailbox.lanes.outside_closed.load(Ordering::SeqCst) => {
-                self.mailbox.lanes.leave(hash, 1);
-                return Err(Stopped);
+            Side::Outside => {
+                let lanes = &self.mailbox.lanes;
+                lanes.enter(deliver).unwrap_or_else(|| {
+                    lanes.leave(hash, 1);
+                    Err(Stopped)
+                })
             }
-            Side::Outside => {}
-            Side::Inside(activity) => activity.sent(),
+            Side::Inside(activity) => {
+                let delivered = deliver();
+                // ORDER: counted behind the delivery, so that whoever has seen the count finds the message in the shard.
+                activity.sent();
+                delivered
+            }
         }
-        self.mailbox.deliver(Delivery { store: self.store, hash, parcel })
     }
 }
 

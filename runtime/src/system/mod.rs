@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal, ReadError, RunKey, Settled};
+use crate::log::{self, Throttle};
 use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
@@ -22,6 +25,7 @@ mod effects;
 mod end;
 mod entity;
 mod mailbox;
+mod pace;
 mod pages;
 mod quarantine;
 mod readers;
@@ -29,6 +33,7 @@ mod recovery;
 mod registry;
 mod repeat;
 mod replay;
+mod retry;
 mod rung;
 mod schedule;
 mod shard;
@@ -44,16 +49,19 @@ mod work;
 pub use builder::OpenError;
 pub use builder::{Builder, StartError};
 pub use delete::{DeleteError, Deleted, ForgetError};
+pub use quarantine::{Quarantined, Trouble};
 pub use readers::{ReadMark, ReaderError};
 pub(crate) use registry::Registry;
 pub use replay::{Happened, Past, Replay, ReplayError, ReplayStep, Steps};
+pub use retry::Retried;
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
 use blocking::Blocking;
-use drain::{Activity, advance, drain};
+use drain::{Activity, Stages, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
+use quarantine::Ward;
 use readers::Readers;
 use schedule::Schedule;
 use shard::{Setup, Shard, Stage};
@@ -63,6 +71,8 @@ use timekeeper::Timekeeper;
 
 /// How long after the end of shutdown's time the tasks may take to give up.
 const GIVING_UP: Duration = Duration::from_secs(1);
+/// How long the journal may take to close in any case.
+const CLOSING_MIN: Duration = Duration::from_secs(1);
 
 /// A running set of entities over one journal.
 ///
@@ -111,10 +121,13 @@ struct Inner {
     snapshots: Option<Arc<dyn SnapshotStore>>,
     registry: Arc<Registry>,
     readers: Arc<Readers>,
+    ward: Arc<Ward>,
     mailboxes: Vec<Mailbox>,
     counters: Vec<Arc<Counters>>,
-    stage: Arc<watch::Sender<Stage>>,
+    stages: Arc<Stages>,
     shutdown_within: Duration,
+    /// On which everything runs.
+    runtime: Handle,
     blocking: Blocking,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
@@ -124,7 +137,7 @@ impl Inner {
     fn drain(&self) {
         // ORDER: refused before anybody looks whether all is finished.
         self.mailboxes.iter().for_each(Mailbox::close_outside);
-        advance(&self.stage, Stage::Draining);
+        self.stages.advance(Stage::Draining);
     }
 }
 
@@ -157,9 +170,9 @@ impl System {
         let residents_max = settings.residents_max.div_ceil(builder.shards);
         let run_numbers = Arc::new(AtomicU64::new(0));
         let activity = Arc::new(Activity::default());
-        let (stage, stages) = watch::channel(Stage::Running);
+        let mut stages = Stages::default();
         let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox(builder.mailbox_max)).unzip();
-        let schedule = Arc::new(Schedule::default());
+        let (schedule, ward) = (Arc::new(Schedule::default()), Arc::new(Ward::default()));
         let registry = Registry::new(mailboxes.clone(), services, activity.clone(), schedule.clone());
         let registry = Arc::new(registry);
         registrations.iter().for_each(|register| register(&registry));
@@ -173,7 +186,7 @@ impl System {
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
             let saver = Saver { journal, store, readers, clock, counters: counted };
-            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.clone()));
+            tasks.spawn(snapshots::run(Arc::new(saver), settings.blocking, jobs, stages.tell_one()));
         }
         for (index, end) in ends.into_iter().enumerate() {
             let (effects, jobs) = mpsc::channel(effects::EFFECTS_WAITING_MAX);
@@ -189,14 +202,15 @@ impl System {
                 run_numbers: run_numbers.clone(),
                 effects: EffectQueue::new(effects, activity.clone()),
                 schedule: schedule.clone(),
+                ward: ward.clone(),
                 shelf: shelves[index / SHARDS_PER_SAVER].clone(),
                 snapshots: snapshots.clone(),
-                stage: stages.clone(),
+                stage: stages.tell_one(),
                 probes: probed,
                 make_store: Box::new(move |number| registry.make_store(number, index)),
             });
             tasks.spawn(shard.run());
-            tasks.spawn(effects::run(jobs, stages.clone(), activity.clone()));
+            tasks.spawn(effects::run(jobs, stages.tell_one(), activity.clone()));
             counters.push(counted);
             probes.push(probe);
         }
@@ -207,14 +221,17 @@ impl System {
             clock,
             schedule,
             registry: registry.clone(),
-            stages,
+            stages: stages.tell_one(),
             blocking: settings.blocking,
             alarms_max: builder.deadlines_in_flight_max,
             sending: JoinSet::new(),
+            throttle: Throttle::default(),
         };
         tasks.spawn(timekeeper.run());
-        let stage = Arc::new(stage);
-        tasks.spawn(drain(stage.clone(), probes, activity));
+        let heard = stages.tell_one();
+        let stages = Arc::new(stages);
+        let lanes = mailboxes.iter().map(|mailbox| mailbox.lanes.clone()).collect();
+        tasks.spawn(drain(stages.clone(), heard, lanes, probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
         let blocking = settings.blocking;
         let inner = Inner {
@@ -222,10 +239,12 @@ impl System {
             snapshots,
             registry,
             readers,
+            ward,
             mailboxes,
             counters,
-            stage,
+            stages,
             shutdown_within,
+            runtime: Handle::current(),
             blocking,
             tasks,
         };
@@ -325,8 +344,7 @@ impl System {
     /// Nothing is changed.
     pub async fn settle(&self, run: &RunKey) -> Result<Settled, ReadError> {
         let (journal, run) = (self.inner.journal.clone(), run.clone());
-        let runtime = tokio::runtime::Handle::current();
-        let settled = tokio::task::spawn_blocking(move || runtime.block_on(journal.settle(&run)));
+        let settled = self.inner.blocking.on(&self.inner.runtime).drive(async move { journal.settle(&run).await });
         // It isn't aborted, so it has panicked, or the runtime is gone.
         settled
             .await
@@ -339,31 +357,55 @@ impl System {
     /// What effects do is part of what is finished: futures that they spawned are awaited, and calls through
     /// [`Effects::this`](crate::Effects::this) and [`Effects::get`](crate::Effects::get) are still taken.
     ///
+    /// It takes hardly longer than the time set with [`Builder::shutdown_within`]: a second for what is given up then, and
+    /// another one for a journal that doesn't close. A handler that blocks its thread isn't waited for: the callers of its
+    /// shard are told when it comes back.
+    ///
     /// # Errors
     ///
-    /// [`ShutdownError`] if the time set with [`Builder::shutdown_within`] was not enough, or if the journal could not
-    /// be closed in order. What was acknowledged is stored all the same.
+    /// [`ShutdownError`] if the time was not enough, or if the journal could not be closed in order. What was acknowledged is
+    /// stored all the same.
     ///
     /// # Cancel safety
     ///
-    /// Dropped early, the shutdown goes on, but nobody closes the journal before it is dropped itself. So don't await it
-    /// in a future that an effect has spawned: it would wait for itself, until it is given up.
+    /// Dropped after its first poll, the shutdown goes on, and closes the journal. It runs on the system's tokio runtime,
+    /// wherever it is awaited. Don't await it in a future that an effect has spawned: it would wait for itself, until it is
+    /// given up.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
-        let mut tasks = self.inner.tasks.lock().await;
-        self.inner.drain();
-        let within = self.inner.shutdown_within;
-        let joined = tokio::time::timeout(within, join_all(&mut tasks)).await;
-        if joined.is_err() {
-            advance(&self.inner.stage, Stage::GivingUp);
-            if tokio::time::timeout(GIVING_UP, join_all(&mut tasks)).await.is_err() {
-                tasks.shutdown().await;
+        let inner = self.inner.clone();
+        match self.inner.runtime.spawn(async move { inner.end().await }).await {
+            Ok(ended) => ended,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // With the runtime all tasks are gone, and their callers were told.
+            Err(_) => {
+                self.inner.journal.close().await?;
+                Err(ShutdownError::RuntimeGone)
             }
         }
-        let journal = self.inner.journal.clone();
-        let closed = self.inner.blocking.here().drive(async move { journal.close().await }).await;
-        match closed {
-            Ok(closed) => closed?,
-            Err(error) => return Err(CloseError(error.to_string().into()).into()),
+    }
+}
+
+impl Inner {
+    async fn end(&self) -> Result<(), ShutdownError> {
+        let mut tasks = self.tasks.lock().await;
+        self.drain();
+        let (started, within) = (Instant::now(), self.shutdown_within);
+        let joined = timeout(within, join_all(&mut tasks)).await;
+        if joined.is_err() {
+            self.stages.advance(Stage::GivingUp);
+            if timeout(GIVING_UP, join_all(&mut tasks)).await.is_err() {
+                log::error!("handlers or effects block their threads: they are not waited for");
+                tasks.abort_all();
+                tasks.detach_all();
+            }
+        }
+        let journal = self.journal.clone();
+        let closing = self.blocking.here().drive(async move { journal.close().await });
+        let left = within.saturating_sub(started.elapsed()).max(CLOSING_MIN);
+        match timeout(left, closing).await {
+            Ok(Ok(closed)) => closed?,
+            Ok(Err(error)) => return Err(CloseError(error.to_string().into()).into()),
+            Err(_) => return Err(ShutdownError::TimeOver { within }),
         }
         match joined {
             Ok(false) => Ok(()),
@@ -404,6 +446,9 @@ pub enum ShutdownError {
     /// A shard had panicked before, and its callers were told. What was acknowledged is stored all the same.
     #[error("a shard had panicked: its entities took no calls any more, and their callers were told")]
     ShardPanicked,
+    /// The tokio runtime ended before the system, which gave up what was left; its callers were told.
+    #[error("the tokio runtime of the system has ended before it; its callers were told")]
+    RuntimeGone,
     /// The journal was not closed in order.
     #[error(transparent)]
     Journal(#[from] CloseError),

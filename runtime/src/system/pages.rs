@@ -1,12 +1,12 @@
 //! Reading a stream page by page: the next pages are read while the last one is folded.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::execute::Unrecoverable;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::{Journal, Page, ReadError, RunView, StoredRun, len_u64};
+use crate::sync::mpsc::{Receiver, sync_channel};
+use crate::sync::{Arc, Mutex, PoisonError};
 use crate::system::blocking::Runtime;
 
 /// How much is read at once: little enough to be still in the processor's cache when it is folded.
@@ -73,7 +73,7 @@ impl<'a> Pages<'a> {
             Some(part) => self.read_part(Part { from, to: SeqNr(part.from.0 - 1), bytes_max: PAGE_BYTES }),
             None => self.read_part(Part { from, to: self.to, bytes_max: PAGE_BYTES }),
         };
-        let page = page.map_err(|error| Unrecoverable { seq_nr: from, why: error.into() })?;
+        let page = page.map_err(|error| Unrecoverable::at(from, error.into()))?;
         self.read_ahead(&page.runs);
         Ok(page)
     }

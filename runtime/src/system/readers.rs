@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::id::Offset;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How far somebody has read the journal, such as a projection: while it is registered, no record behind it is deleted.
 ///

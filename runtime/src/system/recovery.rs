@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::aggregate::Aggregate;
-use crate::contain::contained;
+use crate::contain::{contained, drop_contained};
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
+use crate::log::{self, Entered};
 use crate::snapshot::{Criteria, SnapshotStore};
 use crate::system::blocking::Runtime;
 use crate::system::pages::Pages;
@@ -44,28 +45,30 @@ pub(crate) struct Source<'a> {
 pub(crate) fn recover<A: Aggregate>(source: Source<'_>, entity: &EntityId) -> Result<Found<A>, Unrecoverable> {
     let id = PersistenceId::new(A::NAME, entity);
     contained(|| replay(source, &id))
-        .unwrap_or_else(|panic| Err(Unrecoverable { seq_nr: SeqNr::ZERO, why: Unusable::Panicked(panic) }))
+        .unwrap_or_else(|panic| Err(Unrecoverable::at(SeqNr::ZERO, Unusable::Panicked(panic))))
 }
 
 fn replay<A: Aggregate>(source: Source<'_>, id: &PersistenceId) -> Result<Found<A>, Unrecoverable> {
-    let span = tracing::debug_span!("recovery", %id);
-    let _entered = span.enter();
-    let unreadable = |error: ReadError| Unrecoverable { seq_nr: SeqNr(1), why: error.into() };
+    let _entered = Entered::new(|| tracing::debug_span!("recovery", %id).entered());
+    let unreadable = |error: ReadError| Unrecoverable::at(SeqNr(1), error.into());
     let mut before: Option<(SeqNr, Unrecoverable)> = None;
     loop {
         let head = source.runtime.block_on(source.journal.open_stream(id)).map_err(unreadable)?;
         if head.ended {
             source.journal.close_stream(head.stream);
-            return Err(Unrecoverable { seq_nr: head.last, why: Unusable::Ended });
+            return Err(Unrecoverable::at(head.last, Unusable::Ended));
         }
         // A snapshot that was on its way may have been saved meanwhile, and have let records go that were to be read.
         if let Some((_, error)) = before.filter(|(floor, _)| *floor >= head.floor) {
             source.journal.close_stream(head.stream);
             return Err(error);
         }
-        match replay_stream(source, id, head) {
+        // A panic behind the fold, such as of the drop of data that is given up, may not leave the stream open.
+        let replayed = contained(|| replay_stream(source, id, head))
+            .unwrap_or_else(|panic| Err(Unrecoverable::at(SeqNr::ZERO, Unusable::Panicked(panic))));
+        match replayed {
             Ok(found) => {
-                tracing::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
+                log::debug!(records = head.last.0, snapshot = found.snapshot.0, "recovered");
                 return Ok(found);
             }
             Err(error) => {
@@ -96,6 +99,21 @@ fn replay_to<A: Aggregate>(
     head: StreamHead,
     mut replayed: Replayed<A>,
 ) -> Result<Replayed<A>, Unrecoverable> {
+    match fold_to(source, head, &mut replayed) {
+        Ok(()) => Ok(replayed),
+        Err(error) => {
+            // What is told is why, and not what the drop of half an entity may say.
+            drop_contained("an entity's data", replayed);
+            Err(error)
+        }
+    }
+}
+
+fn fold_to<A: Aggregate>(
+    source: Source<'_>,
+    head: StreamHead,
+    replayed: &mut Replayed<A>,
+) -> Result<(), Unrecoverable> {
     let store = source.journal.facts().store;
     let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while replayed.last < head.last {
@@ -104,8 +122,8 @@ fn replay_to<A: Aggregate>(
             replayed.fold(run, store)?;
         }
         if replayed.last < from {
-            return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
+            return Err(Unrecoverable::at(from, Unusable::Short { last: head.last }));
         }
     }
-    Ok(replayed)
+    Ok(())
 }

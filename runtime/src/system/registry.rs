@@ -2,7 +2,6 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,8 +10,10 @@ use crate::alarm::Alarm;
 use crate::call::Parcel;
 use crate::entity_ref::EntityRef;
 use crate::id::{EntityId, PersistenceId};
+use crate::sync::{Arc, Mutex, PoisonError};
 use crate::system::drain::Activity;
 use crate::system::mailbox::{Mailbox, ShardPort, Side};
+use crate::system::retry::{Caller, Retry};
 use crate::system::rung::ToTimekeeper;
 use crate::system::schedule::Schedule;
 use crate::system::store::{EntityStore, Store};
@@ -55,15 +56,18 @@ struct Registered {
     ports: Ports,
     make_store: fn(u32, Arc<Registry>, usize) -> Box<dyn Store>,
     make_alarm: MakeAlarm,
+    make_retry: MakeRetry,
 }
 
 type MakeAlarm = fn(EntityId, ToTimekeeper) -> Box<dyn Parcel>;
+type MakeRetry = fn(EntityId, Caller) -> Box<dyn Parcel>;
 
-/// How to wake an entity.
+/// How to reach an entity whose type nobody names.
 pub(crate) struct Bell {
     pub(crate) port: Arc<ShardPort>,
     pub(crate) hash: u64,
     pub(crate) make_alarm: MakeAlarm,
+    pub(crate) make_retry: MakeRetry,
 }
 
 /// The ports of one aggregate, one for each shard.
@@ -105,7 +109,7 @@ impl Registry {
         let known = self.aggregates.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.iter().find(|known| known.name == &*id.aggregate)?;
         let (hash, port) = port_of(&id.entity, &found.ports.outside);
-        Some(Bell { port, hash, make_alarm: found.make_alarm })
+        Some(Bell { port, hash, make_alarm: found.make_alarm, make_retry: found.make_retry })
     }
 
     /// Makes an aggregate known before anybody asks for it.
@@ -148,6 +152,7 @@ impl Registry {
             ports: ports.clone(),
             make_store: |number, registry, shard| Box::new(EntityStore::<A>::new(number, registry, shard)),
             make_alarm: |entity, report| Box::new(Alarm::<A, _>::new(entity, report)),
+            make_retry: |entity, caller| Box::new(Retry::<A>::new(entity, caller)),
         });
         drop(known);
         self.schedule.unpark(A::NAME);

@@ -1,9 +1,11 @@
 //! Repeated commands: what the first one was answered, read back from the journal.
 
 use crate::aggregate::Aggregate;
+use crate::call::Failure;
 use crate::contain::contained;
-use crate::id::{SeqNr, StreamNo};
+use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
+use crate::log;
 use crate::message::Message;
 use crate::system::blocking::Runtime;
 
@@ -27,11 +29,18 @@ pub(crate) fn repeat<A: Aggregate>(
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
-                tracing::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
+                if let SearchError::Read(error) = error
+                    && let Some(message) = message.take()
+                {
+                    let id = PersistenceId::new(A::NAME, message.entity());
+                    message.fail(Failure::AnswerUnread { id, seq_nr, error });
+                    return;
+                }
                 None
             }
             Err(panic) => {
-                tracing::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
+                log::error!(%stream, %seq_nr, %panic, "the answer to a repeated command can't be read");
                 None
             }
         };
@@ -49,7 +58,7 @@ pub(crate) fn repeat<A: Aggregate>(
                         let same = write.cause.is_none_or(|cause| cause == StoredCause::Command(command));
                         if !same {
                             let first = write.cause;
-                            tracing::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
+                            log::warn!(%stream, %seq_nr, command, ?first, "a key was given to another command before");
                         }
                         message.repeat(write.outcome.filter(|_| same), seq_nr);
                     }
@@ -58,7 +67,7 @@ pub(crate) fn repeat<A: Aggregate>(
                 .ok()
         });
         if let Some(message) = message.take() {
-            tracing::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
+            log::debug!(%stream, %seq_nr, readable = answered.is_some(), "the answer to a repeated command is gone");
             message.repeat(None, seq_nr);
         }
     })

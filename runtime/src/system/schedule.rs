@@ -4,12 +4,12 @@
 //! on the way. A time may be stale: whoever is woken looks at what is durable, and at nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::id::StreamNo;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A stream, and when to look at it.
 pub(crate) type Wake = (Timestamp, StreamNo);

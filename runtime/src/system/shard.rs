@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -14,13 +15,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
+use crate::contain::contained;
 use crate::execute::Draft;
-use crate::journal::{Facts, Fut, Journal, Outcome};
+use crate::journal::{Cause, Facts, Fut, Health, Journal, Outcome, Why};
+use crate::log::{self, Throttles};
 use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
 use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
+use crate::system::pace::Pace;
+use crate::system::quarantine::Ward;
 use crate::system::repeat::Repeat;
 use crate::system::schedule::Schedule;
 use crate::system::snapshots::Shelf;
@@ -31,6 +36,10 @@ use crate::system::store::{Loaded, Store};
 const ARRIVALS_MAX: usize = 1024;
 /// How many entities have a turn in one pass.
 const TURNS_MAX: usize = 256;
+/// How long they go on. What is slow ends a pass early, so that the shard hears of what happens meanwhile.
+const PASS_TIME_MAX: Duration = Duration::from_millis(5);
+/// After how many passes, at the most, the other tasks of the thread have their turn.
+const PASSES_MAX: usize = 64;
 /// How many runs a group has at most.
 const GROUP_RUNS_MAX: usize = 8192;
 /// How long a group is, beyond which no run is added.
@@ -84,6 +93,10 @@ pub(crate) struct Desk {
     /// Repeated commands that wait for their answers.
     pub(crate) repeats: VecDeque<Repeat>,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) ward: Arc<Ward>,
+    /// Why the last entity of this shard was quarantined: many may be for the same reason.
+    pub(crate) last_reason: Arc<str>,
+    pub(crate) log: Throttles,
     pub(crate) shelf: Shelf,
     /// The store of snapshots, to load from.
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
@@ -99,9 +112,26 @@ pub(crate) struct Desk {
     pub(crate) run_numbers: Arc<AtomicU64>,
     /// Tenths of a second since the shard started, when this pass began.
     pub(crate) tenth: u32,
+    /// Whether the journal has refused something for lack of space, and hasn't said since that there is some.
+    pub(crate) storage_low: bool,
 }
 
 impl Desk {
+    /// Why the journal would take nothing, if it has said so before and still does. So what it refuses needn't be applied,
+    /// and the entity needn't be loaded again.
+    pub(crate) fn refuses(&mut self) -> Option<Why> {
+        if !self.storage_low {
+            return None;
+        }
+        match self.journal.health() {
+            Health::StorageLow { free, floor } => Some(Why::StorageLow { free, floor }),
+            Health::Good | Health::Failed(_) | Health::Closed => {
+                self.storage_low = false;
+                None
+            }
+        }
+    }
+
     pub(crate) fn next_run(&self) -> u64 {
         self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -152,6 +182,7 @@ pub(crate) struct Setup {
     pub(crate) run_numbers: Arc<AtomicU64>,
     pub(crate) effects: EffectQueue,
     pub(crate) schedule: Arc<Schedule>,
+    pub(crate) ward: Arc<Ward>,
     pub(crate) shelf: Shelf,
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
     pub(crate) stage: watch::Receiver<Stage>,
@@ -203,6 +234,9 @@ impl Shard {
             effects: setup.effects,
             repeats: VecDeque::new(),
             schedule: setup.schedule,
+            ward: setup.ward,
+            last_reason: Arc::from(""),
+            log: Throttles::default(),
             shelf: setup.shelf,
             snapshots: setup.snapshots,
             bytes_unsettled: 0,
@@ -211,6 +245,7 @@ impl Shard {
             residents_max: setup.residents_max,
             run_numbers: setup.run_numbers,
             tenth: 0,
+            storage_low: false,
         };
         Self {
             desk,
@@ -233,7 +268,7 @@ impl Shard {
         let sweep_every = (self.desk.settings.idle_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
         let mut sweep = tokio::time::interval(sweep_every);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let started = Instant::now();
+        let (started, mut passes) = (Instant::now(), 0);
         while !self.is_done() {
             let wake = self.wake(&mut sweep).await;
             self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
@@ -247,7 +282,7 @@ impl Shard {
                 Wake::GoOn => {}
             }
             self.flush_effects();
-            self.take_turns();
+            let was_slow = self.take_turns();
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
             self.repeat();
@@ -258,6 +293,11 @@ impl Shard {
                 for probe in self.probing.drain(..) {
                     let _ = probe.send(());
                 }
+            }
+            passes = (passes + 1) % PASSES_MAX;
+            if was_slow || passes == 0 {
+                // There may be something to wake up for each time, such as a journal that answers at once.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -326,14 +366,20 @@ impl Shard {
         }
     }
 
-    fn take_turns(&mut self) {
-        for _ in 0..TURNS_MAX {
-            if self.desk.is_saturated() {
-                return;
+    /// Says whether its time was over before all had their turns.
+    fn take_turns(&mut self) -> bool {
+        let mut pace = Pace::new(PASS_TIME_MAX);
+        for turns in 0..TURNS_MAX {
+            if pace.is_over(turns) {
+                return true;
             }
-            let Some(key) = self.desk.ready.pop_front() else { return };
+            if self.desk.is_saturated() {
+                return false;
+            }
+            let Some(key) = self.desk.ready.pop_front() else { return false };
             self.stores.get(key.store).take_turn(key.slot, &mut self.desk);
         }
+        false
     }
 
     /// Hands the journal one run of each entity that has any.
@@ -354,7 +400,9 @@ impl Shard {
             group.push(run);
         }
         if !group.is_empty() {
-            self.in_flight.push_back(InFlight { outcomes: self.desk.journal.append(group), runs });
+            let outcomes = contained(|| self.desk.journal.append(group))
+                .unwrap_or_else(|panic| Box::pin(std::future::ready(unknown(&panic, runs.len()))));
+            self.in_flight.push_back(InFlight { outcomes, runs });
         }
     }
 
@@ -384,7 +432,10 @@ impl Shard {
             let journal = self.desk.journal.clone();
             let runtime = self.desk.settings.blocking.here();
             runtime.clone().spawn_blocking_in(&mut self.repeat_jobs, move || {
-                batch.into_iter().for_each(|repeat| repeat(&*journal, &runtime));
+                for repeat in batch {
+                    // One that panics is told that nobody knows, and no other.
+                    let _told = contained(|| repeat(&*journal, &runtime));
+                }
             });
         }
     }
@@ -431,7 +482,7 @@ impl Drop for Shard {
         self.desk.lanes.close();
         self.mailbox.close();
         if std::thread::panicking() {
-            tracing::error!(
+            log::error!(
                 "a shard panicked: calls to its entities end with `Stopped`, until the system is started again"
             );
         }
@@ -441,8 +492,14 @@ impl Drop for Shard {
 /// The outcomes of the oldest group.
 async fn next_outcomes(in_flight: &mut VecDeque<InFlight>) -> Vec<Outcome> {
     poll_fn(|task| match in_flight.front_mut() {
-        Some(group) => group.outcomes.as_mut().poll(task),
-        None => std::task::Poll::Pending,
+        Some(group) => contained(|| group.outcomes.as_mut().poll(task))
+            .unwrap_or_else(|panic| Poll::Ready(unknown(&panic, group.runs.len()))),
+        None => Poll::Pending,
     })
     .await
+}
+
+/// What is known of runs that were given to a journal which panicked.
+fn unknown(panic: &str, runs: usize) -> Vec<Outcome> {
+    vec![Outcome::Unknown(Cause(format!("the journal panicked: {panic}").into())); runs]
 }

@@ -13,6 +13,8 @@ pub(crate) struct Counters {
     pub(crate) recoveries: AtomicU64,
     pub(crate) passivations: AtomicU64,
     pub(crate) quarantines: AtomicU64,
+    pub(crate) quarantined: AtomicU64,
+    pub(crate) panics: AtomicU64,
     pub(crate) snapshots_saved: AtomicU64,
     pub(crate) snapshots_failed: AtomicU64,
     pub(crate) snapshots_skipped: AtomicU64,
@@ -23,6 +25,10 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(counter: &AtomicU64, count: u64) {
+        counter.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
@@ -44,12 +50,16 @@ pub struct Stats {
     pub passivations: u64,
     /// How often an entity could not be loaded.
     pub quarantines: u64,
+    /// Entities in quarantine now, as far as they are in memory.
+    pub quarantined: u64,
+    /// Commands, queries and deadlines whose handler, fold or reply panicked.
+    pub panics: u64,
     /// Snapshots that were saved.
     pub snapshots_saved: u64,
     /// Snapshots that were taken, and that the store didn't save. Nothing is lost by that.
     pub snapshots_failed: u64,
     /// Snapshots that were due or asked for, and not taken: too many waited, the data was too long or couldn't be
-    /// written, or the state is transient.
+    /// written, or the state is transient; or not saved, since too little space was free.
     pub snapshots_skipped: u64,
     /// Stored snapshots that were set aside when an entity was loaded, for an older one or the whole stream.
     pub snapshots_unusable: u64,
@@ -69,6 +79,8 @@ impl Stats {
             sum.recoveries += read(&counters.recoveries);
             sum.passivations += read(&counters.passivations);
             sum.quarantines += read(&counters.quarantines);
+            sum.quarantined += read(&counters.quarantined);
+            sum.panics += read(&counters.panics);
             sum.snapshots_saved += read(&counters.snapshots_saved);
             sum.snapshots_failed += read(&counters.snapshots_failed);
             sum.snapshots_skipped += read(&counters.snapshots_skipped);

@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::aggregate::Aggregate;
 use crate::contain::drop_contained;
 use crate::execute::Unrecoverable;
 use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
+use crate::log;
 use crate::message::Message;
 use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
@@ -126,20 +126,29 @@ impl<A: Aggregate> EntityStore<A> {
     fn remove(&mut self, slot: u32, desk: &mut Desk) {
         if let Some(entity) = self.slots.remove(slot) {
             desk.residents -= 1;
-            desk.counters.residents.fetch_sub(1, Ordering::Relaxed);
+            Counters::subtract(&desk.counters.residents, 1);
+            if entity.is_quarantined() {
+                Counters::subtract(&desk.counters.quarantined, 1);
+            }
             drop_contained("an entity's data", entity);
         }
     }
 
     /// Looks at some slots in turn, and drops the resting entities of which `choose` says so; `None` ends the look.
-    fn pass_over(&mut self, desk: &mut Desk, mut choose: impl FnMut(&mut Entity<A>, &Desk) -> Option<bool>) {
+    fn pass_over(
+        &mut self,
+        desk: &mut Desk,
+        too_many: bool,
+        mut choose: impl FnMut(&mut Entity<A>, &Desk) -> Option<bool>,
+    ) {
         let end = self.slots.end();
         for _ in 0..end.min(SWEEP_MAX) {
             self.hand = if self.hand + 1 < end { self.hand + 1 } else { 0 };
             let Some(entity) = self.slots.get_mut(self.hand) else { continue };
             let Some(chosen) = choose(entity, desk) else { return };
-            if chosen && entity.is_resting(desk) {
-                tracing::debug!(id = %entity.persistence_id(), "passivated");
+            let may_go = if too_many { Entity::is_evictable } else { Entity::is_resting };
+            if chosen && may_go(entity, desk) {
+                log::debug!(id = %entity.persistence_id(), "passivated");
                 Counters::add(&desk.counters.passivations, 1);
                 self.passivate(self.hand, desk);
             }
@@ -220,11 +229,11 @@ impl<A: Aggregate> Store for EntityStore<A> {
 
     fn sweep(&mut self, desk: &mut Desk) {
         let idle = u32::try_from(desk.settings.idle_after.as_millis() / 100).unwrap_or(u32::MAX);
-        self.pass_over(desk, |entity, desk| Some(entity.is_forgotten(idle, desk)));
+        self.pass_over(desk, false, |entity, desk| Some(entity.is_forgotten(idle, desk)));
     }
 
     fn evict(&mut self, desk: &mut Desk) {
-        self.pass_over(desk, |entity, desk| (desk.residents > desk.residents_max).then(|| !entity.take_used()));
+        self.pass_over(desk, true, |entity, desk| (desk.residents > desk.residents_max).then(|| !entity.take_used()));
     }
 
     fn give_up(&mut self, desk: &mut Desk) {

@@ -11,6 +11,7 @@ use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
+use crate::log::{self, Throttle};
 use crate::system::blocking::Blocking;
 use crate::system::registry::Registry;
 use crate::system::rung::{Rung, ToTimekeeper};
@@ -31,6 +32,7 @@ pub(crate) struct Timekeeper {
     pub(crate) alarms_max: usize,
     /// Alarms that wait for room in a mailbox, part of those on their way: one that is full holds up no other.
     pub(crate) sending: JoinSet<()>,
+    pub(crate) throttle: Throttle,
 }
 
 /// What the timekeeper woke up for.
@@ -74,9 +76,9 @@ impl Timekeeper {
             for (wake, found) in self.names(due).await {
                 match found {
                     Ok(Some(id)) => on_their_way += usize::from(self.ring(&id, wake, &report)),
-                    Ok(None) => tracing::debug!(stream = %wake.1, "a deadline's stream is forgotten"),
+                    Ok(None) => log::debug!(stream = %wake.1, "a deadline's stream is forgotten"),
                     Err(error) => {
-                        tracing::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
+                        log::error!(stream = %wake.1, %error, "a deadline waits: its stream can't be read");
                         self.hear(Rung::Again { wake, why: None });
                     }
                 }
@@ -91,12 +93,12 @@ impl Timekeeper {
             let armed = self.blocking.here().drive(async move { journal.armed().await }).await;
             match armed {
                 Ok(Ok(armed)) => {
-                    tracing::debug!(deadlines = armed.len(), "took in what is armed");
+                    log::debug!(deadlines = armed.len(), "took in what is armed");
                     self.schedule.extend(armed.into_iter().map(|armed| (armed.due, armed.stream)));
                     return;
                 }
-                Ok(Err(error)) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
-                Err(error) => tracing::error!(%error, "can't tell what deadlines there are; trying again"),
+                Ok(Err(error)) => log::error!(%error, "can't tell what deadlines there are; trying again"),
+                Err(error) => log::error!(%error, "can't tell what deadlines there are; trying again"),
             }
             tokio::time::sleep(JOURNAL_PAUSE).await;
         }
@@ -121,13 +123,15 @@ impl Timekeeper {
     }
 
     /// Puts an alarm back that has to be rung again.
-    fn hear(&self, rung: Rung) {
+    fn hear(&mut self, rung: Rung) {
         let Rung::Again { wake, why } = rung else { return };
         let now = self.clock.now();
-        let not_before = if let Some(Failure::Quarantined { retry_at, .. }) = &why { *retry_at } else { now };
+        let not_before = if let Some(Failure::Quarantined(quarantined)) = &why { quarantined.retry_at } else { now };
         let again_at = self.schedule.again(wake, now, not_before);
-        if let Some(why) = why.map(CallError::<Never>::from) {
-            tracing::warn!(%why, %again_at, "a deadline was not handled and is tried again");
+        if let Some(why) = why.map(CallError::<Never>::from)
+            && let Some(unsaid) = self.throttle.may_speak()
+        {
+            log::warn!(%why, %again_at, unsaid, "a deadline was not handled and is tried again");
         }
     }
 
@@ -144,7 +148,7 @@ impl Timekeeper {
             found
         };
         runtime.drive(find).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "finding the streams of deadlines failed");
+            log::error!(%error, "finding the streams of deadlines failed");
             again.into_iter().map(|wake| (wake, Err(ReadError::Closed))).collect()
         })
     }
@@ -153,7 +157,7 @@ impl Timekeeper {
     fn ring(&mut self, id: &PersistenceId, wake: Wake, report: &mpsc::Sender<Rung>) -> bool {
         let Some(bell) = self.registry.bell(id) else {
             if self.schedule.park(&id.aggregate, wake) {
-                tracing::warn!(
+                log::warn!(
                     aggregate = %id.aggregate,
                     "a deadline is due and waits until its machine is known: name it with `System::builder().register::<..>()`"
                 );

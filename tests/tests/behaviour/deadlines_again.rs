@@ -117,6 +117,10 @@ async fn a_quarantined_entity_is_tried_again_when_the_quarantine_is_over() {
     world.journal.faults().fail_reads(broken);
     let error = world.lease("car").state().await.unwrap_err();
     let CallError::Quarantined { retry_at, .. } = error else { panic!("{error:?}") };
+    // The second pause outlasts the lease.
+    world.clock.set(retry_at);
+    let error = world.lease("car").state().await.unwrap_err();
+    let CallError::Quarantined { retry_at, .. } = error else { panic!("{error:?}") };
     world.clock.advance(SECOND);
     yield_often().await;
     world.journal.faults().heal_reads();

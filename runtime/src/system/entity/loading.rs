@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 
 use super::{Entity, Next, Phase, Snapshotting, Surroundings};
 use crate::aggregate::Aggregate;
+use crate::call::Failure;
 use crate::contain::drop_contained;
 use crate::execute::{Unrecoverable, Unusable};
 use crate::id::SeqNr;
 use crate::key::Keys;
+use crate::log;
 use crate::message::Message;
 use crate::state::Standing;
 use crate::system::end::Head;
-use crate::system::quarantine::Quarantine;
+use crate::system::quarantine::{Broken, Budget, Quarantined};
 use crate::system::recovery::Found;
 use crate::system::shard::Desk;
 use crate::system::stats::Counters;
@@ -22,6 +25,9 @@ impl<A: Aggregate> Entity<A> {
     /// Drops what is in memory: the stream has ended with this record.
     pub(super) fn enter_ended(&mut self, seq_nr: SeqNr, waiting: VecDeque<Box<dyn Message<A>>>, desk: &Desk) {
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Ended(seq_nr)));
+        if !desk.ward.is_empty() {
+            desk.ward.leave(&self.persistence_id());
+        }
         (self.keys, self.snapshots) = (None, None);
         desk.lanes.leave(self.hash, waiting.len());
         for message in waiting {
@@ -42,27 +48,31 @@ impl<A: Aggregate> Entity<A> {
                     self.phase = Phase::Headless(Some(quarantine));
                     return Next::Nothing;
                 }
-                self.phase = Phase::Quarantined(quarantine);
+                self.enter_quarantine(quarantine, desk);
             }
             None if work.queue.is_empty() => {}
-            None => self.phase = Phase::Loading { failures: 0 },
+            None => self.phase = Phase::Loading(None),
         }
         desk.journal.close_stream(self.stream);
         if work.queue.is_empty() { Next::Nothing } else { Next::Load }
     }
 
     /// Tells those who wait that the data can't be loaded, up to one who wants the stream to end.
-    pub(super) fn fail_queued(&self, quarantine: &Quarantine, work: &mut Work<A>, desk: &Desk) {
+    pub(super) fn fail_queued(&self, quarantined: &Arc<Quarantined>, work: &mut Work<A>, desk: &Desk) {
         let waiting = work.queue.iter().position(|message| message.is_end()).unwrap_or(work.queue.len());
         desk.lanes.leave(self.hash, waiting);
         for message in work.queue.drain(..waiting) {
-            message.fail(quarantine.failure(self.persistence_id()));
+            message.fail(Failure::Quarantined(quarantined.clone()));
         }
     }
 
     /// Takes in the loaded data, or why there is none.
     pub(crate) fn install(&mut self, found: Result<Found<A>, Unrecoverable>, around: &mut Surroundings<'_, A>) -> Next {
-        let Phase::Loading { failures } = self.phase else { return Next::Nothing };
+        let Phase::Loading(before) = &mut self.phase else {
+            drop_contained("an entity's data", found);
+            return Next::Nothing;
+        };
+        let before = before.take();
         let desk = &mut *around.desk;
         let mut next = Next::Nothing;
         match found {
@@ -75,6 +85,11 @@ impl<A: Aggregate> Entity<A> {
                 self.time = found.replayed.time;
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
+                if before.is_some() {
+                    desk.ward.leave(&self.persistence_id());
+                    // Its deadlines have waited long enough.
+                    desk.schedule.handled(self.stream);
+                }
                 self.snapshots = A::SNAPSHOTS.map(|_| {
                     let unheard = found.replayed.unheard.map(|due| (self.standing.visit, due));
                     Box::new(Snapshotting { last: found.snapshot, unheard })
@@ -87,20 +102,24 @@ impl<A: Aggregate> Entity<A> {
                 self.keys = (found.replayed.keys != Keys::default()).then(|| Box::new(found.replayed.keys));
                 self.phase = Phase::Live(found.replayed.data);
             }
-            Err(Unrecoverable { seq_nr, why: Unusable::Ended }) => {
+            Err(Unrecoverable { seq_nr, why: Unusable::Ended, .. }) => {
                 let waiting = self.work.as_mut().map_or_else(VecDeque::new, |work| mem::take(&mut work.queue));
                 self.enter_ended(seq_nr, waiting, desk);
             }
             Err(unusable) => {
-                let quarantine = self.quarantine(&unusable, failures, desk);
+                let quarantine = self.quarantine(&unusable, before.as_deref(), desk);
                 let mut work = self.work.take();
                 if let Some(work) = &mut work {
                     self.fail_queued(&quarantine, work, desk);
                 }
                 let ends = work.as_ref().is_some_and(|work| !work.queue.is_empty());
                 self.work = work;
-                self.phase = if ends { Phase::Opening(Some(quarantine)) } else { Phase::Quarantined(quarantine) };
-                next = if ends { Next::Load } else { Next::Nothing };
+                if ends {
+                    self.phase = Phase::Opening(Some(quarantine));
+                    next = Next::Load;
+                } else {
+                    self.enter_quarantine(quarantine, desk);
+                }
             }
         }
         self.make_ready(around);
@@ -124,21 +143,20 @@ impl<A: Aggregate> Entity<A> {
                 (self.keys, self.snapshots) = (None, None);
                 self.phase = Phase::Headless(quarantine);
             }
-            Err(Unrecoverable { seq_nr, why: Unusable::Ended }) => {
+            Err(Unrecoverable { seq_nr, why: Unusable::Ended, .. }) => {
                 let waiting = self.work.as_mut().map_or_else(VecDeque::new, |work| mem::take(&mut work.queue));
                 self.enter_ended(seq_nr, waiting, around.desk);
             }
             Err(unusable) => {
-                let failures = quarantine.map_or(0, |quarantine| quarantine.failures);
-                let quarantine = self.quarantine(&unusable, failures, around.desk);
+                let quarantine = self.quarantine(&unusable, quarantine.as_deref(), around.desk);
                 // A stream that can't be opened can't end.
                 if let Some(work) = &mut self.work {
                     around.desk.lanes.leave(self.hash, work.queue.len());
                     for message in mem::take(&mut work.queue) {
-                        message.fail(quarantine.failure(self.persistence_id()));
+                        message.fail(Failure::Quarantined(quarantine.clone()));
                     }
                 }
-                self.phase = Phase::Quarantined(quarantine);
+                self.enter_quarantine(quarantine, around.desk);
             }
         }
         self.make_ready(around);
@@ -146,11 +164,79 @@ impl<A: Aggregate> Entity<A> {
         Next::Nothing
     }
 
-    pub(super) fn quarantine(&self, unusable: &Unrecoverable, failures: u32, desk: &Desk) -> Box<Quarantine> {
-        let quarantine = Quarantine::new(unusable, failures, self.hash, desk.clock.now());
-        let Quarantine { seq_nr, reason, retry_at, .. } = &quarantine;
-        tracing::warn!(id = %self.persistence_id(), %seq_nr, %reason, failures, %retry_at, "quarantined");
+    /// Says of an attempt that it failed.
+    pub(super) fn quarantine(
+        &self,
+        unusable: &Unrecoverable,
+        before: Option<&Quarantined>,
+        desk: &mut Desk,
+    ) -> Arc<Quarantined> {
+        let around = (desk.settings.backoff, self.hash, desk.clock.now());
+        Self::report(Quarantined::new(self.persistence_id(), unusable, before, around), desk)
+    }
+
+    /// Tells of a quarantine, and keeps the reason once, where many have the same.
+    fn report(mut quarantined: Quarantined, desk: &mut Desk) -> Arc<Quarantined> {
+        if *quarantined.reason == *desk.last_reason {
+            quarantined.reason = desk.last_reason.clone();
+        }
+        desk.last_reason = quarantined.reason.clone();
+        let Quarantined { id, trouble, seq_nr, reason, failures, retry_at, .. } = &quarantined;
+        if let Some(unsaid) = desk.log.quarantine.may_speak() {
+            log::warn!(%id, ?trouble, %seq_nr, %reason, failures, %retry_at, unsaid, "quarantined");
+        }
         Counters::add(&desk.counters.quarantines, 1);
-        Box::new(quarantine)
+        let quarantined = Arc::new(quarantined);
+        desk.ward.enter(quarantined.clone());
+        quarantined
+    }
+
+    pub(super) fn enter_quarantine(&mut self, quarantined: Arc<Quarantined>, desk: &Desk) {
+        Counters::add(&desk.counters.quarantined, 1);
+        self.phase = Phase::Quarantined(quarantined);
+    }
+
+    /// Leaves quarantine for another attempt.
+    pub(super) fn leave_quarantine(&mut self, desk: &Desk) -> Option<Arc<Quarantined>> {
+        match mem::replace(&mut self.phase, Phase::Absent) {
+            Phase::Quarantined(quarantined) => {
+                Counters::subtract(&desk.counters.quarantined, 1);
+                Some(quarantined)
+            }
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// A command broke the data.
+    pub(super) fn broke(&mut self, broken: Broken, desk: &Desk) {
+        let (max, each, now) = (desk.settings.fold_panics_max, desk.settings.backoff.first, desk.clock.now());
+        let budget = self.budget.get_or_insert_with(|| Box::new(Budget::new(max, now)));
+        budget.spend(broken, max, each, now);
+    }
+
+    /// All that was in flight has settled, and the data is gone: it is loaded again, if anybody waits for it, and unless it
+    /// was broken too often.
+    pub(super) fn leave_draining(&mut self, work: &mut Work<A>, desk: &mut Desk) -> Next {
+        let around = (desk.settings.backoff, self.hash, desk.clock.now());
+        let id = self.persistence_id();
+        if let Some(quarantined) = self.budget.as_mut().and_then(|budget| budget.take_quarantine(id, around)) {
+            let quarantined = Self::report(quarantined, desk);
+            self.fail_queued(&quarantined, work, desk);
+            if work.queue.is_empty() {
+                self.enter_quarantine(quarantined, desk);
+                return Next::Nothing;
+            }
+            self.phase = Phase::Opening(Some(quarantined));
+            return Next::Load;
+        }
+        if work.queue.is_empty() {
+            self.phase = Phase::Absent;
+            return Next::Nothing;
+        }
+        self.phase = Phase::Loading(None);
+        Next::Load
     }
 }

@@ -8,6 +8,7 @@ use crate::aggregate::Aggregate;
 use crate::call::{Failure, NotStored, Unknown};
 use crate::id::SeqNr;
 use crate::journal::{Due, Outcome, Run, Why};
+use crate::log;
 use crate::system::repeat::repeat;
 use crate::system::shard::Desk;
 use crate::system::stats::Counters;
@@ -86,16 +87,22 @@ impl<A: Aggregate> Entity<A> {
                 self.release(&mut work, around);
             }
             Outcome::NotStored(why) => {
+                around.desk.storage_low |= matches!(why, Why::StorageLow { .. });
                 // A run behind one that failed can't be stored, and that says more than the conflict it met.
                 let follows = matches!(self.phase, Phase::Draining) && matches!(why, Why::Conflict { .. });
                 let why = if follows { NotStored::EarlierWriteFailed } else { why.into() };
-                tracing::warn!(id = %self.persistence_id(), %why, "a write was not stored; the entity is loaded again");
+                if let Some(unsaid) = around.desk.log.write.may_speak() {
+                    let id = self.persistence_id();
+                    log::warn!(%id, %why, unsaid, "a write was not stored; the entity is loaded again");
+                }
                 let id = self.persistence_id();
                 self.lose(&mut work, last, &Failure::NotStored { id, why }, around.desk);
             }
             Outcome::Unknown(cause) => {
                 let id = self.persistence_id();
-                tracing::error!(%id, %cause, "a write may be stored or not; the entity is loaded again");
+                if let Some(unsaid) = around.desk.log.write.may_speak() {
+                    log::error!(%id, %cause, unsaid, "a write may be stored or not; the entity is loaded again");
+                }
                 let run = Arc::new(run.key(id.clone(), &around.desk.facts));
                 self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around.desk);
             }

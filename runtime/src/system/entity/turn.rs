@@ -1,19 +1,23 @@
 //! A turn of an entity: messages are handled in order, and what they store is added to the run that grows.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::{Aggregate, Context};
 use crate::alarm::Alarm;
+use crate::call::{CallError, Failure, Never, NotStored};
 use crate::execute::{Verdict, execute};
 use crate::id::PersistenceId;
 use crate::journal::as_stored;
 use crate::key::Keys;
+use crate::log;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::request::Asked;
 use crate::snapshot::taken::Moment;
 use crate::state::is_transient;
+use crate::system::pace::Pace;
+use crate::system::quarantine::Broken;
 use crate::system::rung::Noticed;
 use crate::system::shard::Desk;
 use crate::system::stats::Counters;
@@ -21,6 +25,8 @@ use crate::system::work::{Answer, Held, Work};
 
 /// How many messages an entity handles in one turn.
 const TURN_MAX: usize = 64;
+/// How long it goes on handling them: it ends with the message during which this is over.
+const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// A turn that takes longer holds up the whole shard, and is reported.
 const SLOW_TURN: Duration = Duration::from_millis(10);
 
@@ -45,11 +51,19 @@ impl<A: Aggregate> Entity<A> {
             Phase::Headless(_) => true,
             _ => return false,
         };
-        let started = Instant::now();
+        let mut pace = Pace::new(TURN_TIME_MAX);
         let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
-        let (mut handled, mut broken, mut has_noticed) = (0, false, false);
-        while handled < TURN_MAX && !broken && work.may_go_on(desk.settings.run_ahead_max) {
+        let refused = desk.refuses();
+        desk.draft.refuse(refused.clone());
+        let (mut handled, mut broken, mut panicked, mut has_noticed) = (0, false, false, false);
+        // A panic ends the turn: it takes long to print, and each of the others has its turn before the next one.
+        while handled < TURN_MAX
+            && !broken
+            && !panicked
+            && !pace.is_over(handled)
+            && work.may_go_on(desk.settings.run_ahead_max)
+        {
             let Some(next) = work.queue.front() else { break };
             if headless && !self.ended && !next.is_end() {
                 break;
@@ -87,6 +101,13 @@ impl<A: Aggregate> Entity<A> {
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
                 continue;
             }
+            // Its time can't be over before there is space to say so.
+            if let Some(why) = refused.as_ref().filter(|_| overdue && !noticed && !message.is_alarm()) {
+                let why = NotStored::Journal(why.clone());
+                let failure = Failure::NotStored { id: self.persistence_id(), why };
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
+                continue;
+            }
             cx.move_to(now, self.issued, self.standing);
             let Phase::Live(data) = &mut self.phase else { break };
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
@@ -101,12 +122,20 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Stored
                 }
                 Verdict::Failed(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.deadline_fails |= noticed && refused.is_none();
+                    panicked = tell_panic(&failure, desk);
                     Answer::Fails(Box::new(failure))
                 }
                 Verdict::Broken(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.deadline_fails |= noticed && refused.is_none();
                     broken = true;
+                    tell_panic(&failure, desk);
+                    let panic = match &failure {
+                        Failure::Panicked { message, .. } => message.clone(),
+                        failure => CallError::<Never>::from(failure.clone()).to_string().into(),
+                    };
+                    let seq_nr = self.issued.next();
+                    self.broke(Broken { command: message.command(), seq_nr, panic }, desk);
                     Answer::Fails(Box::new(failure))
                 }
             };
@@ -117,16 +146,24 @@ impl<A: Aggregate> Entity<A> {
         }
         desk.lanes.leave(self.hash, handled);
         Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
-        let took = started.elapsed();
-        if took > SLOW_TURN {
+        let took = pace.elapsed();
+        if took > SLOW_TURN
+            && let Some(unsaid) = desk.log.slow.may_speak()
+        {
             let id = self.persistence_id();
-            tracing::warn!(%id, handled, took_ms = took.as_millis(), "slow handlers hold up their shard");
+            log::warn!(%id, handled, unsaid, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
     }
 
     /// Takes a snapshot after a step, if one is due or asked for.
-    pub(super) fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, changed: bool, asked: Option<&mut Asked>) {
+    pub(super) fn take_snapshot(
+        &mut self,
+        work: &mut Work<A>,
+        desk: &mut Desk,
+        changed: bool,
+        asked: Option<&mut Asked>,
+    ) {
         let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
         let wanted = desk.draft.snapshot();
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
@@ -159,8 +196,10 @@ impl<A: Aggregate> Entity<A> {
                 // Where nothing has happened, none is missing.
                 if error != SnapshotError::Nothing {
                     Counters::add(&desk.counters.snapshots_skipped, 1);
-                    let id = PersistenceId::new(A::NAME, &self.id);
-                    tracing::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                    if let Some(unsaid) = desk.log.snapshot.may_speak() {
+                        let id = PersistenceId::new(A::NAME, &self.id);
+                        log::warn!(%id, seq_nr = %self.issued, %error, unsaid, "no snapshot was taken");
+                    }
                 }
                 if let Some(asked) = asked {
                     asked.refused = Some(error);
@@ -177,4 +216,14 @@ impl<A: Aggregate> Entity<A> {
         desk.bytes_unsettled += run.bytes() - before;
         self.issued = run.last();
     }
+}
+
+/// Counts a panic and tells of it; says whether it was one.
+fn tell_panic(failure: &Failure, desk: &mut Desk) -> bool {
+    let Failure::Panicked { id, command, message } = failure else { return false };
+    Counters::add(&desk.counters.panics, 1);
+    if let Some(unsaid) = desk.log.panic.may_speak() {
+        log::warn!(%id, command, %message, unsaid, "panicked; nothing of it is stored");
+    }
+    true
 }

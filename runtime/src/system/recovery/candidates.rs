@@ -11,6 +11,7 @@ use crate::contain::contained;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Page, ReadError, RunError, RunView, StreamHead};
+use crate::log;
 use crate::snapshot::bytes::{SnapshotBytesError, is_of_other_store};
 use crate::snapshot::taken::{Origin, Unfit, restore};
 use crate::snapshot::{Criteria, SnapshotStore, SnapshotStoreError, Snapshots, StoredSnapshot};
@@ -35,6 +36,8 @@ enum SetAside {
     OtherHistory { seq_nr: SeqNr, found: Timestamp, told: Timestamp },
     #[error("the record at which it was taken can't be read: {0}")]
     Record(String),
+    #[error("the record at which it was taken can't be read: {0}")]
+    Unread(ReadError),
     #[error("{0}")]
     Store(SnapshotStoreError),
 }
@@ -48,6 +51,8 @@ pub(crate) struct Candidates<'a, A> {
     /// Why those that were looked at can't be used.
     told: Vec<String>,
     set_aside: usize,
+    /// Whether the store or the journal couldn't be read, so that another attempt may find one.
+    store_failed: bool,
     /// Whether those that are ahead of the journal may be deleted.
     may_tidy: bool,
     /// Those that are.
@@ -67,7 +72,18 @@ struct Shelf<'a, A> {
 impl<'a, A: Aggregate> Candidates<'a, A> {
     pub(crate) fn of(source: Source<'a>, id: &'a PersistenceId, head: StreamHead, criteria: Criteria) -> Self {
         let (told, ahead) = (Vec::new(), Vec::new());
-        Self { source, id, head, criteria, told, set_aside: 0, may_tidy: false, ahead, aggregate: PhantomData }
+        Self {
+            source,
+            id,
+            head,
+            criteria,
+            told,
+            set_aside: 0,
+            store_failed: false,
+            may_tidy: false,
+            ahead,
+            aggregate: PhantomData,
+        }
     }
 
     /// Deletes those that are ahead of the journal, unless they are all that there is. Only who loads the entity may: the
@@ -88,8 +104,8 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
         if self.head.floor == SeqNr::ZERO || self.head.last == SeqNr::ZERO {
             return Replayed::new(self.source.keys_max);
         }
-        let why = Unusable::Deleted { floor: self.head.floor, tried: self.told() };
-        Err(Unrecoverable { seq_nr: SeqNr(1), why })
+        let why = Unusable::Deleted { floor: self.head.floor, tried: self.told(), may_pass: self.store_failed };
+        Err(Unrecoverable::at(SeqNr(1), why))
     }
 
     /// The next one that can be used. After that, older ones are looked at.
@@ -98,6 +114,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             Ok(shelf) => shelf?,
             Err(error) => {
                 self.told.push(format!("the key of its snapshots can't be read: {error}"));
+                self.store_failed = matches!(error, ReadError::Engine { .. });
                 return None;
             }
         };
@@ -144,18 +161,20 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             Err(error @ SnapshotStoreError::Damaged { seq_nr, .. }) => (seq_nr, Err((seq_nr, error))),
             Err(
                 error @ (SnapshotStoreError::Failed { .. }
+                | SnapshotStoreError::StorageLow { .. }
                 | SnapshotStoreError::TooLarge { .. }
                 | SnapshotStoreError::InvalidId { .. }),
             ) => {
-                tracing::warn!(id = %self.id, %error, "snapshots can't be loaded; older ones are not looked for");
+                log::warn!(id = %self.id, %error, "snapshots can't be loaded; older ones are not looked for");
                 self.told.push(error.to_string());
+                self.store_failed = true;
                 return None;
             }
         };
         let older = self.criteria.to_seq(SeqNr(seq_nr.0.checked_sub(1)?));
         // A store that doesn't do as it is told is not asked again.
         if older == self.criteria {
-            tracing::warn!(id = %self.id, %seq_nr, "the store has given a snapshot that was not asked for");
+            log::warn!(id = %self.id, %seq_nr, "the store has given a snapshot that was not asked for");
             return None;
         }
         self.criteria = older;
@@ -193,8 +212,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
     fn time_of(&self, seq_nr: SeqNr) -> Result<Timestamp, SetAside> {
         let unreadable = |why: &dyn std::fmt::Display| SetAside::Record(why.to_string());
         let Source { journal, runtime, .. } = self.source;
-        let page =
-            runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(|error| unreadable(&error))?;
+        let page = runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(SetAside::Unread)?;
         time_in(&page, seq_nr, journal.facts().store)
             .map_err(|error| unreadable(&error))?
             .ok_or_else(|| unreadable(&"it is missing"))
@@ -202,7 +220,8 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     fn set_aside(&mut self, seq_nr: SeqNr, why: &SetAside) {
         Counters::add(self.source.unusable, 1);
-        tracing::warn!(id = %self.id, %seq_nr, %why, "a snapshot is not used; an older one or the whole stream is");
+        self.store_failed |= matches!(why, SetAside::Unread(ReadError::Engine { .. } | ReadError::Closed));
+        log::warn!(id = %self.id, %seq_nr, %why, "a snapshot is not used; an older one or the whole stream is");
         self.set_aside += 1;
         if self.told.len() < TOLD_MAX {
             self.told.push(format!("the one at {seq_nr}: {why}"));
@@ -221,7 +240,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             let delete = || self.source.runtime.block_on(shelf.store.delete(&shelf.name, seq_nr));
             let deleted = contained(delete).unwrap_or_else(|panic| Err(panicked("delete", self.id, &panic)));
             if let Err(error) = deleted {
-                tracing::warn!(id = %self.id, %seq_nr, %error, "the snapshot stays, and will be looked at again");
+                log::warn!(id = %self.id, %seq_nr, %error, "the snapshot stays, and will be looked at again");
             }
         }
     }

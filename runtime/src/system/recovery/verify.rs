@@ -6,6 +6,7 @@ use crate::aggregate::Aggregate;
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Record, StreamHead};
+use crate::log;
 use crate::snapshot::Criteria;
 use crate::state::State as _;
 use crate::system::pages::Pages;
@@ -47,7 +48,7 @@ pub(super) fn verify<A: Aggregate>(
             found = Some(again);
         }
     }
-    found.map_or(Ok(()), |Found { seq_nr, why, .. }| Err(Unrecoverable { seq_nr, why }))
+    found.map_or(Ok(()), |Found { seq_nr, why, .. }| Err(Unrecoverable::at(seq_nr, why)))
 }
 
 /// Two folds of the same records.
@@ -66,7 +67,7 @@ fn compare<A: Aggregate>(
     at: SeqNr,
 ) -> Result<Option<Found>, Unrecoverable> {
     let Some([left, right]) = begin::<A>(source, id, head, at)? else {
-        tracing::debug!(%id, "the records that the snapshot stands for are deleted: it isn't compared with them");
+        log::debug!(%id, "the records that the snapshot stands for are deleted: it isn't compared with them");
         return Ok(None);
     };
     let same = left.last;
@@ -111,7 +112,7 @@ fn compare<A: Aggregate>(
             }
         }
         if twins.left.last < from {
-            return Err(Unrecoverable { seq_nr: from, why: Unusable::Short { last: head.last } });
+            return Err(Unrecoverable::at(from, Unusable::Short { last: head.last }));
         }
     }
     Ok(None)
@@ -191,7 +192,7 @@ fn snapshot_differs<A: Aggregate>(
 /// What can't be compared isn't found to differ: the snapshot was written and read.
 fn known(difference: Result<Option<Difference>, Incomparable>) -> Option<Difference> {
     difference.unwrap_or_else(|error| {
-        tracing::warn!(%error, "folds can't be compared");
+        log::warn!(%error, "folds can't be compared");
         None
     })
 }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::contain::contained_async;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
+use crate::log;
 use crate::snapshot::taken::{Origin, Taken, Unfit};
 use crate::snapshot::{
     Criteria, Retention, SnapshotError, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot,
@@ -76,11 +77,15 @@ impl Saver {
         match &saved {
             Ok(meta) => {
                 Counters::add(&self.counters.snapshots_saved, 1);
-                tracing::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
+                log::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
+            }
+            Err(SnapshotError::Store(error @ SnapshotStoreError::StorageLow { .. })) => {
+                Counters::add(&self.counters.snapshots_skipped, 1);
+                tracing::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
             }
             Err(error) => {
                 Counters::add(&self.counters.snapshots_failed, 1);
-                tracing::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");
+                log::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");
             }
         }
         let was_saved = saved.is_ok();
@@ -92,10 +97,10 @@ impl Saver {
             match tidied {
                 Ok(Ok(())) => {}
                 Ok(Err(hindrance)) => {
-                    tracing::warn!(%id, %seq_nr, %hindrance, "events or older snapshots stay longer than they need to");
+                    log::warn!(%id, %seq_nr, %hindrance, "events or older snapshots stay longer than they need to");
                 }
                 Err(panic) => {
-                    tracing::warn!(%id, %seq_nr, %panic, "events or older snapshots stay: deleting them panicked");
+                    log::warn!(%id, %seq_nr, %panic, "events or older snapshots stay: deleting them panicked");
                 }
             }
         }
@@ -252,7 +257,7 @@ impl Saving<'_> {
         match self.wait(journal.delete_to(head.stream, floor)).await? {
             Outcome::Stored(_) => {
                 Counters::add(&self.saver.counters.records_deleted, floor.0 - head.floor.0);
-                tracing::debug!(id = %self.taken.id, %floor, "records were deleted");
+                log::debug!(id = %self.taken.id, %floor, "records were deleted");
                 Ok(true)
             }
             Outcome::NotStored(why) => Err(Hindrance::Journal(why.to_string())),

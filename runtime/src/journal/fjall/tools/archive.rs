@@ -29,7 +29,7 @@ const ROW: u8 = 1;
 const SNAPSHOT: u8 = 2;
 const END: u8 = 3;
 /// The engine takes no longer rows.
-const BODY_BYTES_MAX: u64 = (1 << 32) - 1;
+const BODY_BYTES_MAX: u64 = 0xffff_ffff;
 /// Keys are never longer than this: those of ids have an aggregate's name and an id.
 const KEY_BYTES_MAX: usize = 1024;
 

@@ -175,7 +175,8 @@ pub(super) fn mend(original: &Path, copy: &Path, store: u64) -> io::Result<Vec<T
         fs::write(&path, whole)?;
         let path = original.join(path.file_name().unwrap_or_default());
         let Scan { whole, written, .. } = scan;
-        found.push(Torn { path, whole, written, reason: flaw.reason, is_hole: flaw.is_hole });
+        let is_hole = flaw.behind.storing >= torn::BEHIND_MAX;
+        found.push(Torn { path, whole, written, reason: flaw.reason, is_hole });
     }
     Ok(found)
 }

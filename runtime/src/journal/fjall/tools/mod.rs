@@ -307,7 +307,8 @@ impl View {
         }
         let torn = look::mend(&original, &copy, head.store).map_err(StoreError::io("read", &original))?;
         let (flaws, engine) = open_engine(path, &original, &copy, TRUTH)?;
-        let is_all_in_tables = engine.is_all_in_tables();
+        // What can't be read is told by who reads it.
+        let is_all_in_tables = engine.is_all_in_tables().unwrap_or(true);
         let shared = shared_by(path, head, keys, FjallOptions::new());
         let end = last_mark(&engine, head);
         *lock(&shared.durable) = end;
