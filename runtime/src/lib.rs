@@ -52,6 +52,7 @@
 //! # Features
 //!
 //! - `fjall`, on by default: `FjallJournal` and `System::open`.
+//! - `cli`: the program `annals`, which verifies, shows, repairs, exports and imports stores.
 //! - `testing`: the test kit, for `[dev-dependencies]`.
 
 // Where interleavings are tried, these sources are built without their own tests.

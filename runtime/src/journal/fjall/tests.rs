@@ -19,6 +19,7 @@ mod snapshots;
 mod space;
 mod stalled;
 mod tails;
+mod tools;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {
     FjallJournal::open(dir, FjallOptions::new())

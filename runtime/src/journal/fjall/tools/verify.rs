@@ -86,7 +86,7 @@ impl StoreDir {
     /// in the order, every row that belongs to nothing, the rows of ids and floors, the files `keys` and `deadlines`, and
     /// every snapshot in the store's directory.
     ///
-    /// Reads as much as the store has, and takes memory for what is deleted and armed, but not for what is stored.
+    /// Takes memory for each stream, and not for each record.
     ///
     /// # Errors
     ///
@@ -189,13 +189,12 @@ struct Check<'a> {
     report: &'a mut Report,
     tell: Tell<'a>,
     floors: HashMap<u64, Floor>,
-    /// Of streams that have floors or snapshots may have to be known: the last record of each stream.
     last_of: LastOf,
-    /// The streams of which a key must be there, by the number of the key, and whether it must not be there.
+    /// The streams that are encrypted, by the numbers of their keys, and whether they are forgotten.
     keys: HashMap<u64, (StreamNo, bool)>,
 }
 
-/// The last record of each stream, its floor, and whether it is forgotten.
+/// The last record of each stream, and its floor.
 pub(super) type LastOf = HashMap<u64, (SeqNr, Floor)>;
 
 impl<'a> Check<'a> {
