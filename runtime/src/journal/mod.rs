@@ -34,13 +34,12 @@ mod run;
 mod sealed;
 mod settled;
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{
-    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, Progress, RecordFound,
-    Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
+    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, OpeningTimes, Progress,
+    RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
 };
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};
@@ -58,7 +57,10 @@ pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Stores event streams; the one truth of a system.
 ///
 /// The unit of storage is the [`Run`]: consecutive commands of one stream, stored together or not at all. A journal
-/// gives each record an [`Offset`] of its own, in an order that agrees with every stream's.
+/// gives each record an [`Offset`] of its own, in an order that agrees with every stream's. The records of one run have
+/// consecutive offsets, and no offset is given twice. Whether there are gaps between runs is the journal's affair.
+///
+/// Whoever writes a journal finds out with `annals::testing::conformance` whether it does what is said here.
 ///
 /// Reading may block the polling thread for the disk: poll [`open_stream`](Journal::open_stream),
 /// [`read`](Journal::read), [`read_all`](Journal::read_all), [`armed`](Journal::armed) and
@@ -67,7 +69,8 @@ pub trait Journal: Send + Sync + 'static {
     /// What doesn't change while the journal is open.
     fn facts(&self) -> Facts;
 
-    /// Finds a stream, or reserves a number for one that has no records yet.
+    /// Finds a stream, or reserves a number for one that has no records yet. Once it has records it keeps its number, and no
+    /// other stream gets it. An id that can't be stored is refused.
     ///
     /// Each call that succeeds is to be followed by one of [`close_stream`](Journal::close_stream) in the end; until
     /// then the journal remembers where the stream stands.
@@ -80,8 +83,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
     ///
     /// A run is stored whole or not at all; a group need not be. A run whose first sequence number isn't the one after
-    /// its stream's last is refused with [`Why::Conflict`]. A run is stored, and may be read, only once it is durable
-    /// as [`Facts::durability`] says.
+    /// its stream's last is refused with [`Why::Conflict`]. A run that [`Run::check`] refuses is refused, for its reason. One
+    /// whose stream isn't open under its id is refused with [`Why::BadRun`]. What is refused leaves no trace: neither in its
+    /// stream, nor in the order, nor among the deadlines. A run is stored, and may be read, only once it is durable as
+    /// [`Facts::durability`] says.
+    ///
+    /// Groups are stored in the order in which they were handed over, so the followers of a run that isn't stored are refused
+    /// as well. Where the store was opened again since, everything is refused with [`Why::Fenced`].
     ///
     /// # Cancel safety
     ///
@@ -101,7 +109,7 @@ pub trait Journal: Send + Sync + 'static {
         Box::pin(async move { settled::settle(self, &run).await })
     }
 
-    /// The offset up to which everything is durable.
+    /// The offset up to which everything is durable. It never falls while the journal is open.
     fn durable(&self) -> Offset;
 
     /// Waits until something is durable behind `beyond`, and says how far the journal reaches then.
@@ -118,7 +126,7 @@ pub trait Journal: Send + Sync + 'static {
     /// into `bytes_max` and at least one. Where `from` is deleted, it begins behind what is deleted.
     ///
     /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
-    /// empty page.
+    /// empty page. A journal may count what it stores around a run, up to 128 bytes, with the run's own.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
@@ -187,7 +195,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Whether the journal still takes writes.
     fn health(&self) -> Health;
 
-    /// Takes no more writes, stores what was handed over, and closes.
+    /// Takes no more writes, stores what was handed over, and closes. From then on runs are refused with [`Why::Closed`] and
+    /// reads with [`ReadError::Closed`]; to close again is harmless.
     ///
     /// # Cancel safety
     ///

@@ -57,8 +57,13 @@ pub struct Run {
 
 impl Run {
     /// Says whether a journal may take this run, and what its checksum is: what is stored is what the fields say, and
-    /// a run that was damaged in memory isn't stored at all.
-    pub(crate) fn check(&self, facts: &Facts) -> Result<u64, Why> {
+    /// a run that was damaged in memory isn't stored at all. That its stream is open, and that it is the next of it, is
+    /// left to the journal.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not: [`Why::InvalidId`], [`Why::TooLarge`] or [`Why::BadRun`].
+    pub fn check(&self, facts: &Facts) -> Result<u64, Why> {
         self.id.entity.check()?;
         if self.bytes.len() > facts.run_bytes_max {
             return Err(Why::TooLarge { bytes: self.bytes.len(), limit: facts.run_bytes_max });
@@ -77,8 +82,8 @@ impl Run {
     }
 
     /// The sequence number of the last record.
-    pub(crate) fn last(&self) -> SeqNr {
-        SeqNr(self.first.0 + self.records.saturating_sub(1))
+    pub fn last(&self) -> SeqNr {
+        SeqNr(self.first.0.saturating_add(self.records.saturating_sub(1)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::aggregate::Aggregate;
-use crate::contain::contained;
+use crate::contain::{contained, drop_contained};
 use crate::execute::{Replayed, Unrecoverable, Unusable};
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, StreamHead};
@@ -99,6 +99,21 @@ fn replay_to<A: Aggregate>(
     head: StreamHead,
     mut replayed: Replayed<A>,
 ) -> Result<Replayed<A>, Unrecoverable> {
+    match fold_to(source, head, &mut replayed) {
+        Ok(()) => Ok(replayed),
+        Err(error) => {
+            // What is told is why, and not what the drop of half an entity may say.
+            drop_contained("an entity's data", replayed);
+            Err(error)
+        }
+    }
+}
+
+fn fold_to<A: Aggregate>(
+    source: Source<'_>,
+    head: StreamHead,
+    replayed: &mut Replayed<A>,
+) -> Result<(), Unrecoverable> {
     let store = source.journal.facts().store;
     let mut pages = Pages::new(source.journal, source.runtime, head.stream, head.last);
     while replayed.last < head.last {
@@ -110,5 +125,5 @@ fn replay_to<A: Aggregate>(
             return Err(Unrecoverable::at(from, Unusable::Short { last: head.last }));
         }
     }
-    Ok(replayed)
+    Ok(())
 }

@@ -12,8 +12,13 @@ use std::path::Path;
 use annals::journal::{FjallJournal, FjallOptions};
 use annals_tests::campaign::Script;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    // The same threads make the same calls, each time.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(1).build()?.block_on(run())
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [store, snapshots, from, to, rest @ ..] = &arguments[..] else {
         return Err("which store, which snapshots, from which step to which?".into());

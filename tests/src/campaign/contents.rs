@@ -37,6 +37,19 @@ pub enum Trouble {
     Snapshots(Box<Contents>, SnapshotStoreError),
 }
 
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Read(error) => error.fmt(f),
+            Self::Wrong(why) => f.write_str(why),
+            Self::Snapshots(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
 impl From<ReadError> for Trouble {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
@@ -156,7 +169,7 @@ async fn kept(snapshots: &dyn SnapshotStore, id: &PersistenceId) -> Result<Vec<(
 /// # Errors
 ///
 /// [`Trouble`]
-pub(super) async fn opened(
+pub async fn opened(
     store: &Path,
     files: Option<&dyn SnapshotStore>,
     options: FjallOptions,

@@ -196,7 +196,7 @@ impl Patient {
     pub async fn new(image: &Path, directory: &Path) -> Outcome<Self> {
         let image = Image::take(image)?;
         image.put(directory)?;
-        let (journal, contents) = read(directory).await.map_err(|trouble| format!("{trouble:?}"))?;
+        let (journal, contents) = read(directory).await.map_err(|trouble| trouble.to_string())?;
         let script = Script::start(journal, files(directory).as_deref())?;
         let state = script.state().await?;
         script.more().await?;
@@ -252,7 +252,7 @@ impl Patient {
         same(&script.state().await?, &self.state)?;
         script.more().await?;
         script.close().await?;
-        let (journal, _) = read(&self.directory).await.map_err(|trouble| GoingOn::Told(format!("{trouble:?}")))?;
+        let (journal, _) = read(&self.directory).await.map_err(|trouble| GoingOn::Told(trouble.to_string()))?;
         let script = Script::start(journal, files.as_deref())?;
         same(&script.state().await?, &self.later)?;
         Ok(script.close().await?)

@@ -34,7 +34,6 @@ enum Action {
 
 use Action::{Delete, Deposit, Forget, Keep, Note, Renew, Save, Take};
 
-/// Both halves have some of everything.
 const SCRIPT: [Action; 32] = [
     Deposit("alice"),
     Deposit("alice"),
@@ -71,6 +70,8 @@ const SCRIPT: [Action; 32] = [
     Deposit("alice"),
 ];
 
+/// So many steps are the first half; each half has some of everything.
+pub const HALF: usize = 16;
 /// How many steps there are.
 pub const STEPS: usize = SCRIPT.len();
 
@@ -86,6 +87,12 @@ pub fn ids() -> Vec<PersistenceId> {
     let leases = LEASES.map(|id| PersistenceId::new(Lease::NAME, id));
     let savings = [PersistenceId::new(Savings::NAME, SAVINGS)];
     [&accounts[..], &patients, &leases, &savings].concat()
+}
+
+/// Whether a later step deletes the entity of this one.
+pub fn is_deleted_later(step: usize) -> bool {
+    let (Deposit(id) | Note(id) | Keep(id)) = SCRIPT[step] else { return false };
+    SCRIPT[step..].iter().any(|later| matches!(later, Delete(gone) | Forget(gone) if *gone == id))
 }
 
 /// A system that the steps are made with.

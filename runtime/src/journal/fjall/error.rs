@@ -24,6 +24,20 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// It is inside of another journal's directory, which has one journal only.
+    #[error("`{}` is inside of the journal `{}`, and a journal has a directory for itself", path.display(), outer.display())]
+    Nested {
+        /// The directory.
+        path: PathBuf,
+        /// The other journal's.
+        outer: PathBuf,
+    },
+    /// There is no room for what is set aside until it is known that nothing is lost. Nothing was changed.
+    #[error("`{}` can't be opened: the disk has no room for what is set aside while it is checked", path.display())]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A newer version wrote it. Nothing was changed.
     #[error(
         "`{}` has format {found}, and this version reads formats up to {supported}: a newer version wrote it",

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Current, Table, Unfit};
-use super::torn::{self, Look, Scan};
+use super::torn::{self, Behind, Look, Scan};
 
 const VERSION: &str = "version";
 const VERSION_BYTES: [u8; 4] = *b"FJL\x03";
@@ -75,9 +75,9 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Whether something in it isn't whole, and whole batches follow.
-    pub(super) fn has_hole(&self) -> bool {
-        self.scan.flaw.as_ref().is_some_and(|flaw| flaw.is_hole)
+    /// The whole batches behind what isn't whole.
+    pub(super) fn behind_flaw(&self) -> Behind {
+        self.scan.flaw.as_ref().map(|flaw| flaw.behind).unwrap_or_default()
     }
 }
 

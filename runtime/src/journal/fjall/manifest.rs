@@ -22,6 +22,8 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const TRAILER_BYTES: usize = 4 + 1 + 1 + 16 + 8 + 8;
 /// Files of the engine have about ten sections.
 const CONTENTS_BYTES_MAX: u64 = 64 * 1024;
+/// The sections of a table that are made of blocks.
+const BLOCKS: [&[u8]; 6] = [b"data", b"tli", b"index", b"filter", b"filter_tli", b"meta"];
 const BLOCK_HEADER_BYTES: usize = 4 + 1 + 16 + 4 + 4 + 4;
 const CHUNK: usize = 256 * 1024;
 
@@ -142,16 +144,29 @@ impl Table {
 }
 
 /// Whether each block of a table has the checksum that it should have. Before a block are `LSM` 03, its kind u8, the
-/// xxh3-128 of its content, its length u32, its length when it is expanded u32, and the first four
-/// bytes of the xxh3-128 of these.
+/// xxh3-128 of its content, its length u32, its length when it is expanded u32, and the first four bytes of the xxh3-128
+/// of these.
 fn blocks_are_whole(file: &mut File) -> Result<bool, Unfit> {
     let len = file.metadata()?.len();
-    let sections = sections(file, len)?;
-    let end = sections.iter().map(|section| section.at.saturating_add(section.len)).max().unwrap_or(0);
-    let (mut at, mut content) = (0, Vec::new());
-    file.seek(SeekFrom::Start(0))?;
+    let mut sections = sections(file, len)?;
+    sections.retain(|section| BLOCKS.iter().any(|name| *name == section.name));
     let mut file = io::BufReader::with_capacity(CHUNK, file);
+    for section in sections {
+        if !section_is_whole(&mut file, &section)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn section_is_whole(file: &mut (impl Read + Seek), section: &Section) -> Result<bool, Unfit> {
+    let (mut at, end) = (section.at, section.at.saturating_add(section.len));
+    file.seek(SeekFrom::Start(at))?;
+    let mut content = Vec::new();
     while at < end {
+        if end - at < len_u64(BLOCK_HEADER_BYTES) {
+            return Ok(false);
+        }
         let mut header = [0; BLOCK_HEADER_BYTES];
         file.read_exact(&mut header)?;
         let mut reader = Reader::new(&header);

@@ -23,6 +23,8 @@ use crate::journal::bytes::len_u64;
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
+/// The type of an item that stores a value.
+const VALUE: u8 = 0;
 const START_BYTES: usize = 1 + 4 + 8;
 const ITEM_HEADER_BYTES: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
 const END_BYTES: usize = 1 + 8 + TRAILER.len();
@@ -35,6 +37,8 @@ const SEQNO_STEP_MAX: u64 = 1 << 32;
 const CHUNK: usize = 256 * 1024;
 /// So many times its length at most is what lies behind a flaw gone through, to find whole batches in it.
 const SEARCHES_MAX: u64 = 8;
+/// So many batches behind a flaw at most are counted.
+pub(super) const BEHIND_MAX: u64 = 2;
 
 /// How far a journal file is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +60,22 @@ pub(super) struct Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) reason: String,
-    /// Whether there are whole batches behind it.
-    pub(super) is_hole: bool,
+    /// How many whole batches are behind it, and how many of them store something; from [`BEHIND_MAX`] on nobody counts.
+    pub(super) behind: Behind,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Behind {
+    pub(super) batches: u64,
+    pub(super) storing: u64,
+}
+
+/// A whole batch.
+struct Batch {
+    end: u64,
+    seqno: u64,
+    /// Whether it stores something: another one removes rows only.
+    is_storing: bool,
 }
 
 /// What is wrong with a batch.
@@ -90,7 +108,7 @@ pub(super) fn scan(path: &Path, last: Option<u64>, look: &Look<'_>) -> io::Resul
             break None;
         }
         match batch(&mut window, scan.whole, scan.last, look) {
-            Ok((end, seqno)) => {
+            Ok(Batch { end, seqno, .. }) => {
                 (scan.whole, scan.last) = (end, Some(seqno));
                 scan.batches += 1;
             }
@@ -100,15 +118,15 @@ pub(super) fn scan(path: &Path, last: Option<u64>, look: &Look<'_>) -> io::Resul
     };
     scan.written = window.written(scan.whole)?;
     if let Some(reason) = reason.filter(|_| scan.written > scan.whole) {
-        let is_hole = window.holds_batches(scan.whole + 1, scan.written, scan.last)?;
-        scan.flaw = Some(Flaw { reason, is_hole });
+        let behind = window.batches_in(scan.whole + 1, scan.written, scan.last)?;
+        scan.flaw = Some(Flaw { reason, behind });
     }
     Ok(scan)
 }
 
-/// Reads the batch at a place; says where it ends, and its number.
-fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Result<(u64, u64), Bad> {
-    let mut place = at;
+/// Reads the batch at a place.
+fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Result<Batch, Bad> {
+    let (mut place, mut is_storing) = (at, false);
     let start: [u8; START_BYTES] = window.array(&mut place)?;
     let [START, i0, i1, i2, i3, seqno @ ..] = start else { return flaw("a batch doesn't begin here") };
     let (items, seqno) = (u32::from_le_bytes([i0, i1, i2, i3]), u64::from_le_bytes(seqno));
@@ -119,12 +137,13 @@ fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Re
     let mut sum = Xxh3::new();
     for _ in 0..items {
         let header: [u8; ITEM_HEADER_BYTES] = window.array(&mut place)?;
-        let (lens, keys, values) = item_lens(&header)?;
+        let (lens, keys) = item_lens(&header)?;
         sum.update(&header);
         let content = window.take(&mut place, lens)?;
         sum.update(content);
         let (key, value) = content.split_at(keys);
-        if values > 0 {
+        if header[1] == VALUE {
+            is_storing = true;
             look(key, value).map_err(Bad::Flaw)?;
         }
     }
@@ -136,11 +155,11 @@ fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Re
     if sum.digest() != u64::from_le_bytes(stored) {
         return flaw("the checksum of a batch is wrong");
     }
-    Ok((place, seqno))
+    Ok(Batch { end: place, seqno, is_storing })
 }
 
-/// The length of what follows, of the key, and of the value.
-fn item_lens(header: &[u8; ITEM_HEADER_BYTES]) -> Result<(usize, usize, usize), Bad> {
+/// The length of what follows, and of the key in it.
+fn item_lens(header: &[u8; ITEM_HEADER_BYTES]) -> Result<(usize, usize), Bad> {
     let [tag, kind, compression, rest @ ..] = *header;
     let [k0, k1, k2, k3, k4, k5, k6, k7, l0, l1, v0, v1, v2, v3, w0, w1, w2, w3] = rest;
     if tag != ITEM {
@@ -159,7 +178,7 @@ fn item_lens(header: &[u8; ITEM_HEADER_BYTES]) -> Result<(usize, usize, usize), 
         return flaw("the lengths of an item are wrong");
     }
     let value = usize::try_from(value).map_err(|_| Bad::Flaw("an item is too long".into()))?;
-    Ok((key.saturating_add(value), key, value))
+    Ok((key.saturating_add(value), key))
 }
 
 /// A part of a file in memory.
@@ -220,29 +239,35 @@ impl Window {
         Ok(written)
     }
 
-    /// Whether a whole batch begins somewhere in a part of the file. It is said to be so when that would take too long
-    /// to tell.
-    fn holds_batches(&mut self, from: u64, to: u64, last: Option<u64>) -> io::Result<bool> {
+    /// The whole batches in a part of the file. There are said to be [`BEHIND_MAX`] when it would take too long to tell.
+    fn batches_in(&mut self, from: u64, to: u64, mut last: Option<u64>) -> io::Result<Behind> {
         let mut budget = (to - from).saturating_mul(SEARCHES_MAX).saturating_add(len_u64(CHUNK));
-        for at in from..to {
+        let (mut at, mut behind) = (from, Behind::default());
+        while at < to && behind.storing < BEHIND_MAX {
             let mut place = at;
             let looks_so = self.array::<{ START_BYTES + 3 }>(&mut place);
             if !matches!(looks_so, Ok([START, .., ITEM, 0..=2, 0])) {
+                at += 1;
                 continue;
             }
             match batch(self, at, last, &|_, _| Ok(())) {
-                Ok(_) => return Ok(true),
+                Ok(batch) => {
+                    behind.batches += 1;
+                    behind.storing += u64::from(batch.is_storing);
+                    (at, last) = (batch.end, Some(batch.seqno));
+                    continue;
+                }
                 Err(Bad::Io(error)) => return Err(error),
-                Err(Bad::Flaw(_)) => {}
+                Err(Bad::Flaw(_)) => at += 1,
             }
             // What was loaded anew was gone through.
-            if self.start > at || self.start + len_u64(self.bytes.len()) <= at {
+            if self.start >= at {
                 budget = budget.saturating_sub(len_u64(self.bytes.len()));
             }
             if budget == 0 {
-                return Ok(true);
+                return Ok(Behind { batches: BEHIND_MAX, storing: BEHIND_MAX });
             }
         }
-        Ok(false)
+        Ok(behind)
     }
 }

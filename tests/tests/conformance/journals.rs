@@ -1,0 +1,196 @@
+//! The journals that come with annals.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annals::journal::{
+    Armed, Cipher, CloseError, Facts, FjallJournal, FjallOptions, Fut, Health, Journal, MemoryJournal, Outcome, Page,
+    ReadError, Run, StreamHead,
+};
+use annals::snapshot::SnapshotStore;
+use annals::testing::conformance::journal::{Forgets, JournalStore};
+use annals::{Offset, PersistenceId, SeqNr, StreamNo};
+use tempfile::TempDir;
+
+/// A journal in memory. What it holds outlives its handles, so a crash is a handle that is dropped.
+pub(crate) struct Memory(pub(crate) MemoryJournal);
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        Self(MemoryJournal::new())
+    }
+}
+
+impl JournalStore for Memory {
+    fn open(&self) -> Box<dyn Journal> {
+        Box::new(self.0.reopen())
+    }
+
+    fn crash(&mut self, journal: Box<dyn Journal>) {
+        drop(journal);
+    }
+
+    fn forgets(&self) -> Forgets {
+        Forgets::WhatBeganSo
+    }
+
+    fn gapless(&self) -> bool {
+        true
+    }
+
+    fn shuts_out(&self) -> bool {
+        true
+    }
+}
+
+/// A journal on a disk. A crash is a copy of its files that is made while it is open.
+pub(crate) struct OnDisk {
+    dir: TempDir,
+    /// Whether all streams are begun as ones that can be forgotten, so that everything is encrypted.
+    encrypted: bool,
+}
+
+impl OnDisk {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), encrypted: false }
+    }
+
+    pub(crate) fn encrypted() -> Self {
+        Self { encrypted: true, ..Self::new() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("journal")
+    }
+}
+
+impl JournalStore for OnDisk {
+    fn open(&self) -> Box<dyn Journal> {
+        let journal = FjallJournal::open(self.path(), FjallOptions::new()).unwrap();
+        if self.encrypted { Box::new(AllForgettable(journal)) } else { Box::new(journal) }
+    }
+
+    fn crash(&mut self, journal: Box<dyn Journal>) {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&self.path(), &dir.path().join("journal"));
+        drop(journal);
+        self.dir = dir;
+    }
+
+    fn forgets(&self) -> Forgets {
+        if self.encrypted { Forgets::Everything } else { Forgets::WhatBeganSo }
+    }
+
+    fn gapless(&self) -> bool {
+        true
+    }
+}
+
+/// Copies a directory; the zeros at the end of the engine's own journal stay a hole.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            fs::write(&to, &bytes[..written]).unwrap();
+            let file = fs::File::options().write(true).open(&to).unwrap();
+            file.set_len(u64::try_from(bytes.len()).unwrap()).unwrap();
+        }
+    }
+}
+
+/// A journal that begins every stream as one that can be forgotten.
+struct AllForgettable(FjallJournal);
+
+impl Journal for AllForgettable {
+    fn append(&self, mut group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
+        for run in &mut group {
+            run.forgettable = true;
+        }
+        self.0.append(group)
+    }
+
+    fn facts(&self) -> Facts {
+        self.0.facts()
+    }
+
+    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
+        self.0.open_stream(id)
+    }
+
+    fn close_stream(&self, stream: StreamNo) {
+        self.0.close_stream(stream);
+    }
+
+    fn durable(&self) -> Offset {
+        self.0.durable()
+    }
+
+    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
+        self.0.changed(beyond)
+    }
+
+    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        self.0.read(stream, from, to, bytes_max)
+    }
+
+    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        self.0.read_all(after, bytes_max)
+    }
+
+    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
+        self.0.armed()
+    }
+
+    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
+        self.0.stream_id(stream)
+    }
+
+    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
+        self.0.delete_to(stream, to)
+    }
+
+    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
+        self.0.forget(stream)
+    }
+
+    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
+        self.0.cipher(stream)
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        self.0.snapshots()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
+        self.0.close()
+    }
+}
+
+mod memory {
+    use super::Memory;
+
+    annals::journal_conformance!(Memory::new());
+}
+
+mod on_disk {
+    use super::OnDisk;
+
+    annals::journal_conformance!(OnDisk::new());
+}
+
+mod encrypted {
+    use super::OnDisk;
+
+    annals::journal_conformance!(OnDisk::encrypted());
+}

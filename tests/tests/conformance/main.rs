@@ -1,0 +1,8 @@
+//! The journals and the stores of snapshots that come with annals, and one from outside, do what the conformance cases
+//! say; journals and stores that lie don't.
+
+mod journals;
+mod liars;
+mod outside;
+mod snapshot_liars;
+mod snapshots;

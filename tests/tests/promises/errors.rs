@@ -1,0 +1,236 @@
+//! Every public error, each of its variants, is produced by some test.
+//!
+//! A test counts where the variant stands in an assertion: within `assert!`, `assert_eq!` or `assert_matches!`, also by a
+//! name that the assertion uses; in the pattern of a `let .. else`; or as its message, written out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, Fields, Item, ItemFn, Lit, Local, Meta, Pat, Variant, Visibility};
+
+use crate::sources::{Source, all, functions};
+
+/// A variant, or an error that has none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    file: String,
+    error: String,
+    variant: Option<String>,
+    /// The literal parts of its message.
+    message: Vec<String>,
+}
+
+/// What the assertions of a test mention.
+#[derive(Default)]
+struct Asserted {
+    /// `OpenError` and `Locked` of `OpenError::Locked`.
+    paths: BTreeSet<(String, String)>,
+    names: BTreeSet<String>,
+    texts: Vec<String>,
+}
+
+#[test]
+fn every_public_error_is_produced_by_a_test() {
+    let sources = all();
+    let cases = cases(&sources);
+    assert!(cases.len() > 100, "only {} cases were found: the sources aren't read as they are written", cases.len());
+    let mut tests: Vec<(String, Asserted)> = Vec::new();
+    for source in &sources {
+        for function in functions(source) {
+            tests.push((format!("{}: {}", source.path, function.sig.ident), asserted(function)));
+        }
+    }
+    let mut missing = Vec::new();
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in &cases {
+        let name = case.variant.as_ref().map_or(case.error.clone(), |variant| format!("{}::{variant}", case.error));
+        let found: Vec<_> = tests.iter().filter(|(_, asserted)| is_asserted(case, asserted)).collect();
+        match found.as_slice() {
+            [] => missing.push(format!("{name} ({})", case.file)),
+            [(first, _), rest @ ..] => {
+                println!("{name}: {first}, and {} more", rest.len());
+                *shown.entry(&case.error).or_default() += 1;
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no test produces {} of {}:\n{}", missing.len(), cases.len(), missing.join("\n"));
+}
+
+fn is_asserted(case: &Case, asserted: &Asserted) -> bool {
+    let named = match &case.variant {
+        Some(variant) => asserted.paths.contains(&(case.error.clone(), variant.clone())),
+        None => asserted.names.contains(&case.error),
+    };
+    named || asserted.texts.iter().any(|text| is_message(&case.message, text))
+}
+
+/// Whether a text has all the parts of a message, in order, and at least two words of it.
+fn is_message(parts: &[String], text: &str) -> bool {
+    let longest = parts.iter().map(|part| part.trim().len()).max();
+    let mut rest = text;
+    longest.is_some_and(|longest| longest >= 10)
+        && parts.iter().all(|part| {
+            let found = rest.split_once(part.as_str());
+            rest = found.map_or("", |(_, behind)| behind);
+            found.is_some()
+        })
+}
+
+/// The public types that derive `thiserror::Error`.
+fn cases(sources: &[Source]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for source in sources.iter().filter(|source| !source.is_test) {
+        for item in &source.items {
+            let case = |error: &syn::Ident, variant: Option<&Variant>, attributes: &[Attribute]| Case {
+                file: source.path.clone(),
+                error: error.to_string(),
+                variant: variant.map(|variant| variant.ident.to_string()),
+                message: message(attributes),
+            };
+            match item {
+                Item::Enum(item) if is_public(&item.vis) && is_error(&item.attrs) => {
+                    cases.extend(item.variants.iter().map(|variant| case(&item.ident, Some(variant), &variant.attrs)));
+                }
+                Item::Struct(item) if is_public(&item.vis) && is_error(&item.attrs) => {
+                    cases.push(case(&item.ident, None, &item.attrs));
+                }
+                _ => {}
+            }
+        }
+    }
+    cases.sort();
+    cases
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+fn is_error(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
+        Meta::List(list) if list.path.is_ident("derive") => {
+            let derives = list.tokens.to_string().replace(' ', "");
+            derives.split(',').any(|derive| derive == "thiserror::Error" || derive == "Error")
+        }
+        Meta::List(_) | Meta::Path(_) | Meta::NameValue(_) => false,
+    })
+}
+
+/// What stands in the message between the fields.
+fn message(attributes: &[Attribute]) -> Vec<String> {
+    let list = attributes.iter().find_map(|attribute| match &attribute.meta {
+        Meta::List(list) if list.path.is_ident("error") => Some(list),
+        Meta::List(_) | Meta::Path(_) | Meta::NameValue(_) => None,
+    });
+    let text = list.and_then(|list| list.tokens.clone().into_iter().find_map(text_of)).unwrap_or_default();
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for character in text.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => {
+                depth -= 1;
+                parts.push(String::new());
+            }
+            _ if depth > 0 => {}
+            _ => parts.last_mut().unwrap().push(character),
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+fn text_of(token: TokenTree) -> Option<String> {
+    let TokenTree::Literal(literal) = token else { return None };
+    match Lit::new(literal) {
+        Lit::Str(text) => Some(text.value()),
+        _ => None,
+    }
+}
+
+fn asserted(function: &ItemFn) -> Asserted {
+    let mut seen = Seen::default();
+    seen.visit_item_fn(function);
+    let Seen { mut asserted, bound } = seen;
+    // What an assertion names, it asserts.
+    let mut open: Vec<String> = asserted.names.iter().cloned().collect();
+    let mut done = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !done.insert(name.clone()) {
+            continue;
+        }
+        for tokens in bound.iter().filter(|(bound, _)| *bound == name).map(|(_, tokens)| tokens) {
+            let before = asserted.names.clone();
+            asserted.take_in(tokens.clone());
+            open.extend(asserted.names.difference(&before).cloned());
+        }
+    }
+    asserted
+}
+
+impl Asserted {
+    fn take_in(&mut self, tokens: TokenStream) {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        for (index, token) in tokens.iter().enumerate() {
+            match token {
+                TokenTree::Group(group) => self.take_in(group.stream()),
+                TokenTree::Ident(name) => {
+                    self.names.insert(name.to_string());
+                    if let [TokenTree::Punct(one), TokenTree::Punct(two), TokenTree::Ident(variant), ..] =
+                        &tokens[index + 1..]
+                        && (one.as_char(), two.as_char()) == (':', ':')
+                    {
+                        self.paths.insert((name.to_string(), variant.to_string()));
+                    }
+                }
+                TokenTree::Literal(_) => self.texts.extend(text_of(token.clone())),
+                TokenTree::Punct(_) => {}
+            }
+        }
+    }
+}
+
+/// What was found in a function.
+#[derive(Default)]
+struct Seen {
+    asserted: Asserted,
+    /// Names that stand for something, which an assertion may use.
+    bound: Vec<(String, TokenStream)>,
+}
+
+const ASSERTIONS: [&str; 8] = [
+    "assert",
+    "assert_eq",
+    "assert_matches",
+    "prop_assert",
+    "prop_assert_eq",
+    "assert_snapshot",
+    "assert_debug_snapshot",
+    "prop_assert_matches",
+];
+
+impl<'ast> Visit<'ast> for Seen {
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        let name = item.path.segments.last().map(|segment| segment.ident.to_string());
+        if name.is_some_and(|name| ASSERTIONS.contains(&name.as_str())) {
+            self.asserted.take_in(item.tokens.clone());
+        }
+    }
+
+    fn visit_local(&mut self, local: &'ast Local) {
+        if let Some(init) = &local.init {
+            let pattern = quoted(&local.pat);
+            if init.diverge.is_some() {
+                self.asserted.take_in(pattern);
+            } else if let Pat::Ident(name) = &local.pat {
+                self.bound.push((name.ident.to_string(), quoted(&init.expr)));
+            }
+        }
+        visit::visit_local(self, local);
+    }
+}
+
+fn quoted(tokens: &impl quote::ToTokens) -> TokenStream {
+    tokens.to_token_stream()
+}

@@ -1,0 +1,1 @@
+//! The table of guarantees in the README names tests that are there.
