@@ -22,7 +22,7 @@ pub fn settings(random: &mut Random) -> Builder {
         .run_ahead_bytes_max(random.pick(&[1, 400, 1 << 20]))
         .residents_max(random.pick(&[1, 3, 1000]))
         .mailbox_max(random.pick(&[8, 16, 4096]))
-        .idle_after(random.millis(&[0, 10, 1000]))
+        .idle_after(random.millis(&[0, 10, 1000, 600_000]))
         .shutdown_within(random.millis(&[1, 30, 2000]));
     on_this_ground(builder)
 }
@@ -42,7 +42,7 @@ pub async fn disturb(faults: &MemoryFaults, random: &mut Random, reads_fail: &At
             12 if random.one_in(12) => {
                 faults.fail_nth(1 + random.below(3), random.pick(&[UnknownRun::Stored, UnknownRun::Lost]));
             }
-            13 => {
+            13 if random.one_in(3) => {
                 reads_fail.store(true, Ordering::Relaxed);
                 faults.fail_reads(ReadError::Engine { what: "a disk".into(), error: "as chance has it".into() });
             }

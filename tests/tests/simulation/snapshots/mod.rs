@@ -93,7 +93,7 @@ impl<A: Book> World<A> {
         let builder = on_this_ground(System::builder())
             .shards(random.pick(&[1, 2]))
             .residents_max(random.pick(&[1, 1000]))
-            .idle_after(random.millis(&[0, 1000]))
+            .idle_after(random.millis(&[0, 1000, 600_000]))
             .verify_snapshots(random.one_in(3))
             .keys_max(KEYS_MAX)
             .shutdown_within(PATIENCE)
