@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::contain::contained;
 use crate::execute::Draft;
-use crate::journal::{Cause, Facts, Fut, Journal, Outcome};
+use crate::journal::{Cause, Facts, Fut, Health, Journal, Outcome, Why};
 use crate::log::{self, Throttles};
 use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
@@ -38,6 +38,8 @@ const ARRIVALS_MAX: usize = 1024;
 const TURNS_MAX: usize = 256;
 /// How long they go on. What is slow ends a pass early, so that the shard hears of what happens meanwhile.
 const PASS_TIME_MAX: Duration = Duration::from_millis(5);
+/// After how many passes, at the most, the other tasks of the thread have their turn.
+const PASSES_MAX: usize = 64;
 /// How many runs a group has at most.
 const GROUP_RUNS_MAX: usize = 8192;
 /// How long a group is, beyond which no run is added.
@@ -110,9 +112,26 @@ pub(crate) struct Desk {
     pub(crate) run_numbers: Arc<AtomicU64>,
     /// Tenths of a second since the shard started, when this pass began.
     pub(crate) tenth: u32,
+    /// Whether the journal has refused something for lack of space, and hasn't said since that there is some.
+    pub(crate) storage_low: bool,
 }
 
 impl Desk {
+    /// Why the journal would take nothing, if it has said so before and still does. So what it refuses needn't be applied,
+    /// and the entity needn't be loaded again.
+    pub(crate) fn refuses(&mut self) -> Option<Why> {
+        if !self.storage_low {
+            return None;
+        }
+        match self.journal.health() {
+            Health::StorageLow { free, floor } => Some(Why::StorageLow { free, floor }),
+            Health::Good | Health::Failed(_) | Health::Closed => {
+                self.storage_low = false;
+                None
+            }
+        }
+    }
+
     pub(crate) fn next_run(&self) -> u64 {
         self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -226,6 +245,7 @@ impl Shard {
             residents_max: setup.residents_max,
             run_numbers: setup.run_numbers,
             tenth: 0,
+            storage_low: false,
         };
         Self {
             desk,
@@ -248,7 +268,7 @@ impl Shard {
         let sweep_every = (self.desk.settings.idle_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
         let mut sweep = tokio::time::interval(sweep_every);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let started = Instant::now();
+        let (started, mut passes) = (Instant::now(), 0);
         while !self.is_done() {
             let wake = self.wake(&mut sweep).await;
             self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
@@ -262,7 +282,7 @@ impl Shard {
                 Wake::GoOn => {}
             }
             self.flush_effects();
-            self.take_turns();
+            let was_slow = self.take_turns();
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
             self.repeat();
@@ -273,6 +293,11 @@ impl Shard {
                 for probe in self.probing.drain(..) {
                     let _ = probe.send(());
                 }
+            }
+            passes = (passes + 1) % PASSES_MAX;
+            if was_slow || passes == 0 {
+                // There may be something to wake up for each time, such as a journal that answers at once.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -341,15 +366,20 @@ impl Shard {
         }
     }
 
-    fn take_turns(&mut self) {
+    /// Says whether its time was over before all had their turns.
+    fn take_turns(&mut self) -> bool {
         let mut pace = Pace::new(PASS_TIME_MAX);
         for turns in 0..TURNS_MAX {
-            if self.desk.is_saturated() || pace.is_over(turns) {
-                return;
+            if pace.is_over(turns) {
+                return true;
             }
-            let Some(key) = self.desk.ready.pop_front() else { return };
+            if self.desk.is_saturated() {
+                return false;
+            }
+            let Some(key) = self.desk.ready.pop_front() else { return false };
             self.stores.get(key.store).take_turn(key.slot, &mut self.desk);
         }
+        false
     }
 
     /// Hands the journal one run of each entity that has any.
