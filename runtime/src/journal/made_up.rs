@@ -1,6 +1,8 @@
 //! Bytes that somebody made up, for everything that reads bytes from outside: an error or a value, no panic, and no more
 //! memory than twice the bytes and 1 MiB.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
