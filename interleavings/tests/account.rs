@@ -37,6 +37,11 @@ impl Account {
         .replying(balance)
     }
 
+    #[command]
+    fn tell_nobody(&self) -> Step {
+        stay()
+    }
+
     #[query]
     fn balance(&self) -> u64 {
         self.balance

@@ -41,10 +41,13 @@ fn a_shutdown_waits_for_effects_and_the_calls_that_they_make() {
     explore(400, || {
         block_on(async {
             let journal = MemoryJournal::new();
-            let system = builder().start(journal.clone()).unwrap();
+            // One place for each lane: who is refused has to leave his to the effects.
+            let system = builder().mailbox_max(8).start(journal.clone()).unwrap();
+            let late = spawn(system.get::<Account>("a").tell_nobody());
             let callers: Vec<_> =
                 ["b", "c"].map(|id| spawn(system.get::<Account>(id).pass_on(1, vec!["a"]))).into_iter().collect();
             system.shutdown().await.unwrap();
+            let _ = late.await.unwrap();
             let mut answered = 0;
             for caller in callers {
                 match caller.await.unwrap() {

@@ -13,7 +13,7 @@ use crate::event::{Event, variant_named};
 mod nesting;
 mod variant;
 
-use nesting::{NESTING_MAX, nesting};
+use nesting::{NESTING_MAX, Unsafe, may_be_unsafe, nesting};
 use variant::{VariantDeserializer, VariantSerializer};
 
 /// How a payload is written.
@@ -153,13 +153,17 @@ impl Payload<'_> {
         self.read_as(Whole)
     }
 
-    /// Refuses what is nested so deeply that reading it could exhaust the stack, which nobody could catch.
+    /// Refuses what nobody could read safely: what could exhaust the stack, which can't be caught, or the memory.
     fn check_nesting(self) -> Result<(), DecodeError> {
-        // serde_json has the same limit of its own; and what is shorter can't be nested more deeply.
-        if self.codec == Codec::Json || self.bytes.len() <= NESTING_MAX || nesting(self.bytes) <= NESTING_MAX {
+        // serde_json has the same limit of its own, and JSON announces nothing.
+        if self.codec == Codec::Json || !may_be_unsafe(self.bytes) {
             return Ok(());
         }
-        let reason = format!("it is nested more than {NESTING_MAX} deep");
+        let reason = match nesting(self.bytes) {
+            Ok(_) => return Ok(()),
+            Err(Unsafe::TooDeep) => format!("it is nested more than {NESTING_MAX} deep"),
+            Err(Unsafe::TooMany) => "it announces more values than it has bytes".to_owned(),
+        };
         Err(DecodeError::Payload { codec: self.codec, bytes: self.bytes.len(), reason })
     }
 

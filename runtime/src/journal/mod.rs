@@ -23,6 +23,8 @@ mod floor;
 mod head;
 #[cfg(feature = "fjall")]
 mod keys;
+#[cfg(all(test, feature = "fjall"))]
+mod made_up;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
 pub(crate) mod oneshot;

@@ -19,7 +19,7 @@ pub(crate) struct Source {
 pub(crate) fn all() -> Vec<Source> {
     let mut sources = Vec::new();
     walk(&root().join("runtime/src/lib.rs"), &root().join("runtime/src"), false, &mut sources);
-    for directory in ["tests/tests", "examples/tests", "interleavings/tests"] {
+    for directory in ["tests/tests", "runtime/tests", "examples/tests", "interleavings/tests"] {
         for path in files(&root().join(directory)) {
             let items = parse(&path).items;
             add(&path, true, items, None, &mut sources);
