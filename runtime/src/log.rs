@@ -99,6 +99,7 @@ pub(crate) struct Throttles {
     pub(crate) panic: Throttle,
     pub(crate) write: Throttle,
     pub(crate) slow: Throttle,
+    pub(crate) snapshot: Throttle,
 }
 
 #[cfg(test)]

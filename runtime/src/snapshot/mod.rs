@@ -73,9 +73,6 @@ mod error;
 mod memory;
 pub(crate) mod request;
 pub(crate) mod sealed;
-#[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
-mod suite;
 pub(crate) mod taken;
 #[cfg(test)]
 mod upcasts;

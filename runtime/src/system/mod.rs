@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::aggregate::Aggregate;
 use crate::id::EntityId;
 use crate::journal::{CloseError, Health, Journal, ReadError, RunKey, Settled};
-use crate::log;
+use crate::log::{self, Throttle};
 use crate::snapshot::SnapshotStore;
 use crate::state::Machine;
 
@@ -225,6 +225,7 @@ impl System {
             blocking: settings.blocking,
             alarms_max: builder.deadlines_in_flight_max,
             sending: JoinSet::new(),
+            throttle: Throttle::default(),
         };
         tasks.spawn(timekeeper.run());
         let heard = stages.tell_one();

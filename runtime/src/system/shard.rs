@@ -38,6 +38,8 @@ const ARRIVALS_MAX: usize = 1024;
 const TURNS_MAX: usize = 256;
 /// How long they go on. What is slow ends a pass early, so that the shard hears of what happens meanwhile.
 const PASS_TIME_MAX: Duration = Duration::from_millis(5);
+/// After how many passes, at the most, the other tasks of the thread have their turn.
+const PASSES_MAX: usize = 64;
 /// How many runs a group has at most.
 const GROUP_RUNS_MAX: usize = 8192;
 /// How long a group is, beyond which no run is added.
@@ -266,7 +268,7 @@ impl Shard {
         let sweep_every = (self.desk.settings.idle_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
         let mut sweep = tokio::time::interval(sweep_every);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let started = Instant::now();
+        let (started, mut passes) = (Instant::now(), 0);
         while !self.is_done() {
             let wake = self.wake(&mut sweep).await;
             self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
@@ -280,7 +282,7 @@ impl Shard {
                 Wake::GoOn => {}
             }
             self.flush_effects();
-            self.take_turns();
+            let was_slow = self.take_turns();
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
             self.repeat();
@@ -291,6 +293,11 @@ impl Shard {
                 for probe in self.probing.drain(..) {
                     let _ = probe.send(());
                 }
+            }
+            passes = (passes + 1) % PASSES_MAX;
+            if was_slow || passes == 0 {
+                // There may be something to wake up for each time, such as a journal that answers at once.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -359,15 +366,20 @@ impl Shard {
         }
     }
 
-    fn take_turns(&mut self) {
+    /// Says whether its time was over before all had their turns.
+    fn take_turns(&mut self) -> bool {
         let mut pace = Pace::new(PASS_TIME_MAX);
         for turns in 0..TURNS_MAX {
-            if self.desk.is_saturated() || pace.is_over(turns) {
-                return;
+            if pace.is_over(turns) {
+                return true;
             }
-            let Some(key) = self.desk.ready.pop_front() else { return };
+            if self.desk.is_saturated() {
+                return false;
+            }
+            let Some(key) = self.desk.ready.pop_front() else { return false };
             self.stores.get(key.store).take_turn(key.slot, &mut self.desk);
         }
+        false
     }
 
     /// Hands the journal one run of each entity that has any.

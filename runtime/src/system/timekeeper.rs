@@ -11,7 +11,7 @@ use crate::call::{CallError, Failure, Never, Port as _, Unsent};
 use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
-use crate::log;
+use crate::log::{self, Throttle};
 use crate::system::blocking::Blocking;
 use crate::system::registry::Registry;
 use crate::system::rung::{Rung, ToTimekeeper};
@@ -32,6 +32,7 @@ pub(crate) struct Timekeeper {
     pub(crate) alarms_max: usize,
     /// Alarms that wait for room in a mailbox, part of those on their way: one that is full holds up no other.
     pub(crate) sending: JoinSet<()>,
+    pub(crate) throttle: Throttle,
 }
 
 /// What the timekeeper woke up for.
@@ -122,13 +123,15 @@ impl Timekeeper {
     }
 
     /// Puts an alarm back that has to be rung again.
-    fn hear(&self, rung: Rung) {
+    fn hear(&mut self, rung: Rung) {
         let Rung::Again { wake, why } = rung else { return };
         let now = self.clock.now();
         let not_before = if let Some(Failure::Quarantined(quarantined)) = &why { quarantined.retry_at } else { now };
         let again_at = self.schedule.again(wake, now, not_before);
-        if let Some(why) = why.map(CallError::<Never>::from) {
-            log::warn!(%why, %again_at, "a deadline was not handled and is tried again");
+        if let Some(why) = why.map(CallError::<Never>::from)
+            && let Some(unsaid) = self.throttle.may_speak()
+        {
+            log::warn!(%why, %again_at, unsaid, "a deadline was not handled and is tried again");
         }
     }
 

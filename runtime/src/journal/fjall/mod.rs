@@ -54,9 +54,10 @@ mod watch;
 mod writer;
 
 pub use error::OpenError;
-pub use opening::{Ended, Opening, TailCut};
+pub use opening::{Ended, Opening, OpeningTimes, TailCut};
 pub use tools::{
-    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+    ExportKeys, ImportKeys, Lost, Moved, Progress, RecordFound, Repair, RepairOptions, Repaired, Report, StoreDir,
+    StoreError, StoreStats, StreamInfo,
 };
 
 use engine::Engine;
@@ -155,11 +156,21 @@ impl Default for FjallOptions {
 ///
 /// - power loss together with a media fault within the last 100 ms,
 /// - an older copy of the whole directory, the head included,
-/// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
-///   that stream doesn't,
-/// - the row that says how far one stream is deleted, if it alone is gone from the engine's tables: reading everything
-///   finds it, and reading that stream finds it if runs are missing. Where none is, since only a part of one was deleted,
-///   that part is read again. A stream that has ended stays ended.
+/// - the last run of one stream, and
+/// - the row that says how far one stream is deleted: if it alone is gone from the engine's tables, reading everything
+///   finds it, and reading that stream doesn't find the run, and finds the row only where runs are missing. Where none is,
+///   since only a part of one was deleted, that part is read again. A stream that has ended stays ended.
+///
+/// The last two need more than damage: a table that is missing, cut or damaged is found, and so is what was written since
+/// the journal's last checkpoint. What remains is a table that somebody has exchanged for another whole one of the same
+/// number (found at opening among the newest tables, up to 32 MiB of them), and a fault of the engine's own when it
+/// merges tables.
+///
+/// When the journal was not closed in order, what power loss or the death of the process has torn at its end is cut off
+/// when it is opened, and told by [`opening`](FjallJournal::opening): nobody had heard that it is stored. What reaches
+/// deeper is refused. While a journal is opened, a directory `fjall.aside` has other names for the engine's files, so
+/// that a journal that is refused, or whose opening is interrupted, is what it was; a copy of a directory in which it
+/// is left needs it.
 ///
 /// # Examples
 ///
@@ -255,8 +266,7 @@ impl FjallJournal {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; what is in the directory is then as it was, but that the engine may have cut off a torn end of
-    /// its own journal.
+    /// [`OpenError`]; what is in the directory is then as it was, but for the file `lock`.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
         open::open(path.as_ref(), options)
     }

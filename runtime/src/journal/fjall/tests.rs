@@ -11,8 +11,10 @@ use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
 mod deletion;
+mod directories;
 mod forgetting;
 mod loss;
+mod models;
 mod snapshots;
 mod space;
 mod stalled;

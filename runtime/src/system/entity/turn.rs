@@ -157,7 +157,13 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Takes a snapshot after a step, if one is due or asked for.
-    pub(super) fn take_snapshot(&mut self, work: &mut Work<A>, desk: &Desk, changed: bool, asked: Option<&mut Asked>) {
+    pub(super) fn take_snapshot(
+        &mut self,
+        work: &mut Work<A>,
+        desk: &mut Desk,
+        changed: bool,
+        asked: Option<&mut Asked>,
+    ) {
         let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
         let wanted = desk.draft.snapshot();
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
@@ -190,8 +196,10 @@ impl<A: Aggregate> Entity<A> {
                 // Where nothing has happened, none is missing.
                 if error != SnapshotError::Nothing {
                     Counters::add(&desk.counters.snapshots_skipped, 1);
-                    let id = PersistenceId::new(A::NAME, &self.id);
-                    log::warn!(%id, seq_nr = %self.issued, %error, "no snapshot was taken");
+                    if let Some(unsaid) = desk.log.snapshot.may_speak() {
+                        let id = PersistenceId::new(A::NAME, &self.id);
+                        log::warn!(%id, seq_nr = %self.issued, %error, unsaid, "no snapshot was taken");
+                    }
                 }
                 if let Some(asked) = asked {
                     asked.refused = Some(error);

@@ -36,6 +36,8 @@ enum SetAside {
     OtherHistory { seq_nr: SeqNr, found: Timestamp, told: Timestamp },
     #[error("the record at which it was taken can't be read: {0}")]
     Record(String),
+    #[error("the record at which it was taken can't be read: {0}")]
+    Unread(ReadError),
     #[error("{0}")]
     Store(SnapshotStoreError),
 }
@@ -49,7 +51,7 @@ pub(crate) struct Candidates<'a, A> {
     /// Why those that were looked at can't be used.
     told: Vec<String>,
     set_aside: usize,
-    /// Whether the store failed, so that there may be others.
+    /// Whether the store or the journal couldn't be read, so that another attempt may find one.
     store_failed: bool,
     /// Whether those that are ahead of the journal may be deleted.
     may_tidy: bool,
@@ -210,8 +212,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
     fn time_of(&self, seq_nr: SeqNr) -> Result<Timestamp, SetAside> {
         let unreadable = |why: &dyn std::fmt::Display| SetAside::Record(why.to_string());
         let Source { journal, runtime, .. } = self.source;
-        let page =
-            runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(|error| unreadable(&error))?;
+        let page = runtime.block_on(journal.read(self.head.stream, seq_nr, seq_nr, 1)).map_err(SetAside::Unread)?;
         time_in(&page, seq_nr, journal.facts().store)
             .map_err(|error| unreadable(&error))?
             .ok_or_else(|| unreadable(&"it is missing"))
@@ -219,6 +220,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
 
     fn set_aside(&mut self, seq_nr: SeqNr, why: &SetAside) {
         Counters::add(self.source.unusable, 1);
+        self.store_failed |= matches!(why, SetAside::Unread(ReadError::Engine { .. } | ReadError::Closed));
         log::warn!(id = %self.id, %seq_nr, %why, "a snapshot is not used; an older one or the whole stream is");
         self.set_aside += 1;
         if self.told.len() < TOLD_MAX {

@@ -1,10 +1,11 @@
 //! Which entities are in quarantine, and another attempt when somebody asks for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::journal::{MemoryJournal, ReadError};
 use annals::{CallError, Clock as _, Offset, PersistenceId, Retried, SeqNr, System, Trouble};
-use annals_tests::Account;
+use annals_tests::{Account, Diary, Lease};
 
 use super::{epoch, others_go_on, quarantined, started, tight};
 use crate::quarantine::{Lamp, written_tomorrow};
@@ -192,6 +193,27 @@ async fn of_very_many_the_newest_are_listed_and_the_bound_of_entities_in_memory_
     }
     let stats = system.stats();
     assert!(stats.residents <= 110 && stats.quarantined <= stats.residents, "{stats:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_pause_goes_on_when_an_attempt_succeeds() {
+    let (clock, diary) = (epoch(), Arc::new(Diary::default()));
+    let builder = tight(&clock).provide(diary.clone()).register::<Lease>().idle_after(Duration::from_millis(100));
+    let (system, journal) = started(builder);
+    let car = system.get::<Lease>("car");
+    car.take_for(Duration::from_secs(1)).await.unwrap();
+    crate::until("it has left memory", || system.stats().passivations == 1).await;
+    journal.faults().fail_reads(gone());
+    for _ in 0..5 {
+        let (.., retry_at) = quarantined(car.state().await.unwrap_err());
+        clock.set(retry_at);
+    }
+    quarantined(car.state().await.unwrap_err());
+    journal.faults().heal_reads();
+    let ran_out = || diary.lines().contains(&"car ran out".to_owned());
+    assert!(!ran_out(), "its time is over, and it can't be loaded");
+    assert_eq!(system.retry(&PersistenceId::new("Lease", "car")).await.unwrap(), Retried::Loaded);
+    crate::until("its deadline is handled", ran_out).await;
 }
 
 #[tokio::test]

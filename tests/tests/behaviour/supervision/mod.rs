@@ -1,8 +1,14 @@
 //! The failure of one entity is that entity's matter.
 
 mod budget;
+mod dropped;
+mod ending;
+mod lines;
 mod listed;
+mod overload;
 mod panics;
+mod runtimes;
+mod wrapped;
 
 use annals::journal::MemoryJournal;
 use annals::testing::ManualClock;
