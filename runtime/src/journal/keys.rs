@@ -240,8 +240,11 @@ impl Keys {
         let Some(files) = self.files.get() else { return Ok(()) };
         let mut file = lock(&files.writer);
         self.check_there(&file)?;
+        let end = file.metadata()?.len();
         for &(number, stream) in keys {
             match self.read_slot(&mut file, number)? {
+                // After a sync that failed, zeros that are read may not be on the disk, and the next sync knows nothing of it.
+                Found::Nothing if position(number) < end => write_at(&mut file, position(number), &[0; SLOT_BYTES])?,
                 Found::Nothing => {}
                 Found::Key(owner, _) if owner != stream => {
                     return Err(KeysError::OtherStream { number, stream: owner });
