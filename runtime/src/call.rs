@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
-use crate::journal::{Cause, RunKey, Why};
+use crate::journal::{Cause, ReadError, RunKey, Why};
 use crate::key::{Coder, Key, Repeatable};
 use crate::system::{Quarantined, Trouble};
 
@@ -49,6 +49,19 @@ pub enum CallError<E> {
         id: PersistenceId,
         /// The record up to which the command is stored, or the one with the higher number.
         seq_nr: SeqNr,
+    },
+    /// A command with this key was handled before, and what it was answered can't be read now. Nothing more was stored; a
+    /// repeat may be told, unless the error says that it is corrupt.
+    #[error(
+        "{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be read now: {error}"
+    )]
+    AnswerUnread {
+        /// The entity.
+        id: PersistenceId,
+        /// The record up to which the command is stored.
+        seq_nr: SeqNr,
+        /// Why not.
+        error: ReadError,
     },
     /// There was no room for the call, and it was not to wait. Nothing was stored.
     #[error("{id}: overloaded, {limit} calls are waiting already; try later, or let the call wait for room")]
@@ -125,6 +138,7 @@ impl<E> CallError<E> {
                 CallError::NotAccepted { id, state, command, accepted_in }
             }
             CallError::AlreadyDone { id, seq_nr } => CallError::AlreadyDone { id, seq_nr },
+            CallError::AnswerUnread { id, seq_nr, error } => CallError::AnswerUnread { id, seq_nr, error },
             CallError::Overloaded { id, limit } => CallError::Overloaded { id, limit },
             CallError::NotStored { id, why } => CallError::NotStored { id, why },
             CallError::Unknown { id, why } => CallError::Unknown { id, why },
@@ -226,6 +240,7 @@ pub(crate) enum Failure {
     NotStored { id: PersistenceId, why: NotStored },
     Unknown { id: PersistenceId, why: Unknown },
     Quarantined(Arc<Quarantined>),
+    AnswerUnread { id: PersistenceId, seq_nr: SeqNr, error: ReadError },
     Deleted { id: PersistenceId, seq_nr: SeqNr },
     Panicked { id: PersistenceId, command: &'static str, message: Arc<str> },
     Stopped { id: PersistenceId },
@@ -244,6 +259,7 @@ impl<E> From<Failure> for CallError<E> {
                 reason: quarantined.reason.clone(),
                 retry_at: quarantined.retry_at,
             },
+            Failure::AnswerUnread { id, seq_nr, error } => CallError::AnswerUnread { id, seq_nr, error },
             Failure::Deleted { id, seq_nr } => CallError::Deleted { id, seq_nr },
             Failure::Panicked { id, command, message } => CallError::Panicked { id, command, message },
             Failure::Stopped { id } => CallError::Stopped { id },
@@ -453,7 +469,9 @@ impl<R, E> Call<R, E> {
     /// it is repeated. An answer is told as it will be read again: what serde skips is missing from the first one too.
     ///
     /// An entity knows its keys across restarts, and each entity has its own. A repeat ends with
-    /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key. What any
+    /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key, and with
+    /// [`CallError::AnswerUnread`] if it can't be read now. An entity remembers as many keys as
+    /// [`Builder::keys_max`](crate::Builder::keys_max) says: a command whose key it has forgotten happens again. What any
     /// other error says of storing, it says of this call, and not of an earlier one with the same key.
     ///
     /// ```

@@ -40,6 +40,8 @@ pub(crate) struct Draft {
     due: Due,
     /// Whether a snapshot is to be taken after it; also of a step that stores nothing.
     snapshot: bool,
+    /// Why nothing can be stored for now.
+    refused: Option<Why>,
 }
 
 #[derive(Debug)]
@@ -68,11 +70,17 @@ impl Default for Draft {
             cause: None,
             due: Due::Unchanged,
             snapshot: false,
+            refused: None,
         }
     }
 }
 
 impl Draft {
+    /// Has each command fail with this that would store anything, before anything is applied; `None`: none does.
+    pub(crate) fn refuse(&mut self, why: Option<Why>) {
+        self.refused = why;
+    }
+
     fn clear(&mut self, time: Timestamp, key: Option<StoredKey>) {
         self.payloads.clear();
         self.events.clear();
@@ -219,6 +227,9 @@ pub(crate) fn execute<A: Aggregate>(
                 Some(visit) => StoredCause::Deadline { visit },
                 None => StoredCause::Command(message.command()),
             });
+        }
+        if let Some(why) = draft.refused.as_ref().filter(|_| !draft.is_empty()) {
+            return Err(why.clone().into());
         }
         if read_again.is_empty() {
             message.applied(data, passage);

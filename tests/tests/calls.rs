@@ -4,7 +4,7 @@
 //! it takes at the most, spread evenly and beginning with one that is drawn. `ANNALS_SEED` repeats that.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, and tells its seed")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -19,7 +19,7 @@ use annals::journal::{FjallJournal, FjallOptions, Journal as _};
 use annals::snapshot::{DirSnapshots, SnapshotStore};
 use annals_tests::campaign::strace::{Fault, Point, Points, Trace, is_there, points, strace};
 use annals_tests::campaign::{
-    FILES, HALF, Image, Random, STEPS, STORE, Script, ids, is_deleted_later, opened, seed, setting, work_dir,
+    FILES, HALF, Image, Random, STEPS, STORE, Script, ids, is_deleted_later, opened, seed, setting, summary, work_dir,
 };
 use tokio::runtime::Runtime;
 
@@ -189,7 +189,7 @@ fn killed_behind(directory: &Path, step: usize) -> Image {
 fn is_skipped() -> bool {
     let is_skipped = !is_there();
     if is_skipped {
-        println!("SKIPPED: strace is missing, or may not trace here: no system call was met with a fault");
+        summary("SKIPPED: strace is missing, or may not trace here: no system call was met with a fault");
     }
     is_skipped
 }
@@ -310,14 +310,14 @@ impl Phase<'_> {
             }
             runtime().block_on(truth.check(directory, told)).map(|()| is_met)
         });
-        println!(
+        summary(&format!(
             "{}: {} of {all} calls met with {} kills, {met} of them reached, {missed} others can't be met, in {:.1} s \
              with seed {seed}",
             self.name,
             points.len(),
             self.times,
             begin.elapsed().as_secs_f64()
-        );
+        ));
         assert!(met * 10 >= points.len() * 9, "{}: only {met} of {} were reached", self.name, points.len());
     }
 }
@@ -391,11 +391,11 @@ fn an_error_of_any_call_that_writes_loses_nothing_that_was_told() {
             }
             runtime().block_on(truth.check(directory, from + said.steps())).map(|()| !said.is_well)
         });
-        println!(
+        summary(&format!(
             "{name}: {} calls met with errors, {ended} of them ended the program in order, in {:.1} s with seed {seed}",
             failing.len(),
             begin.elapsed().as_secs_f64()
-        );
+        ));
     }
 }
 
@@ -446,11 +446,11 @@ fn an_error_of_any_call_that_reads_is_told_and_never_wrong_data() {
                 false => Err(format!("then, without one, it says {:?}, {}", again.lines, again.complaint)),
             }
         });
-        println!(
+        summary(&format!(
             "{name}: {} calls met with errors, {told} of them told, {} others can't be met, in {:.1} s with seed {seed}",
             failing.len(),
             found.missed,
             begin.elapsed().as_secs_f64()
-        );
+        ));
     }
 }

@@ -4,7 +4,7 @@
 //! `ANNALS_FLIPS=all` turns over every bit; a number is how many of each image at most, and then all of the files that are
 //! smallest are taken, and a sample of the others. `ANNALS_SEED` repeats a sample.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, and tells its seed")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use annals_tests::campaign::{Damage, FILES, HALF, Image, Random, STEPS, STORE, Verdict, seed, work_dir};
+use annals_tests::campaign::{Damage, FILES, HALF, Image, Random, STEPS, STORE, Verdict, seed, summary, work_dir};
 
 /// So many flips of an image if nothing else is said.
 const FLIPS: usize = 600;
@@ -199,16 +199,20 @@ fn run(name: &str, image_dir: &Path, jobs: Vec<Job>, what_for: &str) {
     let (found, took) = (found.into_inner().unwrap(), begin.elapsed());
     for (kind, count) in &found.counts {
         let Count { refused, told, snapshot_told, snapshot_lost, harmless, vague, aborted } = *count;
-        println!(
+        summary(&format!(
             "{name}: {kind}: {}: {refused} refused, {told} told when read, {snapshot_told} told of a snapshot, \
              {snapshot_lost} with other snapshots, {harmless} harmless, {vague} vague, {aborted} aborted",
             count.all()
-        );
+        ));
     }
     for (why, times) in found.vague.iter().take(TELLS_MAX) {
-        println!("{name}: vague, {times} times: {why}");
+        summary(&format!("{name}: vague, {times} times: {why}"));
     }
-    println!("{name}: {all} {what_for} in {:.1} s, {} silent or worse", took.as_secs_f64(), found.failures.len());
+    summary(&format!(
+        "{name}: {all} {what_for} in {:.1} s, {} silent or worse",
+        took.as_secs_f64(),
+        found.failures.len()
+    ));
     let failures = &found.failures;
     assert!(
         failures.is_empty(),
@@ -251,7 +255,7 @@ fn share() -> Option<usize> {
 #[test]
 fn no_flipped_bit_is_silent() {
     let (seed, directory, share) = (seed(), work_dir().unwrap(), share());
-    println!("seed {seed}, in `{}`", directory.path().display());
+    summary(&format!("seed {seed}, in `{}`", directory.path().display()));
     let mut random = Random::new(seed);
     for (name, image_dir) in images(directory.path()) {
         let image = Image::take(&image_dir).unwrap();

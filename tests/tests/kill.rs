@@ -1,8 +1,9 @@
 //! Kills a process that works on a store, again and again, and looks at what is left.
 //!
-//! `ANNALS_KILLS` sets how often; `ANNALS_SEED` repeats a run.
+//! `ANNALS_KILLS` sets how often, over all that is done here; `ANNALS_SEED` repeats a run. The stores are in memory where
+//! the system has a place for that: a killed process needs no disk.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells its seed")]
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, and tells its seed")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -12,35 +13,21 @@ use std::time::Duration;
 
 use annals::journal::{FjallJournal, FjallOptions, Journal, Record, RunError, RunView};
 use annals::snapshot::DirSnapshots;
-use annals::{Aggregate, Offset, PersistenceId, System};
+use annals::{Aggregate, CallError, Offset, PersistenceId, System};
+use annals_tests::campaign::{COMMANDS_OF_A_LIFE, Random, seed, setting, summary, work_dir};
+use annals_tests::golden::Patient;
 use annals_tests::{Account, Savings, with_snapshots};
 
 const ENTITIES: u64 = 20;
 /// How many commands of one entity the victim has in flight at most.
 const CALLERS: u64 = 4;
 
-/// xorshift: enough to choose moments, and the same for the same seed.
-struct Random(u64);
+/// So many kills if nothing else is said.
+const KILLS: u64 = 60;
 
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap())
-}
-
-/// The seed of a test, which is printed with whatever the test fails with.
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = setting("ANNALS_SEED", u64::from(now.subsec_nanos()) | 1);
-    println!("seed {seed}");
-    seed
+/// The kills of one part, of which there are so many hundredths.
+fn kills(hundredths: u64) -> u64 {
+    (setting("ANNALS_KILLS", KILLS) * hundredths).div_ceil(100)
 }
 
 /// What is known of a store.
@@ -56,60 +43,170 @@ struct Known {
     beyond: u64,
 }
 
-#[tokio::test]
-async fn every_acknowledged_command_survives_a_kill() {
-    let (kills, seed) = (setting("ANNALS_KILLS", 100), seed());
-    let mut random = Random(seed);
-    let store = tempfile::tempdir().unwrap();
-    let store = store.path().join("store");
+/// Kills a victim, mostly under load, some of them in the middle of opening or closing.
+async fn survive(hundredths: u64, durability: &str, keys: &str) {
+    let (kills, seed) = (kills(hundredths), seed());
+    let mut random = Random::new(seed);
+    let directory = work_dir().unwrap();
+    let store = directory.path().join("store");
     let (mut known, mut closed) = (Known::default(), 0);
     for kill in 0..kills {
-        // Most moments are under load, some in the middle of opening or closing.
         let delay = Duration::from_micros(random.below(120_000));
         let moment = match random.below(8) {
             0 | 1 => Moment::FromTheStart(delay),
             2 | 3 => Moment::Closing { after: delay, delay: Duration::from_micros(random.below(40_000)) },
             _ => Moment::Open(delay),
         };
-        closed += u64::from(run_and_kill(&mut victim(&store), moment, &mut known));
+        closed += u64::from(run_and_kill(&mut victim(&store, durability, keys), moment, &mut known));
         if kill % 5 == 4 {
             check(&store, &mut known, seed, kill).await;
         }
     }
     check(&store, &mut known, seed, kills).await;
     let Known { commands, beyond, .. } = known;
-    println!(
-        "{kills} kills, {closed} of them too late, {commands} acknowledged commands, \
-         {beyond} stored without an acknowledgement"
-    );
+    summary(&format!(
+        "{kills} kills with {durability} and {keys} commands, {closed} of them too late, {commands} acknowledged \
+         commands, {beyond} stored without an acknowledgement, seed {seed}"
+    ));
     assert!(commands > kills, "the kills came too early to mean anything: {commands} commands");
-    assert!(closed <= kills / 2, "the kills came too late to mean anything: {closed} stores were closed before");
+    assert!(closed * 3 <= kills * 2, "the kills came too late to mean anything: {closed} stores were closed before");
+}
+
+#[tokio::test]
+async fn every_acknowledged_command_survives_a_kill() {
+    survive(20, "fsync", "plain").await;
+}
+
+#[tokio::test]
+async fn what_only_the_system_has_survives_a_kill() {
+    survive(10, "os", "plain").await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_repeated_after_a_kill_is_stored_once() {
+    survive(15, "fsync", "keyed").await;
+    survive(5, "os", "keyed").await;
+}
+
+#[tokio::test]
+async fn a_recovery_that_is_killed_again_and_again_loses_nothing() {
+    let (rounds, seed) = (kills(10).div_ceil(5), seed());
+    let mut random = Random::new(seed);
+    let directory = work_dir().unwrap();
+    let store = directory.path().join("store");
+    let mut known = Known::default();
+    for round in 0..rounds {
+        let delay = Duration::from_micros(20_000 + random.below(60_000));
+        run_and_kill(&mut victim(&store, "fsync", "plain"), Moment::Open(delay), &mut known);
+        for _ in 0..4 {
+            let delay = Duration::from_micros(random.below(30_000));
+            run_and_kill(&mut victim(&store, "fsync", "plain"), Moment::FromTheStart(delay), &mut known);
+        }
+        check(&store, &mut known, seed, round).await;
+    }
+    let Known { commands, beyond, .. } = known;
+    summary(&format!(
+        "{} kills, of which 4 of 5 while the store opened, {commands} acknowledged commands, {beyond} stored without an \
+         acknowledgement, seed {seed}",
+        rounds * 5
+    ));
 }
 
 #[tokio::test]
 async fn a_store_whose_making_was_cut_short_opens() {
-    let seed = seed();
-    let mut random = Random(seed);
-    for kill in 0..20 {
-        let directory = tempfile::tempdir().unwrap();
+    let (kills, seed) = (kills(10).div_ceil(2), seed());
+    let mut random = Random::new(seed);
+    for kill in 0..kills {
+        let directory = work_dir().unwrap();
         let store = directory.path().join("store");
         let mut known = Known::default();
         for _ in 0..2 {
             run_and_kill(
-                &mut victim(&store),
+                &mut victim(&store, "fsync", "plain"),
                 Moment::FromTheStart(Duration::from_micros(random.below(25_000))),
                 &mut known,
             );
         }
         check(&store, &mut known, seed, kill).await;
     }
+    summary(&format!("{} kills while a store was made, seed {seed}", kills * 2));
+}
+
+/// What was told of an entity that may have ended.
+#[derive(Debug, Default, Clone, Copy)]
+struct Life {
+    commands: u64,
+    has_ended: bool,
+}
+
+#[tokio::test]
+async fn what_was_deleted_or_forgotten_stays_so_after_kills() {
+    let (kills, seed) = (kills(15), seed());
+    let mut random = Random::new(seed);
+    let directory = work_dir().unwrap();
+    let store = directory.path().join("store");
+    let (mut lives, mut first, mut ends, mut alive) = (BTreeMap::<u64, Life>::new(), 0, 0, 0);
+    for kill in 0..kills {
+        let mut mortal = Command::new(env!("CARGO_BIN_EXE_mortal"));
+        mortal.arg(&store).arg(first.to_string());
+        let moment = Moment::Open(Duration::from_micros(random.below(80_000)));
+        let (_, lines) = run_to_kill(&mut mortal, moment);
+        for line in lines {
+            let (number, what) = line.split_once(' ').unwrap();
+            let life = lives.entry(number.parse().unwrap()).or_default();
+            match what {
+                "end" => life.has_ended = true,
+                commands => life.commands = commands.parse().unwrap(),
+            }
+        }
+        // What nobody was told of has a number just behind.
+        first = lives.last_key_value().map_or(first, |(last, _)| last + 1) + 16;
+        if kill % 4 < 3 && kill + 1 < kills {
+            continue;
+        }
+        let system = with_snapshots(&store, None).unwrap();
+        for (number, life) in std::mem::take(&mut lives) {
+            let place = format!("seed {seed}, kill {kill}: {number}, of which is known {life:?},");
+            let found = match number.is_multiple_of(2) {
+                true => system.get::<Account>(format!("{number}")).balance().await,
+                false => match system.get::<Patient>(format!("{number}")).notes().await {
+                    Ok(notes) => Ok(u64::try_from(notes.len()).unwrap()),
+                    Err(CallError::Deleted { id, seq_nr }) => Err(CallError::Deleted { id, seq_nr }),
+                    Err(error) => panic!("{place} fails: {error}"),
+                },
+            };
+            match found {
+                Ok(commands) => {
+                    assert!(!life.has_ended, "{place} is back with {commands} commands");
+                    let may = life.commands..=COMMANDS_OF_A_LIFE.min(life.commands + 1);
+                    assert!(may.contains(&commands), "{place} has {commands} commands");
+                    alive += 1;
+                }
+                Err(CallError::Deleted { .. }) => {
+                    assert_eq!(life.commands, COMMANDS_OF_A_LIFE, "{place} has ended before");
+                    // What was interrupted is completed by asking again.
+                    match number.is_multiple_of(2) {
+                        true => drop(system.delete::<Account>(format!("{number}")).await.unwrap()),
+                        false => drop(system.forget::<Patient>(format!("{number}")).await.unwrap()),
+                    }
+                    ends += 1;
+                }
+                Err(error) => panic!("{place} fails: {error}"),
+            }
+        }
+        system.shutdown().await.unwrap();
+    }
+    summary(&format!(
+        "{kills} kills while entities were deleted and forgotten: {ends} have ended, {alive} have not, seed {seed}"
+    ));
+    assert!(ends > 0 && alive > 0, "{ends} have ended, {alive} have not");
 }
 
 /// Kills programs that take snapshots all the time, and delete what they stand for.
 async fn survive_with_snapshots(kills: u64, as_files: bool) {
     let seed = seed();
-    let mut random = Random(seed);
-    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::new(seed);
+    let directory = work_dir().unwrap();
     let (store, snapshots) = (directory.path().join("store"), directory.path().join("snapshots"));
     let snapshots = as_files.then_some(snapshots.as_path());
     let mut known = Known::default();
@@ -144,7 +241,11 @@ async fn survive_with_snapshots(kills: u64, as_files: bool) {
         let head = journal.open_stream(&PersistenceId::new(Savings::NAME, format!("{entity}"))).await.unwrap();
         deleted += head.floor.0;
     }
-    println!("{kills} kills, {} acknowledged commands, {deleted} deleted records", known.commands);
+    summary(&format!(
+        "{kills} kills with snapshots {}: {} acknowledged commands, {deleted} deleted records, seed {seed}",
+        if as_files { "as files" } else { "beside the journal" },
+        known.commands
+    ));
     assert!(deleted > 0 && known.commands > kills, "{deleted} records deleted, {} commands", known.commands);
     if let Some(snapshots) = snapshots {
         let _store = DirSnapshots::open(snapshots).unwrap();
@@ -154,12 +255,12 @@ async fn survive_with_snapshots(kills: u64, as_files: bool) {
 
 #[tokio::test]
 async fn snapshots_beside_the_journal_stand_for_deleted_events_after_kills() {
-    survive_with_snapshots(setting("ANNALS_KILLS", 40), false).await;
+    survive_with_snapshots(kills(10), false).await;
 }
 
 #[tokio::test]
 async fn snapshots_as_files_stand_for_deleted_events_after_kills() {
-    survive_with_snapshots(setting("ANNALS_KILLS", 40), true).await;
+    survive_with_snapshots(kills(10), true).await;
 }
 
 /// Lets a lessor live on a day, until it says `ready` and so much longer, and kills it.
@@ -182,25 +283,29 @@ fn lessor(store: &Path, leases: u64, day: u64, longer: Duration) {
 #[tokio::test]
 async fn deadlines_survive_kills_and_fire_once() {
     const LEASES: u64 = 2000;
-    let mut random = Random(seed());
-    let directory = tempfile::tempdir().unwrap();
+    let seed = seed();
+    let mut random = Random::new(seed);
+    let directory = work_dir().unwrap();
     let store = directory.path().join("store");
     lessor(&store, LEASES, 0, Duration::ZERO);
     lessor(&store, LEASES, 59, Duration::from_millis(100));
     let early = ran_out(&store).await;
     assert!(early.values().all(|count| *count == 0), "some ran out a day early: {early:?}");
-    let mut kills = 0;
+    let (mut kills, mut patience, mut before) = (0, 40_000, LEASES);
     loop {
-        // In the middle of it, mostly.
-        lessor(&store, LEASES, 60, Duration::from_micros(random.below(40_000)));
+        // In the middle of it, mostly; where that is too early to get on, a little later.
+        lessor(&store, LEASES, 60, Duration::from_micros(random.below(patience)));
         kills += 1;
         let left = ran_out(&store).await.values().filter(|count| **count == 0).count();
-        println!("{left} of {LEASES} leases are left after {kills} kills on day 60");
         if left == 0 {
             break;
         }
+        let left = u64::try_from(left).unwrap();
+        patience += if before - left < LEASES / 20 { 20_000 } else { 0 };
+        before = left;
         assert!(kills < 1000, "the lessor gets nowhere");
     }
+    summary(&format!("{} kills while {LEASES} deadlines were armed and came, seed {seed}", kills + 3));
     lessor(&store, LEASES, 61, Duration::from_millis(100));
     let fired = ran_out(&store).await;
     assert_eq!(u64::try_from(fired.len()).unwrap(), LEASES);
@@ -239,14 +344,29 @@ enum Moment {
 }
 
 /// The program that deposits money in a store.
-fn victim(store: &Path) -> Command {
+fn victim(store: &Path, durability: &str, keys: &str) -> Command {
     let mut victim = Command::new(env!("CARGO_BIN_EXE_victim"));
-    victim.arg(store).arg(ENTITIES.to_string());
+    victim.arg(store).arg(ENTITIES.to_string()).args([durability, keys]);
     victim
 }
 
-/// Lets the victim work for a while and kills it; notes what it was told. Says whether it had ended in order before.
+/// Lets the victim work for a while and kills it; notes what it has told. Says whether it had ended in order before.
 fn run_and_kill(victim: &mut Command, moment: Moment, known: &mut Known) -> bool {
+    let (has_ended, lines) = run_to_kill(victim, moment);
+    for line in lines {
+        let (entity, balance) = line.split_once(' ').unwrap();
+        let (entity, balance): (u64, u64) = (entity.parse().unwrap(), balance.parse().unwrap());
+        let known_balance = known.balances.entry(entity).or_default();
+        *known_balance = balance.max(*known_balance);
+        known.commands += 1;
+    }
+    known.kills += 1;
+    has_ended
+}
+
+/// Lets a program work for a while and kills it. Says whether it had ended in order before, and the whole lines that it
+/// has told, but for the first.
+fn run_to_kill(victim: &mut Command, moment: Moment) -> (bool, Vec<String>) {
     let mut victim = victim.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap());
     let stderr = victim.stderr.take().unwrap();
@@ -275,15 +395,8 @@ fn run_and_kill(victim: &mut Command, moment: Moment, known: &mut Known) -> bool
     // Nothing else ends it: not an error, and not a panic.
     assert!(ended.success() || ended.code().is_none(), "the victim failed: {}", read(stderr));
     let told = String::from_utf8(reader.join().unwrap()).unwrap();
-    for line in told.split_inclusive('\n').filter(|line| line.ends_with('\n') && *line != "open\n") {
-        let (entity, balance) = line.trim_end().split_once(' ').unwrap();
-        let (entity, balance): (u64, u64) = (entity.parse().unwrap(), balance.parse().unwrap());
-        let known_balance = known.balances.entry(entity).or_default();
-        *known_balance = balance.max(*known_balance);
-        known.commands += 1;
-    }
-    known.kills += 1;
-    ended.success()
+    let lines = told.split_inclusive('\n').filter(|line| line.ends_with('\n') && *line != "open\n");
+    (ended.success(), lines.map(|line| line.trim_end().to_owned()).collect())
 }
 
 fn read(mut from: impl Read) -> String {

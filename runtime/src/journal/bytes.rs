@@ -292,6 +292,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_text_is_refused() {
+        assert_eq!(Reader::new(&[2, b'a', b'b']).text("it"), Ok("ab"));
+        let malformed = Malformed { what: "it", flaw: Flaw::NotText };
+        assert_eq!(Reader::new(&[2, b'a', 0xff]).text("it"), Err(malformed.clone()));
+        assert_eq!(malformed.to_string(), "it is not UTF-8");
+    }
+
+    #[test]
     fn a_varint_is_read_in_its_shortest_form_only() {
         assert_eq!(varint(&[0]), Ok(0));
         assert_eq!(varint(&[0x7f]), Ok(127));

@@ -6,7 +6,7 @@ use super::lock;
 use super::memory::{MemoryJournal, Store};
 use super::oneshot::{Sender, oneshot};
 use super::run::Run;
-use super::{CloseError, Facts, Fut, Outcome, ReadError, Why};
+use super::{CloseError, Facts, Fut, Health, Outcome, ReadError, Why};
 use crate::id::{SeqNr, StreamNo};
 use crate::sync::{Arc, Mutex};
 
@@ -148,6 +148,24 @@ impl MemoryFaults {
         self.plan(nth, Fault::Refuse(why));
     }
 
+    /// Has the journal say that too little space is free: until [`MemoryFaults::free_storage`], all runs are refused with
+    /// [`Why::StorageLow`], but for those that end their stream.
+    pub fn fill_storage(&self) {
+        self.storage(true);
+    }
+
+    /// Gives the space back.
+    pub fn free_storage(&self) {
+        self.storage(false);
+    }
+
+    fn storage(&self, is_low: bool) {
+        let health = &mut lock(&self.store).health;
+        if matches!(health, Health::Good | Health::StorageLow { .. }) {
+            *health = if is_low { Health::StorageLow { free: 0, floor: 1 } } else { Health::Good };
+        }
+    }
+
     fn plan(&self, nth: u64, fault: Fault) {
         let faults = &mut lock(&self.store).faults;
         faults.planned.insert(faults.appended.groups + nth, fault);
@@ -228,7 +246,7 @@ mod tests {
     use crate::id::{Offset, SeqNr, StreamNo};
     use crate::journal::oneshot::block_on;
     use crate::journal::suite::{append, id, is_pending, open, read, run, store};
-    use crate::journal::{CloseError, Fut, Health, Journal, Outcome};
+    use crate::journal::{Fut, Journal, Outcome};
 
     fn next(journal: &MemoryJournal, first: u64) -> Fut<'static, Vec<Outcome>> {
         let alice = open(journal, &id("alice"));
@@ -268,6 +286,25 @@ mod tests {
         journal.faults().refuse_next(Why::Failed("for once".into()));
         assert_eq!(block_on(next(&journal, 1)), [Outcome::NotStored(Why::Failed("for once".into()))]);
         assert_eq!(block_on(next(&journal, 1)), [Outcome::Stored(Offset(1))]);
+    }
+
+    #[test]
+    fn what_is_refused_for_lack_of_space_is_taken_when_there_is_some() {
+        let journal = MemoryJournal::new();
+        store(&journal, &id("alice"), &[b"x"]);
+        journal.faults().fill_storage();
+        let low = Why::StorageLow { free: 0, floor: 1 };
+        assert_eq!(block_on(next(&journal, 2)), [Outcome::NotStored(low)]);
+        assert_eq!(journal.health(), Health::StorageLow { free: 0, floor: 1 });
+        assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
+        let stream = open(&journal, &id("alice")).stream;
+        assert!(matches!(block_on(journal.delete_to(stream, SeqNr(1))), Outcome::Stored(_)));
+        journal.faults().free_storage();
+        assert_eq!(journal.health(), Health::Good);
+        assert_eq!(block_on(next(&journal, 2)), [Outcome::Stored(Offset(2))]);
+        block_on(journal.close()).unwrap();
+        journal.faults().fill_storage();
+        assert_eq!(journal.health(), Health::Closed);
     }
 
     #[test]

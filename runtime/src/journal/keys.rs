@@ -20,7 +20,7 @@ use crate::sync::{Arc, Mutex, OnceLock};
 const MAGIC: [u8; 8] = *b"annals\0\x04";
 pub(crate) const FORMAT: u8 = 1;
 /// The header is as long as a slot: the slot of key n begins at n times this.
-const SLOT_BYTES: usize = 64;
+pub(crate) const SLOT_BYTES: usize = 64;
 const TEMPORARY: &str = "keys.tmp";
 /// The name of the file.
 pub(crate) const FILE: &str = "keys";
@@ -138,6 +138,12 @@ impl Keys {
         Self::open_with(dir, store, |path| {
             Ok(Files { reader: Mutex::new(File::open(path)?), writer: Mutex::new(File::open(path)?) })
         })
+    }
+
+    /// No keys, whatever is in `dir`.
+    pub(crate) fn none(dir: &Path, store: u64) -> Result<Self, KeysError> {
+        let (secret, nonces, next) = (draw_secret()?, Arc::new(Nonces::draw()?), AtomicU64::new(1));
+        Ok(Self { store, path: dir.join(FILE), secret, nonces, next, files: OnceLock::new() })
     }
 
     /// The number behind that of the last key.

@@ -38,7 +38,7 @@ pub struct MemoryJournal {
 
 pub(super) struct Store {
     epoch: u64,
-    health: Health,
+    pub(super) health: Health,
     streams: Vec<Stream>,
     numbers: HashMap<PersistenceId, StreamNo>,
     runs: Vec<Stored>,
@@ -246,8 +246,7 @@ impl Store {
             return Some(Why::Fenced { epoch: facts.epoch });
         }
         match &self.health {
-            Health::Good => None,
-            Health::StorageLow { free, floor } => Some(Why::StorageLow { free: *free, floor: *floor }),
+            Health::Good | Health::StorageLow { .. } => None,
             Health::Failed(cause) => Some(Why::Failed(Arc::clone(cause))),
             Health::Closed => Some(Why::Closed),
         }
@@ -278,6 +277,11 @@ impl Store {
 
     fn store(&mut self, facts: &Facts, run: Run) -> Result<Offset, Why> {
         run.check(facts)?;
+        if let Health::StorageLow { free, floor } = self.health
+            && !run.ends
+        {
+            return Err(Why::StorageLow { free, floor });
+        }
         let offset = Offset(self.durable().0 + 1);
         let index = self.runs.len();
         let stream = self.stream_mut(run.stream).filter(|stream| stream.opened > 0 && stream.id == run.id);

@@ -34,13 +34,12 @@ mod run;
 mod sealed;
 mod settled;
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
 mod suite;
 
 #[cfg(feature = "fjall")]
 pub use self::fjall::{
-    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Moved, OpenError, Opening, Progress, RecordFound,
-    Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
+    Ended, ExportKeys, FjallJournal, FjallOptions, ImportKeys, Lost, Moved, OpenError, Opening, OpeningTimes, Progress,
+    RecordFound, Repair, RepairOptions, Repaired, Report, StoreDir, StoreError, StoreStats, StreamInfo, TailCut,
 };
 pub use bytes::{Flaw, Malformed, RUN_BYTES_MAX, WRITE_BYTES_MAX};
 pub(crate) use bytes::{as_stored, len_u64};

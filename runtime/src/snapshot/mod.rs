@@ -73,9 +73,6 @@ mod error;
 mod memory;
 pub(crate) mod request;
 pub(crate) mod sealed;
-#[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "some of the tests open their store again")]
-mod suite;
 pub(crate) mod taken;
 #[cfg(test)]
 mod upcasts;
@@ -380,6 +377,16 @@ pub enum SnapshotStoreError {
         id: PersistenceId,
         /// What is wrong with it.
         reason: Arc<str>,
+    },
+    /// The file system has so little space left that it isn't saved. Others will be when there is more.
+    #[error("the snapshot of {id} was not saved: {free} bytes are free, and it takes {floor}")]
+    StorageLow {
+        /// Whose it is.
+        id: PersistenceId,
+        /// How many bytes are free.
+        free: u64,
+        /// How many must be.
+        floor: u64,
     },
     /// The system below failed.
     #[error("can't {tried} the snapshots of {id}: {error}")]

@@ -1,8 +1,9 @@
 //! Repeated commands: what the first one was answered, read back from the journal.
 
 use crate::aggregate::Aggregate;
+use crate::call::Failure;
 use crate::contain::contained;
-use crate::id::{SeqNr, StreamNo};
+use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
 use crate::log;
 use crate::message::Message;
@@ -29,6 +30,13 @@ pub(crate) fn repeat<A: Aggregate>(
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 log::error!(%stream, %seq_nr, %error, "the answer to a repeated command can't be read");
+                if let SearchError::Read(error) = error
+                    && let Some(message) = message.take()
+                {
+                    let id = PersistenceId::new(A::NAME, message.entity());
+                    message.fail(Failure::AnswerUnread { id, seq_nr, error });
+                    return;
+                }
                 None
             }
             Err(panic) => {

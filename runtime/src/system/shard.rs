@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::contain::contained;
 use crate::execute::Draft;
-use crate::journal::{Cause, Facts, Fut, Journal, Outcome};
+use crate::journal::{Cause, Facts, Fut, Health, Journal, Outcome, Why};
 use crate::log::{self, Throttles};
 use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
@@ -112,9 +112,26 @@ pub(crate) struct Desk {
     pub(crate) run_numbers: Arc<AtomicU64>,
     /// Tenths of a second since the shard started, when this pass began.
     pub(crate) tenth: u32,
+    /// Whether the journal has refused something for lack of space, and hasn't said since that there is some.
+    pub(crate) storage_low: bool,
 }
 
 impl Desk {
+    /// Why the journal would take nothing, if it has said so before and still does. So what it refuses needn't be applied,
+    /// and the entity needn't be loaded again.
+    pub(crate) fn refuses(&mut self) -> Option<Why> {
+        if !self.storage_low {
+            return None;
+        }
+        match self.journal.health() {
+            Health::StorageLow { free, floor } => Some(Why::StorageLow { free, floor }),
+            Health::Good | Health::Failed(_) | Health::Closed => {
+                self.storage_low = false;
+                None
+            }
+        }
+    }
+
     pub(crate) fn next_run(&self) -> u64 {
         self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -228,6 +245,7 @@ impl Shard {
             residents_max: setup.residents_max,
             run_numbers: setup.run_numbers,
             tenth: 0,
+            storage_low: false,
         };
         Self {
             desk,

@@ -59,7 +59,7 @@ pub struct Stats {
     /// Snapshots that were taken, and that the store didn't save. Nothing is lost by that.
     pub snapshots_failed: u64,
     /// Snapshots that were due or asked for, and not taken: too many waited, the data was too long or couldn't be
-    /// written, or the state is transient.
+    /// written, or the state is transient; or not saved, since too little space was free.
     pub snapshots_skipped: u64,
     /// Stored snapshots that were set aside when an entity was loaded, for an older one or the whole stream.
     pub snapshots_unusable: u64,

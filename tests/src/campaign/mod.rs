@@ -8,7 +8,7 @@
 //! | `flips` | changes each bit and each block of the files of a store | `ANNALS_FLIPS` |
 //! | `limits` | gives one too little of something, or stops it for a while | |
 //!
-//! `ANNALS_SEED` repeats a run, and each failure says what else is needed for that.
+//! Each ends with a line that says what it found, which `ANNALS_SUMMARY` collects in a file. `ANNALS_SEED` repeats a run, and each failure says what else is needed for that.
 
 mod contents;
 mod damage;
@@ -16,9 +16,14 @@ mod image;
 mod random;
 mod script;
 pub mod strace;
+mod summary;
 
 pub use contents::{Contents, Trouble, contents, opened};
 pub use damage::{Damage, FILES, Patient, STORE, Verdict};
 pub use image::{Image, StoredFile, work_dir};
 pub use random::{Random, seed, setting};
 pub use script::{HALF, STEPS, Script, ids, is_deleted_later};
+pub use summary::summary;
+
+/// How many commands the entities get whose ends the kills may meet.
+pub const COMMANDS_OF_A_LIFE: u64 = 3;

@@ -36,6 +36,7 @@ async fn a_command_that_cannot_refuse_needs_no_arm_for_it() {
         Err(
             CallError::NotAccepted { .. }
             | CallError::AlreadyDone { .. }
+            | CallError::AnswerUnread { .. }
             | CallError::Overloaded { .. }
             | CallError::NotStored { .. }
             | CallError::Unknown { .. }

@@ -15,6 +15,7 @@ mod directory;
 mod durable;
 mod effects;
 mod encoding;
+mod errors;
 mod evolution;
 mod failures;
 mod forgetting;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annals::journal::{MemoryJournal, ReadError};
 use annals::prelude::*;
 use annals::testing::ManualClock;
-use annals::{SeqNr, Timestamp};
+use annals::{DecodeError, ReplayError, SeqNr, Timestamp};
 
 /// The program of tomorrow, which writes an event that today's doesn't know.
 mod tomorrow {
@@ -328,6 +328,11 @@ async fn a_version_without_an_upcast_quarantines_its_entity() {
     let CallError::Quarantined { seq_nr, reason, .. } = error else { panic!("{error:?}") };
     assert_eq!(seq_nr, SeqNr(2));
     assert!(reason.contains("`warmed` is stored in version 1, from which there is no upcast"), "{reason}");
+    let error = system.replay::<by_hand::Lamp>("warmed").await.unwrap_err();
+    let ReplayError::Undecodable { error: DecodeError::NoUpcast { name, version }, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((name.as_str(), *version), ("warmed", 1));
     let other = system.get::<by_hand::Lamp>("other");
     other.switch().await.unwrap();
     assert_eq!(other.count().await.unwrap(), 1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use annals::journal::{
     Armed, Cipher, CloseError, Due, EventRecord, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError,
-    Record, Run, RunBuilder, RunError, RunView, StreamHead, Why, Write,
+    Record, Run, RunBuilder, RunError, RunKey, RunView, Settled, StreamHead, Why, Write,
 };
 use annals::testing::conformance::journal::{CASES, Forgets, JournalStore};
 use annals::{Codec, EntityId, Offset, PersistenceId, SeqNr, StreamNo, Timestamp};
@@ -57,6 +57,8 @@ enum Lie {
     ClosesStreamsAtOnce,
     ForgetsNothing,
     StoresBadRunsOfOthers,
+    SettlesByThePlace,
+    SettlesTooEarly,
 }
 
 /// What each lie is caught by.
@@ -101,6 +103,8 @@ const CAUGHT: &[(Lie, &str)] = &[
     (Lie::NeverClosesStreams, "a_run_of_a_stream_that_is_not_open_is_refused"),
     (Lie::ClosesStreamsAtOnce, "a_stream_opened_twice_is_closed_twice"),
     (Lie::ForgetsNothing, "a_forgotten_stream_is_read_as_nothing_and_stays_ended"),
+    (Lie::SettlesByThePlace, "what_was_not_stored_is_settled_as_that"),
+    (Lie::SettlesTooEarly, "a_run_is_settled_once_the_journal_was_opened_again"),
     (Lie::StoresBadRunsOfOthers, "a_run_with_other_bytes_than_fields_is_refused"),
 ];
 
@@ -415,6 +419,23 @@ impl Journal for Liar {
 
     fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
         self.honest.cipher(stream)
+    }
+
+    fn settle(&self, run: &RunKey) -> Fut<'_, Result<Settled, ReadError>> {
+        let run = run.clone();
+        Box::pin(async move {
+            let settled = self.honest.settle(&run).await?;
+            let (is_early, is_other) = (settled == Settled::Unsettled, settled == Settled::NotStored);
+            match self.lie {
+                Lie::SettlesTooEarly if is_early => Ok(Settled::NotStored),
+                Lie::SettlesByThePlace if is_other => {
+                    let head = self.honest.open_stream(run.id()).await?;
+                    self.honest.close_stream(head.stream);
+                    Ok(if head.last >= run.last() { Settled::Stored(self.honest.durable()) } else { settled })
+                }
+                _ => Ok(settled),
+            }
+        })
     }
 
     fn health(&self) -> Health {

@@ -126,3 +126,9 @@ mod beside_journal {
 
     annals::snapshot_store_conformance!(BesideJournal::new());
 }
+
+#[test]
+fn each_store_says_what_its_snapshots_survive() {
+    assert_eq!(Memory::new().open().durability(), Durability::Memory);
+    assert_eq!(Files::new().open().durability(), Durability::Fsync);
+}

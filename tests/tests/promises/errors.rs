@@ -1,13 +1,15 @@
 //! Every public error, each of its variants, is produced by some test.
 //!
-//! A test counts where the variant stands in an assertion: within `assert!`, `assert_eq!` or `assert_matches!`, also by a
-//! name that the assertion uses; in the pattern of a `let .. else`; or as its message, written out.
+//! A test counts where the variant stands in an assertion: within `assert!`, `assert_eq!` and their like, also by a name
+//! that the assertion uses; in the pattern of a `let .. else`, of the one arm of a `match` that doesn't panic, or of an arm
+//! that asserts something; or as its message, written out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, Fields, Item, ItemFn, Lit, Local, Meta, Pat, Variant, Visibility};
+use syn::{Arm, Attribute, Expr, ExprForLoop, ExprMatch, Item, ItemFn, Lit, Local, Meta, Pat, Variant, Visibility};
 
 use crate::sources::{Source, all, functions};
 
@@ -174,9 +176,12 @@ impl Asserted {
         let tokens: Vec<_> = tokens.into_iter().collect();
         for (index, token) in tokens.iter().enumerate() {
             match token {
+                TokenTree::Group(_) if is_denied(&tokens[..index]) => {}
                 TokenTree::Group(group) => self.take_in(group.stream()),
                 TokenTree::Ident(name) => {
-                    self.names.insert(name.to_string());
+                    if !is_variant(&tokens[..index]) {
+                        self.names.insert(name.to_string());
+                    }
                     if let [TokenTree::Punct(one), TokenTree::Punct(two), TokenTree::Ident(variant), ..] =
                         &tokens[index + 1..]
                         && (one.as_char(), two.as_char()) == (':', ':')
@@ -189,6 +194,23 @@ impl Asserted {
             }
         }
     }
+}
+
+/// Whether what follows is what `!matches!` looks for.
+fn is_denied(before: &[TokenTree]) -> bool {
+    let [.., not, TokenTree::Ident(name), bang] = before else { return false };
+    is_punct(not, '!') && name == "matches" && is_punct(bang, '!')
+}
+
+/// Whether what follows is a part of the type before it.
+fn is_variant(before: &[TokenTree]) -> bool {
+    let [.., TokenTree::Ident(name), one, two] = before else { return false };
+    let is_type = name.to_string().starts_with(char::is_uppercase);
+    is_type && is_punct(one, ':') && is_punct(two, ':')
+}
+
+fn is_punct(token: &TokenTree, character: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
 }
 
 /// What was found in a function.
@@ -212,25 +234,58 @@ const ASSERTIONS: [&str; 8] = [
 
 impl<'ast> Visit<'ast> for Seen {
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
-        let name = item.path.segments.last().map(|segment| segment.ident.to_string());
-        if name.is_some_and(|name| ASSERTIONS.contains(&name.as_str())) {
+        if is_called(item, &ASSERTIONS) {
             self.asserted.take_in(item.tokens.clone());
         }
     }
 
     fn visit_local(&mut self, local: &'ast Local) {
         if let Some(init) = &local.init {
-            let pattern = quoted(&local.pat);
             if init.diverge.is_some() {
-                self.asserted.take_in(pattern);
-            } else if let Pat::Ident(name) = &local.pat {
-                self.bound.push((name.ident.to_string(), quoted(&init.expr)));
+                self.asserted.take_in(local.pat.to_token_stream());
             }
+            self.bind(&local.pat, &init.expr);
         }
         visit::visit_local(self, local);
     }
+
+    fn visit_expr_for_loop(&mut self, item: &'ast ExprForLoop) {
+        self.bind(&item.pat, &item.expr);
+        visit::visit_expr_for_loop(self, item);
+    }
+
+    fn visit_expr_match(&mut self, item: &'ast ExprMatch) {
+        let left: Vec<_> = item.arms.iter().filter(|arm| !panics(arm)).collect();
+        if let [arm] = left.as_slice()
+            && item.arms.len() > 1
+        {
+            self.asserted.take_in(arm.pat.to_token_stream());
+        }
+        visit::visit_expr_match(self, item);
+    }
+
+    fn visit_arm(&mut self, arm: &'ast Arm) {
+        if let Expr::Macro(body) = &*arm.body
+            && is_called(&body.mac, &ASSERTIONS)
+        {
+            self.asserted.take_in(arm.pat.to_token_stream());
+        }
+        visit::visit_arm(self, arm);
+    }
 }
 
-fn quoted(tokens: &impl quote::ToTokens) -> TokenStream {
-    tokens.to_token_stream()
+impl Seen {
+    fn bind(&mut self, pattern: &Pat, value: &Expr) {
+        let mut names = Asserted::default();
+        names.take_in(pattern.to_token_stream());
+        self.bound.extend(names.names.into_iter().map(|name| (name, value.to_token_stream())));
+    }
+}
+
+fn panics(arm: &Arm) -> bool {
+    matches!(&*arm.body, Expr::Macro(body) if is_called(&body.mac, &["panic", "unreachable"]))
+}
+
+fn is_called(item: &syn::Macro, names: &[&str]) -> bool {
+    item.path.segments.last().is_some_and(|segment| names.contains(&segment.ident.to_string().as_str()))
 }

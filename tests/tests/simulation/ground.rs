@@ -87,7 +87,7 @@ pub fn after_crash(journal: &MemoryJournal, random: &mut Random) -> MemoryJourna
 /// Lets a system of this ground do what may block where it belongs.
 pub fn on_this_ground(builder: Builder) -> Builder {
     match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => builder.inline_blocking(),
+        RuntimeFlavor::CurrentThread => builder.inline_blocking().retry_seed(7),
         _ => builder,
     }
 }

@@ -159,7 +159,7 @@ impl Ending {
         match error {
             CallError::Refused(refused) => Ending::Refusal(refusal(refused)),
             CallError::Panicked { message, .. } => Ending::Panic(message),
-            CallError::NotAccepted { .. } | CallError::AlreadyDone { .. } => {
+            CallError::NotAccepted { .. } | CallError::AlreadyDone { .. } | CallError::AnswerUnread { .. } => {
                 unreachable!("the account has no states, and its commands have no keys")
             }
             CallError::Overloaded { .. } => Ending::NotStored("overloaded"),

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use annals::journal::{ExportKeys, ImportKeys, StoreDir, StoreError};
+use annals::journal::{ExportKeys, ImportKeys, RepairOptions, Repaired, StoreDir, StoreError};
 use annals::{Offset, PersistenceId, SeqNr};
 
 use crate::args::{Args, HELP, KeysChoice, USAGE};
@@ -27,7 +27,9 @@ pub(crate) fn obey(args: Args) -> Result<End, Failure> {
         Args::Export { store, file, keys } => export(&store, file.as_deref(), &keys),
         Args::ExportJson { store, file } => export_json(&store, file.as_deref()),
         Args::Import { file, store, keys } => import(&file, &store, &keys),
-        _ => Err(Failure::File("this command isn't there yet".into())),
+        Args::Repair { store, dry_run, accept_data_loss, head, json } => {
+            repair(&store, &RepairOptions { dry_run, accept_data_loss, head }, json)
+        }
     }
 }
 
@@ -241,4 +243,26 @@ impl Drop for NewFile {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+fn repair(path: &Path, options: &RepairOptions, as_json: bool) -> Result<End, Failure> {
+    if let Some(damaged) = StoreDir::finish_repair(path)? {
+        let (path, damaged) = (told::path(path), told::path(&damaged));
+        print(&format!(
+            "a repair had ended in between: the new store is at {path} now, the damaged one is kept at {damaged}\n"
+        ))?;
+        return Ok(End::Fine);
+    }
+    let mut bar = Bar::new();
+    let repair = StoreDir::open(path)?.repair(options, &mut |progress| bar.tell(progress))?;
+    drop(bar);
+    if as_json {
+        print(&format!("{}\n", json::repair(&repair)))?;
+    } else {
+        print(&told::repair(path, &repair))?;
+    }
+    Ok(match repair.outcome {
+        Repaired::Whole | Repaired::Done { .. } => End::Fine,
+        _ => End::Damaged,
+    })
 }

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use annals::journal::{
-    Corrupt, Durability, Place, Record, RecordFound, Report, StoreStats, StoredCause, StoredKey, StoredOutcome,
-    StreamInfo,
+    Corrupt, Durability, Lost, Place, Record, RecordFound, Repair, Repaired, Report, StoreStats, StoredCause,
+    StoredKey, StoredOutcome, StreamInfo,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -25,6 +25,36 @@ pub(crate) fn report(report: &Report) -> Value {
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "more_findings": report.more_findings,
         "notes": report.notes,
+    })
+}
+
+pub(crate) fn repair(repair: &Repair) -> Value {
+    let (outcome, damaged) = match &repair.outcome {
+        Repaired::Whole => ("whole", None),
+        Repaired::Possible => ("possible", None),
+        Repaired::Done { damaged } => ("done", Some(damaged.to_string_lossy())),
+        _ => ("refused", None),
+    };
+    json!({
+        "outcome": outcome,
+        "damaged_store": damaged,
+        "lost": repair.lost.iter().map(lost).collect::<Vec<_>>(),
+        "more_lost": repair.more_lost,
+        "notes": repair.notes,
+        "report": report(&repair.report),
+    })
+}
+
+fn lost(lost: &Lost) -> Value {
+    json!({
+        "from_offset": lost.offsets.map(|(from, _)| from),
+        "to_offset": lost.offsets.map(|(_, to)| to),
+        "stream": lost.stream,
+        "aggregate": lost.id.as_ref().map(|id| &*id.aggregate),
+        "id": lost.id.as_ref().map(|id| id.entity.as_str()),
+        "from_seq_nr": lost.seq_nrs.map(|(from, _)| from),
+        "to_seq_nr": lost.seq_nrs.map(|(_, to)| to),
+        "acknowledged": lost.acknowledged,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use annals::journal::{Corrupt, Durability, Place, Report, StoreStats, StreamInfo};
+use annals::journal::{Corrupt, Durability, Lost, Place, Repair, Repaired, Report, StoreStats, StreamInfo};
 
 /// Text on one line that does nothing to a terminal.
 pub(crate) fn escaped(text: &str) -> String {
@@ -60,6 +60,57 @@ pub(crate) fn report(store: &Path, report: &Report) -> String {
         1 => writeln!(text, "{} is damaged in one place; `annals repair` says what can be done", path(store)),
         n => writeln!(text, "{} is damaged in {n} places; `annals repair` says what can be done", path(store)),
     };
+    text
+}
+
+pub(crate) fn repair(store: &Path, repair: &Repair) -> String {
+    let mut text = String::new();
+    let would = if matches!(repair.outcome, Repaired::Done { .. }) { "" } else { "would be " };
+    for corrupt in &repair.report.findings {
+        // A string takes everything.
+        let _ = writeln!(text, "damaged: {}", finding(corrupt));
+    }
+    for lost in &repair.lost {
+        let _ = writeln!(text, "{would}lost: {}", self::lost(lost));
+    }
+    if repair.more_lost > 0 {
+        let _ = writeln!(text, "{would}lost: {} parts more", repair.more_lost);
+    }
+    for note in &repair.notes {
+        let _ = writeln!(text, "note: {}", escaped(note));
+    }
+    let store = path(store);
+    let nothing = if repair.lost.is_empty() { ", and no record is lost" } else { "" };
+    let _ = match &repair.outcome {
+        Repaired::Whole => writeln!(text, "{store} is whole: there is nothing to repair"),
+        Repaired::Possible => writeln!(text, "{store} can be repaired{nothing}; nothing was changed"),
+        Repaired::Done { damaged } => {
+            writeln!(text, "{store} is repaired{nothing}\nthe damaged store is kept at {}", path(damaged))
+        }
+        _ => writeln!(
+            text,
+            "{store} was not changed: something that was acknowledged would be lost, or may be. Look for a backup first. \
+             `--accept-data-loss` keeps the rest"
+        ),
+    };
+    text
+}
+
+fn lost(lost: &Lost) -> String {
+    let mut text = match (&lost.id, lost.stream) {
+        (Some(id), _) => format!("{}/{}", escaped(&id.aggregate), escaped(id.entity.as_str())),
+        (None, Some(stream)) => format!("stream {stream}"),
+        (None, None) => "records of unknown streams".to_owned(),
+    };
+    if let Some((from, to)) = lost.seq_nrs {
+        let _ = write!(text, ", sequence numbers {from} to {to}");
+    }
+    if let Some((from, to)) = lost.offsets {
+        let _ = write!(text, ", offsets {from} to {to}");
+    }
+    if !lost.acknowledged {
+        text.push_str(" (nobody was told that they are stored)");
+    }
     text
 }
 

@@ -50,6 +50,11 @@ impl Aside {
         Self { engine: engine.to_owned(), path: path.into() }
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts back what an opening has set aside that ended in between. Says whether there was something.
     pub(super) fn settle(&self, epoch: u64) -> Result<bool, Refusal> {
         match fs::symlink_metadata(&self.path) {

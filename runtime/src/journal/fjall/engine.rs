@@ -27,7 +27,8 @@ const SLOW_FROM_RUNS: usize = 12;
 /// don't notice when its workers are gone.
 const STOP_FROM_RUNS: usize = 19;
 const STOP_FROM_SEALED: usize = 3;
-const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// It waits so long at the most.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What the engine says when something fails.
@@ -192,9 +193,23 @@ impl Engine {
         self.rows.tree.get_highest_persisted_seqno().unwrap_or(0)
     }
 
-    /// Whether all rows are in tables.
-    pub(super) fn is_all_in_tables(&self) -> bool {
-        self.rows.tree.get_highest_memtable_seqno().is_none()
+    /// Whether all rows are in tables, and none that was removed.
+    ///
+    /// The engine's journal may hold removals all the same: when its tables have nothing of a row any more, they keep
+    /// nothing of its removal either.
+    pub(super) fn is_all_in_tables(&self) -> Result<bool, EngineError> {
+        let tree = &self.rows.tree;
+        if tree.get_highest_memtable_seqno().is_none() {
+            return Ok(true);
+        }
+        let behind_tables = tree.get_highest_persisted_seqno().map_or(0, |seqno| seqno + 1);
+        for item in tree.active_memtable().iter() {
+            let is_removal = item.key.is_tombstone();
+            if !is_removal || tree.get(&item.key.user_key, behind_tables).map_err(Error::Storage)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(self.rows.sealed_memtable_count() == 0)
     }
 
     /// Moves everything into tables, which are synced.

@@ -24,6 +24,20 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// It is inside of another journal's directory, which has one journal only.
+    #[error("`{}` is inside of the journal `{}`, and a journal has a directory for itself", path.display(), outer.display())]
+    Nested {
+        /// The directory.
+        path: PathBuf,
+        /// The other journal's.
+        outer: PathBuf,
+    },
+    /// There is no room for what is set aside until it is known that nothing is lost. Nothing was changed.
+    #[error("`{}` can't be opened: the disk has no room for what is set aside while it is checked", path.display())]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A newer version wrote it. Nothing was changed.
     #[error(
         "`{}` has format {found}, and this version reads formats up to {supported}: a newer version wrote it",
@@ -64,6 +78,17 @@ pub enum OpenError {
         /// What is damaged.
         #[source]
         corrupt: Corrupt,
+    },
+    /// A repair ended before the new store was in its place. Nothing is lost: repairing again puts it there.
+    #[error(
+        "`{}` was being repaired, and the new store still is at `{}`: `annals repair` finishes it",
+        path.display(), repaired.display()
+    )]
+    RepairInterrupted {
+        /// Where the journal belongs.
+        path: PathBuf,
+        /// Where the new store is.
+        repaired: PathBuf,
     },
     /// The engine failed.
     #[error("the engine in `{}` can't be opened: {error}", path.display())]

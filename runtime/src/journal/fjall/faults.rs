@@ -3,11 +3,38 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
+use crate::journal::lock;
+use crate::sync::{Condvar, Mutex, PoisonError};
+
 const ASKED_FOR: &str = "a fault that was asked for";
+
+/// Where the writer can be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Before the engine has a group.
+    BeforeCommit,
+    /// When it is durable, and nobody knows.
+    BehindCommit,
+    /// Before keys are destroyed.
+    Destroying,
+    /// Before rows are removed.
+    Removing,
+    /// Before the head is marked as clean.
+    Closing,
+}
+
+#[derive(Debug, Default)]
+struct Gates {
+    held: Option<Gate>,
+    /// Whether the writer stands there.
+    arrived: bool,
+}
 
 /// What happens at the next commit.
 #[derive(Debug)]
 pub(super) struct Faults {
+    gates: Mutex<Gates>,
+    gates_changed: Condvar,
     commit: AtomicU8,
     fold: AtomicBool,
     destroying: AtomicU8,
@@ -30,6 +57,8 @@ impl Default for Faults {
     fn default() -> Self {
         let removal_steps = AtomicUsize::new(if STOP_REMOVAL.get() { 0 } else { usize::MAX });
         Self {
+            gates: Mutex::default(),
+            gates_changed: Condvar::new(),
             commit: AtomicU8::default(),
             fold: AtomicBool::default(),
             destroying: AtomicU8::default(),
@@ -40,6 +69,34 @@ impl Default for Faults {
 }
 
 impl Faults {
+    /// Has the writer stand still when it comes there.
+    pub(super) fn hold(&self, gate: Gate) {
+        *lock(&self.gates) = Gates { held: Some(gate), arrived: false };
+    }
+
+    /// Lets it go on.
+    pub(super) fn release(&self) {
+        lock(&self.gates).held = None;
+        self.gates_changed.notify_all();
+    }
+
+    /// Waits until it stands there.
+    pub(super) fn wait_for_arrival(&self) {
+        let mut gates = lock(&self.gates);
+        while !gates.arrived {
+            gates = self.gates_changed.wait(gates).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn pass(&self, gate: Gate) {
+        let mut gates = lock(&self.gates);
+        while gates.held == Some(gate) {
+            gates.arrived = true;
+            self.gates_changed.notify_all();
+            gates = self.gates_changed.wait(gates).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Takes so many more steps of removal, and none then until the journal is closed.
     pub(super) fn stop_removal_after(&self, steps: usize) {
         self.removal_steps.store(steps, Ordering::SeqCst);
@@ -92,6 +149,7 @@ impl Faults {
 
     pub(super) fn before_commit(&self, synced: bool) -> Result<(), &'static str> {
         self.synced.store(synced, Ordering::SeqCst);
+        self.pass(Gate::BeforeCommit);
         match self.commit.swap(0, Ordering::SeqCst) {
             1 => Err(ASKED_FOR),
             2 => panic!("a panic that was asked for"),

@@ -107,6 +107,63 @@ pub(super) fn check(path: &Path, look: &Look<'_>) -> Result<Checked, Refusal> {
     Ok(Checked { journals: journals(path, look)? })
 }
 
+/// All that is wrong with an engine's files, every table read as a whole, and whether the engine may be opened in spite of
+/// it: where it finds its tables, at least. What is wrong with journal files isn't told here.
+pub(super) fn flaws(path: &Path) -> Result<(Vec<(PathBuf, String)>, bool), Refusal> {
+    let (mut flaws, mut may_open) = (Vec::new(), true);
+    let mut noted = |done: Result<(), Refusal>, is_needed: bool| match done {
+        Ok(()) => Ok(()),
+        Err(Refusal::Damaged { path, reason }) => {
+            flaws.push((path, reason));
+            may_open &= !is_needed;
+            Ok(())
+        }
+        Err(error @ Refusal::Io { .. }) => Err(error),
+    };
+    let version = path.join(VERSION);
+    let found = fs::read(&version).map_err(|error| Refusal::unfit(&version)(error.into()));
+    let is_known = found.and_then(|found| match found == VERSION_BYTES {
+        true => Ok(()),
+        false => Err(Refusal::damaged(&version, "it is not that of an engine that this version knows")),
+    });
+    noted(is_known, true)?;
+    for name in KEYSPACE_NAMES {
+        let keyspace = path.join(KEYSPACES).join(name);
+        let current_path = keyspace.join("current");
+        let listed = Current::read(&current_path).map_err(Refusal::unfit(&current_path)).and_then(|current| {
+            let manifest = keyspace.join(format!("v{}", current.version));
+            current.tables(&manifest).map_err(Refusal::unfit(&manifest))
+        });
+        let tables = match listed {
+            Ok(tables) => tables,
+            Err(error) => {
+                noted(Err(error), true)?;
+                continue;
+            }
+        };
+        for table in &tables {
+            let file = keyspace.join(TABLES).join(table.number.to_string());
+            match Table::check_contents(&file).map_err(Refusal::unfit(&file)) {
+                Ok(_) => noted(table.check_all(&file).map_err(Refusal::unfit(&file)), false)?,
+                Err(error) => noted(Err(error), true)?,
+            }
+        }
+    }
+    Ok((flaws, may_open))
+}
+
+/// The numbers and paths of the journal files in a directory, in order.
+pub(super) fn journal_files(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        files.extend(name.strip_suffix(".jnl").and_then(number).map(|number| (number, path.clone())));
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The names in a directory, and which of them are directories.
 fn names(path: &Path) -> Result<Vec<(String, bool)>, Refusal> {
     let entries = fs::read_dir(path).map_err(|error| Refusal::unfit(path)(error.into()))?;

@@ -125,14 +125,7 @@ impl Table {
     /// reads it is told, and nobody else.
     pub(super) fn check(&self, path: &Path) -> Result<(), Unfit> {
         let mut file = File::open(path)?;
-        let (mut sum, mut chunk) = (Xxh3::new(), vec![0; CHUNK]);
-        loop {
-            match file.read(&mut chunk)? {
-                0 => break,
-                len => sum.update(chunk.get(..len).unwrap_or_default()),
-            }
-        }
-        if sum.digest128() == self.checksum {
+        if self.is_listed(&mut file)? {
             return Ok(());
         }
         if blocks_are_whole(&mut file)? {
@@ -140,6 +133,27 @@ impl Table {
         }
         tracing::error!(path = %path.display(), "a table of the engine is damaged: some of what it holds can't be read");
         Ok(())
+    }
+}
+
+impl Table {
+    /// Says whether all of it is as it was written.
+    pub(super) fn check_all(&self, path: &Path) -> Result<(), Unfit> {
+        match self.is_listed(&mut File::open(path)?)? {
+            true => Ok(()),
+            false => damaged("the checksum of the table is wrong"),
+        }
+    }
+
+    /// Whether a file is the one that the manifest lists.
+    fn is_listed(&self, file: &mut File) -> Result<bool, Unfit> {
+        let (mut sum, mut chunk) = (Xxh3::new(), vec![0; CHUNK]);
+        loop {
+            match file.read(&mut chunk)? {
+                0 => return Ok(sum.digest128() == self.checksum),
+                len => sum.update(chunk.get(..len).unwrap_or_default()),
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::changed::Waiters;
 use super::keys::Keys;
@@ -42,30 +43,40 @@ mod read;
 mod removal;
 mod rows;
 mod snapshots;
+mod space;
 mod streams;
 mod syncer;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod torn;
+mod watch;
 mod writer;
 
 pub use error::OpenError;
-pub use opening::{Ended, Opening, TailCut};
+pub use opening::{Ended, Opening, OpeningTimes, TailCut};
 pub use tools::{
-    ExportKeys, ImportKeys, Moved, Progress, RecordFound, Report, StoreDir, StoreError, StoreStats, StreamInfo,
+    ExportKeys, ImportKeys, Lost, Moved, Progress, RecordFound, Repair, RepairOptions, Repaired, Report, StoreDir,
+    StoreError, StoreStats, StreamInfo,
 };
 
 use engine::Engine;
 use queue::{Queue, Request};
 use snapshots::FjallSnapshots;
+use space::{Low, Space};
 use streams::Streams;
+use watch::Watch;
 
 /// How many groups a caller may have in flight.
 const GROUPS_IN_FLIGHT: usize = 4;
 /// Openings of streams whose names fall together wait for each other.
 const OPENINGS: usize = 16;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The engine merges four tables of 64 MiB from level 0 with as many below them, and writes the new ones before it removes
+/// the old.
+const FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
+/// Longer than any disk takes that will come back.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// How a [`FjallJournal`] is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +84,20 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 pub struct FjallOptions {
     durability: Durability,
     cache_bytes: u64,
+    free_bytes_min: u64,
+    stalled_after: Duration,
 }
 
 impl FjallOptions {
-    /// Power loss takes nothing away ([`Durability::Fsync`]), and the engine caches 64 MiB.
+    /// Power loss takes nothing away ([`Durability::Fsync`]), the engine caches 64 MiB, 512 MiB stay free, and a commit may
+    /// take 30 seconds.
     pub fn new() -> Self {
-        Self { durability: Durability::Fsync, cache_bytes: CACHE_BYTES }
+        Self {
+            durability: Durability::Fsync,
+            cache_bytes: CACHE_BYTES,
+            free_bytes_min: FREE_BYTES_MIN,
+            stalled_after: STALLED_AFTER,
+        }
     }
 
     /// Says what an acknowledged write survives. [`Durability::Memory`] is nothing for a disk, and refused at opening.
@@ -89,6 +108,30 @@ impl FjallOptions {
     /// Limits the engine's cache of what it has read.
     pub fn cache_bytes(self, cache_bytes: u64) -> Self {
         Self { cache_bytes, ..self }
+    }
+
+    /// Refuses writes with [`Why::StorageLow`](super::Why::StorageLow) while fewer bytes than this are free in the journal's
+    /// file system, for those who aren't privileged; 0 switches it off.
+    ///
+    /// What is refused is certainly not stored, the journal stays as good as it was, and it takes writes again when there
+    /// is more space. Deleting and forgetting are still taken while a quarter of it is free. Snapshots are skipped.
+    ///
+    /// Without it, a disk that is full fails the journal in the middle of a write: what was acknowledged is safe, but nothing
+    /// can be written until it is opened again. So it is to be more than the engine needs to merge tables: the default, 512
+    /// MiB, is what it needs for one merge of those that were written last. It is looked at before a group is written, at least
+    /// once for as much as was free above it; only on Unix.
+    pub fn free_bytes_min(self, free_bytes_min: u64) -> Self {
+        Self { free_bytes_min, ..self }
+    }
+
+    /// Takes the journal for failed when a group isn't on the disk after this time, or up to a quarter later.
+    ///
+    /// What the group holds is [`Outcome::Unknown`] then, and what waits behind it is not stored. The journal takes no more
+    /// writes until it is opened again, which can be done once the disk answers, since the lock is held as long as something
+    /// may be written. Reading goes on. Closing and dropping the journal end too: after that time if a group hangs, and after
+    /// ten times that if closing itself does.
+    pub fn stalled_after(self, stalled_after: Duration) -> Self {
+        Self { stalled_after, ..self }
     }
 }
 
@@ -101,7 +144,7 @@ impl Default for FjallOptions {
 /// Stores everything in a directory of its own, which one process has open at a time.
 ///
 /// Groups are stored by one thread, as many at once as have come together, with one sync. Dropping the journal closes
-/// it: it blocks until what was handed over is stored.
+/// it: it blocks until what was handed over is stored, or until the writer is taken for failed.
 ///
 /// In the directory are the engine, the file `head`, which belongs to it, the file `lock`, and maybe a file `deadlines`,
 /// from which [`armed`](Journal::armed) begins. The last two may be missing in a copy. With the first stream that can be
@@ -113,11 +156,21 @@ impl Default for FjallOptions {
 ///
 /// - power loss together with a media fault within the last 100 ms,
 /// - an older copy of the whole directory, the head included,
-/// - the last run of one stream, if it alone is gone from the engine's tables: reading everything finds it, reading
-///   that stream doesn't,
-/// - the row that says how far one stream is deleted, if it alone is gone from the engine's tables: reading everything
-///   finds it, and reading that stream finds it if runs are missing. Where none is, since only a part of one was deleted,
-///   that part is read again. A stream that has ended stays ended.
+/// - the last run of one stream, and
+/// - the row that says how far one stream is deleted: if it alone is gone from the engine's tables, reading everything
+///   finds it, and reading that stream doesn't find the run, and finds the row only where runs are missing. Where none is,
+///   since only a part of one was deleted, that part is read again. A stream that has ended stays ended.
+///
+/// The last two need more than damage: a table that is missing, cut or damaged is found, and so is what was written since
+/// the journal's last checkpoint. What remains is a table that somebody has exchanged for another whole one of the same
+/// number (found at opening among the newest tables, up to 32 MiB of them), and a fault of the engine's own when it
+/// merges tables.
+///
+/// When the journal was not closed in order, what power loss or the death of the process has torn at its end is cut off
+/// when it is opened, and told by [`opening`](FjallJournal::opening): nobody had heard that it is stored. What reaches
+/// deeper is refused. While a journal is opened, a directory `fjall.aside` has other names for the engine's files, so
+/// that a journal that is refused, or whose opening is interrupted, is what it was; a copy of a directory in which it
+/// is left needs it.
 ///
 /// # Examples
 ///
@@ -152,6 +205,10 @@ struct Shared {
     durable: Mutex<Mark>,
     waiters: Arc<Waiters>,
     health: Mutex<Health>,
+    /// Set while too little space is free.
+    low: Mutex<Option<Low>>,
+    space: Arc<Space>,
+    watch: Watch,
     /// Those of the streams that can be forgotten.
     keys: Keys,
     /// Whether something of any stream is deleted; if not, no reader looks for floors.
@@ -171,6 +228,19 @@ impl Shared {
         let mut health = lock(&self.health);
         if *health == Health::Good {
             *health = Health::Failed(Arc::clone(cause));
+        }
+    }
+
+    /// Whether too little space is free, as it was when it was last looked.
+    fn low(&self) -> Option<Low> {
+        *lock(&self.low)
+    }
+
+    fn health(&self) -> Health {
+        let health = lock(&self.health).clone();
+        match (health, self.low()) {
+            (Health::Good, Some(Low { free, floor })) => Health::StorageLow { free, floor },
+            (health, _) => health,
         }
     }
 
@@ -196,8 +266,7 @@ impl FjallJournal {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; what is in the directory is then as it was, but that the engine may have cut off a torn end of
-    /// its own journal.
+    /// [`OpenError`]; what is in the directory is then as it was, but for the file `lock`.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, OpenError> {
         open::open(path.as_ref(), options)
     }
@@ -286,12 +355,16 @@ impl Journal for FjallJournal {
     }
 
     fn health(&self) -> Health {
-        lock(&self.shared.health).clone()
+        self.shared.health()
     }
 
     fn close(&self) -> Fut<'_, Result<(), CloseError>> {
         let (done, closed) = oneshot();
         self.shared.queue.close(Some(done));
+        // ORDER: asked behind that, so that either this or the watchdog finds who waits.
+        if let Some(cause) = self.shared.watch.hanging() {
+            self.shared.queue.tell_waiting(&Err(CloseError(cause)));
+        }
         Box::pin(async move { closed.await.unwrap_or_else(|| Err(CloseError("the writer is gone".into()))) })
     }
 }
@@ -299,6 +372,11 @@ impl Journal for FjallJournal {
 impl Drop for FjallJournal {
     fn drop(&mut self) {
         self.shared.queue.close(None);
+        if self.shared.watch.wait_for_end().is_err() {
+            // It holds the lock, and gives it back if it ever comes back.
+            tracing::error!(path = %self.shared.path.display(), "the journal is left to its writer, which hangs");
+            return;
+        }
         if let Some(writer) = self.writer.take() {
             // A panic in it was caught and told already.
             let _result = writer.join();

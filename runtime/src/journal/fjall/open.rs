@@ -7,20 +7,24 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use super::aside::Aside;
 use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::guard::{self, Refusal};
 use super::lock::{LockError, LockFile};
-use super::opening::{Ended, Opening, TailCut};
+use super::opening::{Ended, Opening, OpeningTimes, TailCut};
 use super::queue::Queue;
 use super::removal::Removals;
 use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
 use super::snapshots::FjallSnapshots;
+use super::space::Space;
 use super::streams::Streams;
 use super::syncer::Syncer;
+use super::tools::repair::{REPAIRED, beside};
 use super::torn::BEHIND_MAX;
+use super::watch::{self, Watch};
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
 use crate::disk::{sync_dir, sync_tree};
@@ -48,8 +52,21 @@ pub(super) fn open(path: &Path, options: FjallOptions) -> Result<FjallJournal, O
     }
     // A journal stays where it is when the process changes its directory.
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    if let Some(outer) = journal_around(&path) {
+        return Err(OpenError::Nested { path, outer });
+    }
     let (lock, path, is_new) = take_or_make(&path)?;
     open_locked(&path, lock, is_new, options)
+}
+
+/// The journal in whose directory a path is, if there is one.
+fn journal_around(path: &Path) -> Option<PathBuf> {
+    // What isn't there yet is where its nearest directory is that is there.
+    let there = path.ancestors().find_map(|path| fs::canonicalize(path).ok().map(|there| (path, there)));
+    let (begin, there) = there?;
+    let mut outer = there.ancestors().skip(usize::from(begin == path));
+    let is_journal = |path: &Path| path.join(HEAD).is_file() && path.join(ENGINE).is_dir();
+    outer.find(|path| is_journal(path)).map(Path::to_owned)
 }
 
 pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
@@ -63,6 +80,10 @@ pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -
 /// Says also whether it was made.
 fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
     if is_vacant(path)? {
+        let repaired = beside(path, REPAIRED);
+        if repaired.join(HEAD).exists() {
+            return Err(OpenError::RepairInterrupted { path: path.to_owned(), repaired });
+        }
         remove_leftovers(path);
         if let Some(lock) = make(path)? {
             return Ok((lock, path.to_owned(), true));
@@ -122,13 +143,30 @@ fn remove_leftovers(path: &Path) {
         let name = entry.file_name();
         let pid = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
         let is_leftover = pid.is_some_and(|pid| pid.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'));
-        if !is_leftover || !entry.path().join(LOCK).exists() {
+        if !is_leftover {
+            continue;
+        }
+        if !entry.path().join(LOCK).exists() {
+            remove_unlocked(&entry.path());
             continue;
         }
         if let Ok(_lock) = LockFile::take(&entry.path().join(LOCK)) {
             let removed = fs::remove_dir_all(entry.path());
             tracing::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
         }
+    }
+}
+
+/// Removes what is left of a half-made journal without a lock. The lock is the first thing that is made in it: so either
+/// there is nothing, and whoever is about to make one finds another name, or somebody died while it was removed.
+fn remove_unlocked(path: &Path) {
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
+    let Ok(found) = names_in(path) else { return };
+    if found.iter().all(|name| [HEAD, ENGINE].contains(&name.as_str())) {
+        let removed = fs::remove_dir_all(path);
+        tracing::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
     }
 }
 
@@ -247,9 +285,10 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
         ..shared
     });
     let writer = Writer::new(Arc::clone(&shared), lock, head_file, head, syncer, end.time, end.removals);
+    watch::start(&shared).map_err(io_error("start the watchdog of", path))?;
     let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
-    let thread = thread.map_err(io_error("start the writer of", path))?;
-    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, "opened the journal");
+    let thread = thread.inspect_err(|_| shared.watch.end()).map_err(io_error("start the writer of", path))?;
+    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
 }
 
@@ -259,6 +298,7 @@ fn open_engine(
     head: &Head,
     options: FjallOptions,
 ) -> Result<(Engine, End, Opening, Aside), OpenError> {
+    let begun = Instant::now();
     let path = &shared.path;
     let engine_path = path.join(ENGINE);
     let refused = |refusal| refusal_error(path, refusal);
@@ -276,9 +316,11 @@ fn open_engine(
     // ORDER: before anything of the engine's is touched.
     aside.take(head.epoch, &found).map_err(refused)?;
     let opened = cut.as_ref().map_or(Ok(()), TailCut::cut_off).map_err(refused);
+    let files = begun.elapsed();
     let opened = opened.and_then(|()| open_and_check(shared, head, options, &engine_path));
     match opened {
-        Ok((engine, end)) => {
+        Ok((engine, end, took)) => {
+            let took = OpeningTimes { files, ..took };
             if let Some(cut) = &cut {
                 tracing::warn!(
                     file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
@@ -290,7 +332,7 @@ fn open_engine(
                 State::Open => Ended::Unclean,
                 State::Failed => Ended::Failed,
             };
-            Ok((engine, end, Opening { ended, cut, resumed }, aside))
+            Ok((engine, end, Opening { ended, cut, resumed, took }, aside))
         }
         Err(error) => {
             if let Err(error) = aside.put_back(head.epoch) {
@@ -309,14 +351,16 @@ fn open_and_check(
     head: &Head,
     options: FjallOptions,
     engine_path: &Path,
-) -> Result<(Engine, End), OpenError> {
-    let path = &shared.path;
+) -> Result<(Engine, End, OpeningTimes), OpenError> {
+    let (path, begun) = (&shared.path, Instant::now());
     let engine = Engine::open(engine_path, TRUTH, options.cache_bytes).map_err(|error| engine_error(path, error))?;
+    let opened = begun.elapsed();
     let check = Check { shared, engine: &engine, head };
     check.look_for_keys().map_err(|error| check_error(path, error))?;
     check.look_for_floors().map_err(|error| check_error(path, error))?;
     let end = check.run().map_err(|error| check_error(path, error))?;
     let end = End { last_stream: check.last_stream().map_err(|error| check_error(path, error))?, ..end };
+    let checked = begun.elapsed();
     if head.state != State::Clean {
         // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
         // there. New tables are written and synced from what was read.
@@ -325,16 +369,17 @@ fn open_and_check(
             path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
             durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
         );
-    } else if !engine.is_all_in_tables() {
+    } else if !engine.is_all_in_tables().map_err(|error| engine_error(path, error))? {
         // Closing moves all rows into tables.
         let reason = "its journal files hold rows that weren't there when it was closed in order".into();
         return Err(engine_error(path, EngineError::Damaged(reason)));
     }
-    Ok((engine, end))
+    let (chain, tables) = (checked.saturating_sub(opened), begun.elapsed().saturating_sub(checked));
+    Ok((engine, end, OpeningTimes { engine: opened, chain, tables, ..OpeningTimes::default() }))
 }
 
 /// Whether what isn't whole may be the end of what was written before power was lost.
-fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
+pub(super) fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
     // With `Fsync`, each group is on the disk before the next one is written, and with it what was removed before it. Of
     // a journal that was closed, all is in tables.
     head.state == State::Clean || head.durability != Durability::Fsync || file.behind_flaw().storing < BEHIND_MAX
@@ -342,7 +387,7 @@ fn may_cut(head: &Head, file: &guard::JournalFile) -> bool {
 
 /// Says whether a row that the engine's journal holds is one of this store: a journal file of another store fits into
 /// this engine, and its rows would take the place of ours.
-fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
+pub(super) fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
     match group_of_key(key) {
         None => Ok(()),
         Some(group) => match OrderRow::parse(row, store, group) {
@@ -352,10 +397,13 @@ fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String> {
     }
 }
 
-fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
+pub(super) fn refusal_error(path: &Path, refusal: Refusal) -> OpenError {
     match refusal {
         Refusal::Damaged { path: file, reason } => {
             OpenError::Corrupt { path: path.to_owned(), corrupt: Corrupt { place: Place::File { path: file }, reason } }
+        }
+        Refusal::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
+            OpenError::NoRoom { path: path.to_owned() }
         }
         Refusal::Io { tried, path, error } => OpenError::Io { tried, path, error },
     }
@@ -370,6 +418,7 @@ pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOpti
         groups_in_flight: GROUPS_IN_FLIGHT,
         durability: options.durability,
     };
+    let space = Arc::new(Space::of(path, options.free_bytes_min));
     Shared {
         facts,
         path: path.to_owned(),
@@ -381,11 +430,14 @@ pub(super) fn shared_by(path: &Path, head: &Head, keys: Keys, options: FjallOpti
         durable: Mutex::new(head.acked),
         waiters: Waiters::new(head.acked.offset),
         health: Mutex::new(Health::Good),
+        low: Mutex::new(None),
+        space: Arc::clone(&space),
+        watch: Watch::new(options.stalled_after),
         keys,
         has_floors: crate::sync::atomic::AtomicBool::new(false),
         cursors: Mutex::new(VecDeque::new()),
         folding: Mutex::new(()),
-        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS))),
+        snapshots: Arc::new(FjallSnapshots::at(path.join(SNAPSHOTS), space)),
         #[cfg(any(test, shuttle))]
         faults: super::faults::Faults::default(),
     }

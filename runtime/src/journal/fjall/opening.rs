@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::guard::{JournalFile, Refusal};
 
@@ -15,6 +16,22 @@ pub struct Opening {
     pub cut: Option<TailCut>,
     /// Whether an opening before ended in between, so that what it had begun was undone first.
     pub resumed: bool,
+    /// How long it took.
+    pub took: OpeningTimes,
+}
+
+/// How long the parts of an opening took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpeningTimes {
+    /// Checking the engine's files, and setting them aside.
+    pub files: Duration,
+    /// Opening the engine, which reads its own journal again.
+    pub engine: Duration,
+    /// Following the chain of what was written since the last checkpoint.
+    pub chain: Duration,
+    /// Moving that into tables that are synced, where the journal was not closed in order.
+    pub tables: Duration,
 }
 
 /// How a journal was left.

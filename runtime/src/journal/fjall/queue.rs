@@ -1,6 +1,7 @@
 //! What waits for the writer: groups to store, records to delete, streams to forget.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::forgetting::Ciphers;
 use crate::id::{SeqNr, StreamNo};
@@ -21,7 +22,40 @@ pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What is on its way to the disk.
 pub(super) struct Request {
     pub(super) work: Work,
+    pub(super) reply: Reply,
     bytes: usize,
+}
+
+/// Who waits for it.
+pub(super) enum Reply {
+    /// For so many runs.
+    Group(usize, Sender<Vec<Outcome>>),
+    One(Sender<Outcome>),
+}
+
+impl Reply {
+    /// Answers the same for all parts.
+    pub(super) fn send_all(self, outcome: &Outcome) {
+        match self {
+            Reply::Group(runs, done) => done.send(vec![outcome.clone(); runs]),
+            Reply::One(done) => done.send(outcome.clone()),
+        }
+    }
+
+    /// Answers with `outcome` for each part of the work that was to be stored and has an offset.
+    pub(super) fn send(self, work: Work, outcome: impl Fn(u64) -> Outcome) {
+        let answer = |verdict: Result<u64, Why>| verdict.map_or_else(Outcome::NotStored, &outcome);
+        match (self, work) {
+            (Reply::Group(_, done), Work::Append { runs, verdicts, .. }) => {
+                drop(runs);
+                done.send(verdicts.into_iter().map(answer).collect());
+            }
+            (Reply::One(done), Work::Delete { verdict, .. } | Work::Forget { verdict, .. }) => {
+                done.send(answer(verdict));
+            }
+            (Reply::Group(..) | Reply::One(_), _) => unreachable!("a request is made with the reply of its work"),
+        }
+    }
 }
 
 pub(super) enum Work {
@@ -31,14 +65,12 @@ pub(super) enum Work {
         ciphers: Ciphers,
         /// For each run its checksum, later its offset; or why it isn't stored.
         verdicts: Vec<Result<u64, Why>>,
-        done: Sender<Vec<Outcome>>,
     },
     Delete {
         stream: StreamNo,
         to: SeqNr,
         /// Later the last offset before it; or why nothing is deleted.
         verdict: Result<u64, Why>,
-        done: Sender<Outcome>,
     },
     Forget {
         stream: StreamNo,
@@ -48,8 +80,17 @@ pub(super) enum Work {
         cipher: Option<Arc<StreamCipher>>,
         /// Later the last offset before it; or why nothing is forgotten.
         verdict: Result<u64, Why>,
-        done: Sender<Outcome>,
     },
+}
+
+impl Work {
+    /// How long it is, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Work::Append { runs, .. } => runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum(),
+            Work::Delete { .. } | Work::Forget { .. } => RUN_OVERHEAD_BYTES,
+        }
+    }
 }
 
 impl Request {
@@ -60,31 +101,39 @@ impl Request {
         verdicts: Vec<Result<u64, Why>>,
         done: Sender<Vec<Outcome>>,
     ) -> Self {
-        let bytes = runs.iter().map(|run| run.bytes.len() + RUN_OVERHEAD_BYTES).sum();
-        Self { work: Work::Append { runs, ciphers, verdicts, done }, bytes }
+        let reply = Reply::Group(runs.len(), done);
+        Self::new(Work::Append { runs, ciphers, verdicts }, reply)
     }
 
     /// To forget a stream.
     pub(super) fn forget(stream: StreamNo, done: Sender<Outcome>) -> Self {
-        Self { work: Work::Forget { stream, key: 0, cipher: None, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
+        let work = Work::Forget { stream, key: 0, cipher: None, verdict: Ok(0) };
+        Self::new(work, Reply::One(done))
     }
 
     /// To delete the records of a stream up to one.
     pub(super) fn delete(stream: StreamNo, to: SeqNr, done: Sender<Outcome>) -> Self {
-        Self { work: Work::Delete { stream, to, verdict: Ok(0), done }, bytes: RUN_OVERHEAD_BYTES }
+        let work = Work::Delete { stream, to, verdict: Ok(0) };
+        Self::new(work, Reply::One(done))
     }
 
-    /// Answers, with `outcome` for each part that was to be stored and has an offset.
-    pub(super) fn resolve(self, outcome: impl Fn(u64) -> Outcome) {
-        let answer = |verdict: Result<u64, Why>| verdict.map_or_else(Outcome::NotStored, &outcome);
-        match self.work {
-            Work::Append { runs, verdicts, done, .. } => {
-                drop(runs);
-                done.send(verdicts.into_iter().map(answer).collect());
-            }
-            Work::Delete { verdict, done, .. } | Work::Forget { verdict, done, .. } => done.send(answer(verdict)),
-        }
+    fn new(work: Work, reply: Reply) -> Self {
+        let bytes = work.bytes();
+        Self { work, reply, bytes }
     }
+
+    /// Answers that nothing of it is stored.
+    fn refuse(self, why: &Why) {
+        self.reply.send(self.work, |_| Outcome::NotStored(why.clone()));
+    }
+}
+
+/// Whether the writer waits where there is nothing to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait {
+    No,
+    ForWork,
+    AtMost(Duration),
 }
 
 /// What waits for the writer.
@@ -119,7 +168,7 @@ impl Queue {
         };
         if let Some(why) = why {
             drop(state);
-            request.resolve(|_| Outcome::NotStored(why.clone()));
+            request.refuse(&why);
             return;
         }
         state.bytes += request.bytes;
@@ -127,12 +176,19 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes groups. If there are none, it waits for some where it `may_wait`; nothing when the queue is empty and
-    /// closed.
-    pub(super) fn take(&self, may_wait: bool) -> Option<Vec<Request>> {
+    /// Takes groups. If there are none, it waits for some; nothing when the queue is empty and closed.
+    pub(super) fn take(&self, wait: Wait) -> Option<Vec<Request>> {
         let mut state = lock(&self.state);
-        while state.groups.is_empty() && !state.closing && may_wait {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.groups.is_empty() && !state.closing {
+            match wait {
+                Wait::No => break,
+                Wait::ForWork => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Wait::AtMost(time) => {
+                    let waited = self.changed.wait_timeout(state, time);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    break;
+                }
+            }
         }
         if state.groups.is_empty() && state.closing {
             return None;
@@ -157,7 +213,7 @@ impl Queue {
         state.bytes = 0;
         drop(state);
         for request in groups {
-            request.resolve(|_| Outcome::NotStored(why.clone()));
+            request.refuse(why);
         }
     }
 
@@ -181,8 +237,13 @@ impl Queue {
         let mut state = lock(&self.state);
         state.closing = true;
         state.ended = Some(result.clone());
-        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
+        self.tell_waiting(result);
+    }
+
+    /// Answers those who wait for the end.
+    pub(super) fn tell_waiting(&self, result: &Result<(), CloseError>) {
+        let waiting = std::mem::take(&mut lock(&self.state).waiting);
         for waiting in waiting {
             waiting.send(result.clone());
         }

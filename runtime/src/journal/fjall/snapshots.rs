@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, EngineError, Row, SNAPSHOTS};
 use super::guard::{self, Refusal};
 use super::opening::TailCut;
+use super::space::{Low, Space};
 use crate::disk::{sync_dir, sync_tree};
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, checksum, micros};
@@ -35,6 +36,7 @@ pub(super) const SNAPSHOT: u8 = 2;
 /// Who has the journal's lock has it for itself.
 pub(super) struct FjallSnapshots {
     path: PathBuf,
+    space: Arc<Space>,
     engine: RwLock<State>,
 }
 
@@ -51,6 +53,8 @@ enum Failure {
     /// This snapshot is damaged.
     Damaged(SeqNr, String),
     Failed(Arc<str>),
+    /// Too little space is free.
+    Low(Low),
 }
 
 impl From<String> for Failure {
@@ -73,8 +77,8 @@ struct Found {
 
 impl FjallSnapshots {
     /// The snapshots at this path. Nothing is opened yet.
-    pub(super) fn at(path: PathBuf) -> Self {
-        Self { path, engine: RwLock::new(State::Unopened) }
+    pub(super) fn at(path: PathBuf, space: Arc<Space>) -> Self {
+        Self { path, space, engine: RwLock::new(State::Unopened) }
     }
 
     /// Gives the engine back, for ever.
@@ -192,6 +196,9 @@ impl FjallSnapshots {
     }
 
     fn save(&self, id: &PersistenceId, stored: &StoredSnapshot) -> Result<(), Failure> {
+        if let Some(low) = self.space.low() {
+            return Err(Failure::Low(low));
+        }
         let (meta_key, key) = (key(META, id, stored.seq_nr), key(SNAPSHOT, id, stored.seq_nr));
         let meta = meta_row(&meta_key, stored);
         let row = Sealed::new(id, stored).parts().concat();
@@ -355,6 +362,7 @@ fn told(tried: &'static str, id: &PersistenceId) -> impl Fn(Failure) -> Snapshot
     move |failure| match failure {
         Failure::Damaged(seq_nr, reason) => SnapshotStoreError::Damaged { id: id.clone(), seq_nr, reason },
         Failure::Failed(error) => SnapshotStoreError::Failed { tried, id: id.clone(), error },
+        Failure::Low(Low { free, floor }) => SnapshotStoreError::StorageLow { id: id.clone(), free, floor },
     }
 }
 

@@ -16,6 +16,8 @@ const QUIET: Duration = Duration::from_millis(10);
 struct State {
     /// The first and the last write that aren't synced.
     unsynced: Option<(Instant, Instant)>,
+    /// Since when a sync is going on.
+    syncing: Option<Instant>,
     stop: bool,
     failed: Option<String>,
 }
@@ -42,13 +44,34 @@ impl Syncer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Says that the file was written; what went wrong with an earlier sync, if anything did.
-    pub(super) fn written(&self) -> Result<(), String> {
+    /// Ends the thread, and tells what went wrong with a sync, if anything did. What isn't synced yet is left so.
+    pub(super) fn stop(mut self) -> Result<(), String> {
+        self.join();
+        lock(&self.shared.state).failed.take().map_or(Ok(()), Err)
+    }
+
+    fn join(&mut self) {
+        lock(&self.shared.state).stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It can't panic; and if it did, there would be nothing left to do.
+            let _result = thread.join();
+        }
+    }
+
+    /// Says that the file was written; what went wrong with an earlier sync, if anything did, or if it isn't back `within`
+    /// that time.
+    pub(super) fn written(&self, within: Duration) -> Result<(), String> {
         let mut state = lock(&self.shared.state);
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
         let now = Instant::now();
+        if state.syncing.is_some_and(|since| now.duration_since(since) > within) {
+            let error = format!("its sync wasn't back within {} ms", within.as_millis());
+            state.failed = Some(error.clone());
+            return Err(error);
+        }
         match &mut state.unsynced {
             Some((_, last)) => *last = now,
             None => {
@@ -62,12 +85,7 @@ impl Syncer {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        lock(&self.shared.state).stop = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It can't panic; and if it did, there would be nothing left to do.
-            let _result = thread.join();
-        }
+        self.join();
     }
 }
 
@@ -85,9 +103,11 @@ impl Shared {
                 }
                 Some(_) => {
                     state.unsynced = None;
+                    state.syncing = Some(now);
                     drop(state);
                     let synced = file.sync_data();
                     state = lock(&self.state);
+                    state.syncing = None;
                     if let Err(error) = synced {
                         tracing::error!(%error, "the head can't be synced: the journal takes no more writes");
                         state.failed = Some(format!("the head can't be synced: {error}"));

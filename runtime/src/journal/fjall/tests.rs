@@ -11,9 +11,13 @@ use crate::journal::{Corrupt, Place, Why};
 
 mod deadlines;
 mod deletion;
+mod directories;
 mod forgetting;
 mod loss;
+mod models;
 mod snapshots;
+mod space;
+mod stalled;
 mod tails;
 
 fn journal_in(dir: &Path) -> Result<FjallJournal, OpenError> {

@@ -124,6 +124,61 @@ pub(super) fn scan(path: &Path, last: Option<u64>, look: &Look<'_>) -> io::Resul
     Ok(scan)
 }
 
+/// Where whole batches are in a journal file, also behind what isn't whole, and the number of the last of them. What lies
+/// behind a flaw is searched for as long as that doesn't take too long.
+pub(super) fn whole_batches(
+    path: &Path,
+    last: Option<u64>,
+    look: &Look<'_>,
+) -> io::Result<(Vec<std::ops::Range<u64>>, Option<u64>)> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut window = Window { file, len, start: 0, bytes: Vec::new() };
+    let written = window.written(0)?;
+    let mut budget = written.saturating_mul(SEARCHES_MAX).saturating_add(len_u64(CHUNK));
+    let (mut found, mut last, mut at) = (Vec::<std::ops::Range<u64>>::new(), last, 0);
+    while at < written && budget > 0 {
+        let mut place = at;
+        let begins = matches!(window.array::<1>(&mut place), Ok([START]));
+        match if begins { batch(&mut window, at, last, look) } else { flaw("") } {
+            Ok(Batch { end, seqno, .. }) => {
+                match found.last_mut().filter(|before| before.end == at) {
+                    Some(before) => before.end = end,
+                    None => found.push(at..end),
+                }
+                (at, last) = (end, Some(seqno));
+            }
+            Err(Bad::Io(error)) => return Err(error),
+            Err(Bad::Flaw(_)) => {
+                // What was loaded anew was gone through.
+                if begins && window.start > at {
+                    budget = budget.saturating_sub(len_u64(window.bytes.len()));
+                }
+                at += 1;
+            }
+        }
+    }
+    Ok((found, last))
+}
+
+/// A batch that stores nothing but its number: it removes a row that isn't there.
+pub(super) fn number_alone(seqno: u64) -> Vec<u8> {
+    let key = [u8::MAX];
+    let mut item = vec![ITEM, 1, 0];
+    item.extend_from_slice(&KEYSPACE.to_le_bytes());
+    item.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    item.extend_from_slice(&key);
+    let mut sum = Xxh3::new();
+    sum.update(&item);
+    let mut batch = vec![START, 1, 0, 0, 0];
+    batch.extend_from_slice(&seqno.to_le_bytes());
+    batch.extend_from_slice(&item);
+    batch.push(END);
+    batch.extend_from_slice(&sum.digest().to_le_bytes());
+    batch.extend_from_slice(&TRAILER);
+    batch
+}
+
 /// Reads the batch at a place.
 fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Result<Batch, Bad> {
     let (mut place, mut is_storing) = (at, false);

@@ -1,7 +1,8 @@
 //! The writer: one thread that stores all queued groups with one sync.
 //!
-//! ORDER, for each group commit: the lock is still ours; runs are checked; the engine syncs its journal and only then
-//! shows the rows; the head is written; the streams and the durable offset move on; the callers hear of it.
+//! ORDER, for each group commit: the lock is still ours; there is space; runs are checked; the engine syncs its journal
+//! and only then shows the rows; the head is written; the watchdog hasn't given it up; the streams and the durable offset
+//! move on; the callers hear of it.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -13,11 +14,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Shared;
 use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
+#[cfg(any(test, shuttle))]
+use super::faults::Gate;
 use super::lock::LockFile;
-use super::queue::{RUN_OVERHEAD_BYTES, Request, Work};
+use super::queue::{RUN_OVERHEAD_BYTES, Reply, Request, Wait, Work};
 use super::removal::Removals;
 use super::rows::{floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row};
+use super::space::{Gauge, LOOK_AGAIN_AFTER, Low, Room};
 use super::syncer::Syncer;
+use super::watch::{GivenUp, Step};
 use crate::id::{Offset, StreamNo};
 use crate::journal::bytes::len_u64;
 use crate::journal::cipher::{IdDigest, StreamCipher};
@@ -41,6 +46,21 @@ enum Halt {
     Before(Why),
     /// Something may have been written.
     During(Arc<str>),
+    /// It took so long that everybody was told already.
+    GivenUp,
+}
+
+impl From<GivenUp> for Halt {
+    fn from(_: GivenUp) -> Self {
+        Halt::GivenUp
+    }
+}
+
+/// A group that is durable, and of which nobody knows yet.
+#[derive(Clone, Copy)]
+struct Written {
+    /// Where it ends, and the time of its order row; `None` if nothing had to be written.
+    end: Option<(Mark, i64)>,
 }
 
 pub(super) struct Writer {
@@ -62,6 +82,7 @@ pub(super) struct Writer {
     order_bytes: usize,
     /// Writes them down.
     folder: Option<JoinHandle<()>>,
+    gauge: Gauge,
 }
 
 /// How a stream is named that begins.
@@ -110,6 +131,7 @@ impl Writer {
             has_deadlines: false,
             order_bytes: 0,
             folder: None,
+            gauge: Gauge::default(),
         }
     }
 
@@ -117,9 +139,11 @@ impl Writer {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let whole = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            while let Some(mut batch) = shared.queue.take(!self.may_remove()) {
+            while let Some(batch) = shared.queue.take(self.wait()) {
                 if !batch.is_empty() {
-                    self.store(&mut batch);
+                    self.store(batch);
+                } else if shared.low().is_some() {
+                    self.look(0);
                 }
                 self.remove_some();
             }
@@ -138,31 +162,87 @@ impl Writer {
         shared.queue.refuse(&why);
         shared.queue.end(&result);
         shared.waiters.end().wake();
+        shared.watch.end();
     }
 
-    fn store(&mut self, batch: &mut Vec<Request>) {
-        // The senders stay out here, so that a panic leaves nobody without an answer.
-        let stored = std::panic::catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
-        let halt = match stored {
-            Ok(Ok(())) => {
-                for request in batch.drain(..) {
-                    request.resolve(|offset| Outcome::Stored(Offset(offset)));
-                }
-                let durable = lock(&self.shared.durable).offset;
-                self.shared.waiters.tell(durable, false).wake();
-                self.fold_deadlines();
-                return;
-            }
-            Ok(Err(halt)) => halt,
-            Err(_) => Halt::During("the writer panicked".into()),
+    /// Whether to wait where nothing is queued.
+    fn wait(&self) -> Wait {
+        if self.may_remove() {
+            Wait::No
+        } else if self.shared.low().is_some() {
+            Wait::AtMost(LOOK_AGAIN_AFTER)
+        } else {
+            Wait::ForWork
+        }
+    }
+
+    fn store(&mut self, batch: Vec<Request>) {
+        let shared = Arc::clone(&self.shared);
+        let (mut batch, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|request| (request.work, request.reply)).unzip();
+        shared.watch.begin(Step::Looking, replies);
+        // The replies stay out here, so that a panic leaves nobody without an answer.
+        let written = contained(|| self.write(&mut batch));
+        let replies = shared.watch.take();
+        let settled = match (written, &replies) {
+            (_, Err(GivenUp)) => Err(Halt::GivenUp),
+            (Err(halt), Ok(_)) => Err(halt),
+            (Ok(written), Ok(_)) => contained(|| {
+                self.settle(&batch, written);
+                Ok(())
+            }),
         };
+        let replies = replies.unwrap_or_default();
+        if let Err(halt) = settled {
+            self.stop(halt, batch, replies);
+            return;
+        }
+        let mut forgotten = (Vec::new(), Vec::new());
+        for (work, reply) in batch.into_iter().zip(replies) {
+            if let Work::Forget { verdict: Ok(_), .. } = &work {
+                forgotten.0.push(work);
+                forgotten.1.push(reply);
+            } else {
+                reply.send(work, |offset| Outcome::Stored(Offset(offset)));
+            }
+        }
+        let durable = lock(&shared.durable).offset;
+        shared.waiters.tell(durable, false).wake();
+        if !forgotten.0.is_empty() {
+            self.forget(forgotten.0, forgotten.1);
+        }
+        self.fold_deadlines();
+    }
+
+    /// Destroys the keys of streams whose floors are durable, and answers.
+    fn forget(&mut self, batch: Vec<Work>, replies: Vec<Reply>) {
+        let shared = Arc::clone(&self.shared);
+        shared.watch.begin(Step::Writing, replies);
+        let destroyed = contained(|| self.destroy_keys(&batch));
+        match (destroyed, shared.watch.take()) {
+            (Ok(()), Ok(replies)) => {
+                for (work, reply) in batch.into_iter().zip(replies) {
+                    reply.send(work, |offset| Outcome::Stored(Offset(offset)));
+                }
+            }
+            (Err(halt), Ok(replies)) => self.stop(halt, batch, replies),
+            (_, Err(GivenUp)) => self.stop(Halt::GivenUp, batch, Vec::new()),
+        }
+    }
+
+    /// Takes no more writes, and answers those who wait.
+    fn stop(&mut self, halt: Halt, batch: Vec<Work>, replies: Vec<Reply>) {
         let (why, outcome) = match halt {
             Halt::Before(why) => (why.clone(), Outcome::NotStored(why)),
             Halt::During(cause) => (Why::Failed(Arc::clone(&cause)), Outcome::Unknown(Cause(cause))),
+            Halt::GivenUp => {
+                let why = Why::Failed(self.shared.watch.cause().unwrap_or_default());
+                (why.clone(), Outcome::NotStored(why))
+            }
         };
         self.halt(&why, || {
-            for request in batch.drain(..) {
-                request.resolve(|_| outcome.clone());
+            for (work, reply) in batch.into_iter().zip(replies) {
+                reply.send(work, |_| outcome.clone());
             }
         });
     }
@@ -183,7 +263,7 @@ impl Writer {
             if !self.may_remove() {
                 return;
             }
-            if let Err(why) = self.remove_step() {
+            if let Err(why) = self.remove_watched() {
                 self.halt(&why, || {});
                 return;
             }
@@ -198,9 +278,24 @@ impl Writer {
     /// Removes all that is deleted, so that a closed journal has nothing left to do.
     fn remove_all(&mut self) {
         while !self.removals.is_empty() && *lock(&self.shared.health) == Health::Good {
+            // Each step gets the time that closing has.
+            if self.shared.watch.go_on(Step::Closing).is_err() {
+                return;
+            }
             if let Err(why) = self.remove_step() {
                 self.halt(&why, || {});
             }
+        }
+    }
+
+    fn remove_watched(&mut self) -> Result<(), Why> {
+        self.shared.watch.begin(Step::Removing, Vec::new());
+        #[cfg(any(test, shuttle))]
+        self.shared.faults.pass(Gate::Removing);
+        let removed = self.remove_step();
+        match self.shared.watch.take() {
+            Ok(_nobody) => removed,
+            Err(GivenUp) => Err(Why::Failed(self.shared.watch.cause().unwrap_or_default())),
         }
     }
 
@@ -228,7 +323,7 @@ impl Writer {
         self.shared.queue.refuse(why);
         self.shared.waiters.end().wake();
         // Somebody else's head is not ours to write.
-        if !matches!(why, Why::Fenced { .. }) {
+        if !matches!(why, Why::Fenced { .. }) && self.lock.is_ours() {
             self.head.state = State::Failed;
             if let Err(error) = self.head_file.write_both(&mut self.head) {
                 tracing::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
@@ -236,8 +331,8 @@ impl Writer {
         }
     }
 
-    /// Stores a batch with one sync. The verdicts of what is stored become offsets.
-    fn commit(&mut self, batch: &mut [Request]) -> Result<(), Halt> {
+    /// Makes a batch durable with one sync. The verdicts of what is stored become offsets.
+    fn write(&mut self, batch: &mut [Work]) -> Result<Written, Halt> {
         let shared = Arc::clone(&self.shared);
         if !self.lock.is_ours() {
             return Err(Halt::Before(Why::Fenced { epoch: shared.facts.epoch }));
@@ -246,12 +341,15 @@ impl Writer {
         let Some(engine) = engine.as_ref() else {
             return Err(Halt::Before(Why::Closed));
         };
+        shared.watch.go_on(Step::Pacing)?;
         engine.pace().map_err(|error| Halt::Before(Why::Failed(format!("can't take a group: {error}").into())))?;
+        shared.watch.go_on(Step::Writing)?;
 
+        self.refuse_what_has_no_room(batch);
         let before = self.head.acked;
         self.check(batch, before);
         if self.parts.order.is_empty() {
-            return self.destroy_keys(batch);
+            return Ok(Written { end: None });
         }
         let time = self.next_time(batch);
         let (mark, bytes) = self.write_rows(engine, batch, before, time)?;
@@ -265,10 +363,18 @@ impl Writer {
         }
         self.move_checkpoint(engine, mark, bytes);
         let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
-        head.and_then(|()| self.syncer.written())
+        head.and_then(|()| self.syncer.written(shared.watch.within()))
             .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
+        #[cfg(any(test, shuttle))]
+        shared.faults.pass(Gate::BehindCommit);
+        tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
+        Ok(Written { end: Some((mark, time)) })
+    }
 
-        let mut streams = lock(&shared.streams);
+    /// Has everybody see what is written.
+    fn settle(&mut self, batch: &[Work], written: Written) {
+        let Some((mark, time)) = written.end else { return };
+        let mut streams = lock(&self.shared.streams);
         for (run, _) in stored_runs(batch) {
             streams.settle(run);
             self.has_deadlines |= run.due != Due::Unchanged;
@@ -277,25 +383,66 @@ impl Writer {
             streams.settle_floor(*stream, *floor);
         }
         drop(streams);
-        *lock(&shared.durable) = mark;
+        *lock(&self.shared.durable) = mark;
         self.time = time;
         self.parts.new_keys.clear();
-        self.destroy_keys(batch)?;
-        tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
-        Ok(())
+    }
+
+    /// Looks whether there is room for so many bytes, and tells if that has changed.
+    fn look(&mut self, bytes: usize) -> Room {
+        let room = self.gauge.room(&self.shared.space, bytes);
+        let low = match room {
+            Room::Enough => None,
+            Room::Little(low) | Room::None(low) => Some(low),
+        };
+        let before = std::mem::replace(&mut *lock(&self.shared.low), low);
+        let path = self.shared.path.display();
+        match (before, low) {
+            (None, Some(Low { free, floor })) => {
+                tracing::warn!(%path, free, floor, "the file system has too little space: writes are refused for now");
+            }
+            (Some(_), None) => tracing::info!(%path, "there is space again: writes are taken"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        room
+    }
+
+    /// Refuses what there is no room for: all, or all but what gives space back.
+    fn refuse_what_has_no_room(&mut self, batch: &mut [Work]) {
+        let bytes = batch.iter().map(Work::bytes).sum();
+        let (Low { free, floor }, is_nothing_taken) = match self.look(bytes) {
+            Room::Enough => return,
+            Room::Little(low) => (low, false),
+            Room::None(low) => (low, true),
+        };
+        let refuse = |verdict: &mut Result<u64, Why>| {
+            if verdict.is_ok() {
+                *verdict = Err(Why::StorageLow { free, floor });
+            }
+        };
+        for work in batch {
+            match work {
+                Work::Append { runs, verdicts, .. } => {
+                    let all = runs.iter().zip(verdicts);
+                    all.filter(|(run, _)| is_nothing_taken || !run.ends).for_each(|(_, verdict)| refuse(verdict));
+                }
+                Work::Delete { verdict, .. } | Work::Forget { verdict, .. } if is_nothing_taken => refuse(verdict),
+                Work::Delete { .. } | Work::Forget { .. } => {}
+            }
+        }
     }
 
     /// Decides what is stored, lists it in the order row, and turns its verdicts into offsets.
-    fn check(&mut self, batch: &mut [Request], before: Mark) {
+    fn check(&mut self, batch: &mut [Work], before: Mark) {
         let Parts { order, first_runs, new_keys, floors, .. } = &mut self.parts;
         order.clear();
         first_runs.clear();
         new_keys.clear();
         floors.clear();
         let mut streams = lock(&self.shared.streams);
-        for request in batch {
-            match &mut request.work {
-                Work::Append { runs, ciphers, verdicts, .. } => {
+        for work in batch {
+            match work {
+                Work::Append { runs, ciphers, verdicts } => {
                     let ciphers = ciphers.iter().map(Option::as_ref).chain(std::iter::repeat(None));
                     for ((run, verdict), cipher) in runs.iter().zip(verdicts).zip(ciphers) {
                         let Ok(checksum) = *verdict else { continue };
@@ -326,14 +473,14 @@ impl Writer {
                         floors.extend(accepted.floor.map(|floor| (run.stream, floor)));
                     }
                 }
-                Work::Delete { stream, to, verdict, .. } => {
+                Work::Delete { stream, to, verdict } if verdict.is_ok() => {
                     let issued = streams.issue_deletion(*stream, *to);
                     *verdict = issued.map(|floor| {
                         floors.extend(floor.map(|floor| (*stream, floor)));
                         before.offset.0 + order.records()
                     });
                 }
-                Work::Forget { stream, key, cipher, verdict, .. } => {
+                Work::Forget { stream, key, cipher, verdict } if verdict.is_ok() => {
                     let issued = streams.issue_forgetting(*stream);
                     *verdict = issued.map(|forgetting| {
                         (*key, *cipher) = (forgetting.key, forgetting.cipher);
@@ -341,6 +488,7 @@ impl Writer {
                         before.offset.0 + order.records()
                     });
                 }
+                Work::Delete { .. } | Work::Forget { .. } => {}
             }
         }
         for (stream, floor) in floors {
@@ -349,13 +497,7 @@ impl Writer {
     }
 
     /// Hands the rows of a group to the engine, and waits until they are durable.
-    fn write_rows(
-        &mut self,
-        engine: &Engine,
-        batch: &[Request],
-        before: Mark,
-        time: i64,
-    ) -> Result<(Mark, usize), Halt> {
+    fn write_rows(&mut self, engine: &Engine, batch: &[Work], before: Mark, time: i64) -> Result<(Mark, usize), Halt> {
         let facts = self.shared.facts;
         let Parts { order, first_runs, new_keys, floors, row, key } = &mut self.parts;
         let group = before.group + 1;
@@ -409,10 +551,12 @@ impl Writer {
     }
 
     /// Destroys the keys of the streams that a batch forgets, with one sync. That they are forgotten is durable.
-    fn destroy_keys(&self, batch: &[Request]) -> Result<(), Halt> {
+    fn destroy_keys(&self, batch: &[Work]) -> Result<(), Halt> {
         let mut forgotten = Vec::new();
-        for request in batch {
-            if let Work::Forget { stream, key, cipher, verdict: Ok(_), .. } = &request.work {
+        #[cfg(any(test, shuttle))]
+        self.shared.faults.pass(Gate::Destroying);
+        for work in batch {
+            if let Work::Forget { stream, key, cipher, verdict: Ok(_) } = work {
                 lock(&self.shared.streams).forget(*stream);
                 if let Some(cipher) = cipher {
                     cipher.key().destroy();
@@ -434,7 +578,7 @@ impl Writer {
     }
 
     /// Never before the last order row's, nor before that of a run.
-    fn next_time(&self, batch: &[Request]) -> i64 {
+    fn next_time(&self, batch: &[Work]) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
         let latest = stored_runs(batch).map(|(run, _)| run.time.as_microsecond()).max();
@@ -506,6 +650,7 @@ impl Writer {
 
     /// Closes the journal; in order, if it is healthy.
     fn finish(mut self) -> Result<(), CloseError> {
+        self.shared.watch.begin(Step::Closing, Vec::new());
         self.write_deadlines();
         self.remove_all();
         let Self { shared, lock: lock_file, mut head_file, mut head, syncer, folder, .. } = self;
@@ -525,13 +670,18 @@ impl Writer {
             (None, None) => Ok(()),
             (None, Some(engine)) => engine.flush().map_err(|error| error.to_string().into()),
         };
-        drop(syncer);
+        // What a sync of the head has failed to write isn't written by another one.
+        let result = syncer.stop().map_err(Into::into).and(result);
         drop(engine);
         // ORDER: marked as clean last, when everything is in tables and the engine has written its last byte.
         let result = result.and_then(|()| {
             if !lock_file.is_ours() {
                 return Err(Why::Fenced { epoch: shared.facts.epoch }.to_string().into());
             }
+            // What wasn't back in time isn't told as closed in order, even if it is.
+            #[cfg(any(test, shuttle))]
+            shared.faults.pass(Gate::Closing);
+            shared.watch.go_on(Step::Closing).map_err(|GivenUp| shared.watch.cause().unwrap_or_default())?;
             head.state = State::Clean;
             head.synced = head.acked;
             head.checkpoint = head.acked;
@@ -550,13 +700,21 @@ impl Writer {
         }
         drop(health);
         drop(lock_file);
+        // Who hangs no more has nobody left to tell.
+        let _too_late = shared.watch.take();
         result.map_err(CloseError)
     }
 }
 
+/// Does something of which a panic is a failure.
+fn contained<T>(act: impl FnOnce() -> Result<T, Halt>) -> Result<T, Halt> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(act));
+    done.unwrap_or_else(|_| Err(Halt::During("the writer panicked".into())))
+}
+
 /// The runs of a batch that are stored, with their offsets.
-fn stored_runs(batch: &[Request]) -> impl Iterator<Item = (&Run, Offset)> {
-    let groups = batch.iter().filter_map(|request| match &request.work {
+fn stored_runs(batch: &[Work]) -> impl Iterator<Item = (&Run, Offset)> {
+    let groups = batch.iter().filter_map(|work| match work {
         Work::Append { runs, verdicts, .. } => Some(runs.iter().zip(verdicts)),
         Work::Delete { .. } | Work::Forget { .. } => None,
     });

@@ -87,6 +87,7 @@ impl<A: Aggregate> Entity<A> {
                 self.release(&mut work, around);
             }
             Outcome::NotStored(why) => {
+                around.desk.storage_low |= matches!(why, Why::StorageLow { .. });
                 // A run behind one that failed can't be stored, and that says more than the conflict it met.
                 let follows = matches!(self.phase, Phase::Draining) && matches!(why, Why::Conflict { .. });
                 let why = if follows { NotStored::EarlierWriteFailed } else { why.into() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::{Aggregate, Context};
 use crate::alarm::Alarm;
-use crate::call::{CallError, Failure, Never};
+use crate::call::{CallError, Failure, Never, NotStored};
 use crate::execute::{Verdict, execute};
 use crate::id::PersistenceId;
 use crate::journal::as_stored;
@@ -54,6 +54,8 @@ impl<A: Aggregate> Entity<A> {
         let mut pace = Pace::new(TURN_TIME_MAX);
         let now = as_stored(desk.clock.now()).max(self.time);
         let mut cx = Context::new(self.id.clone());
+        let refused = desk.refuses();
+        desk.draft.refuse(refused.clone());
         let (mut handled, mut broken, mut panicked, mut has_noticed) = (0, false, false, false);
         // A panic ends the turn: it takes long to print, and each of the others has its turn before the next one.
         while handled < TURN_MAX
@@ -99,6 +101,13 @@ impl<A: Aggregate> Entity<A> {
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
                 continue;
             }
+            // Its time can't be over before there is space to say so.
+            if let Some(why) = refused.as_ref().filter(|_| overdue && !noticed && !message.is_alarm()) {
+                let why = NotStored::Journal(why.clone());
+                let failure = Failure::NotStored { id: self.persistence_id(), why };
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
+                continue;
+            }
             cx.move_to(now, self.issued, self.standing);
             let Phase::Live(data) = &mut self.phase else { break };
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
@@ -113,12 +122,12 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Stored
                 }
                 Verdict::Failed(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.deadline_fails |= noticed && refused.is_none();
                     panicked = tell_panic(&failure, desk);
                     Answer::Fails(Box::new(failure))
                 }
                 Verdict::Broken(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.deadline_fails |= noticed && refused.is_none();
                     broken = true;
                     tell_panic(&failure, desk);
                     let panic = match &failure {

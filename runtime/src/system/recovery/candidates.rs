@@ -161,6 +161,7 @@ impl<'a, A: Aggregate> Candidates<'a, A> {
             Err(error @ SnapshotStoreError::Damaged { seq_nr, .. }) => (seq_nr, Err((seq_nr, error))),
             Err(
                 error @ (SnapshotStoreError::Failed { .. }
+                | SnapshotStoreError::StorageLow { .. }
                 | SnapshotStoreError::TooLarge { .. }
                 | SnapshotStoreError::InvalidId { .. }),
             ) => {

@@ -79,6 +79,10 @@ impl Saver {
                 Counters::add(&self.counters.snapshots_saved, 1);
                 log::debug!(%id, %seq_nr, bytes = meta.bytes, "a snapshot was saved");
             }
+            Err(SnapshotError::Store(error @ SnapshotStoreError::StorageLow { .. })) => {
+                Counters::add(&self.counters.snapshots_skipped, 1);
+                tracing::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
+            }
             Err(error) => {
                 Counters::add(&self.counters.snapshots_failed, 1);
                 log::warn!(%id, %seq_nr, %error, "a snapshot was not saved; the next one will be tried");

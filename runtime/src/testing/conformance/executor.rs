@@ -55,12 +55,13 @@ impl<F: Future + Unpin> Future for Within<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        // Not polled at the deadline: a future that is ready by then and has woken nobody would be taken for a good one.
+        if this.watch.is_some() && Instant::now() >= this.deadline {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(value) = Pin::new(&mut this.future).poll(context) {
             this.watch = None;
             return Poll::Ready(Some(value));
-        }
-        if Instant::now() >= this.deadline {
-            return Poll::Ready(None);
         }
         this.watch = Some(Watch::new(this.deadline, context.waker().clone()));
         Poll::Pending
@@ -136,6 +137,16 @@ mod tests {
         assert_eq!(block_on(Within::new(never, Duration::ZERO)), None);
         let never = std::future::pending::<()>();
         assert_eq!(block_on(Within::new(never, Duration::from_millis(5))), None);
+    }
+
+    #[test]
+    fn what_is_ready_and_has_woken_nobody_is_lost() {
+        let mut polls = 0;
+        let ready_unsaid = std::future::poll_fn(|_| {
+            polls += 1;
+            if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        assert_eq!(block_on(Within::new(ready_unsaid, Duration::from_millis(5))), None);
     }
 
     #[test]

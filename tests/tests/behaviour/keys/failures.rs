@@ -167,14 +167,15 @@ async fn a_repeat_is_known_after_a_quarantine() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_now_is_already_done_and_can_be_asked_for_again() {
+async fn an_answer_that_cannot_be_read_now_can_be_asked_for_again() {
     let (system, journal) = system();
     let shop = system.get::<Till>("shop");
     shop.pay(10).key(key("a")).await.unwrap();
     shop.pay(1).key(key("b")).await.unwrap();
-    journal.faults().fail_reads(ReadError::Closed);
+    let gone = ReadError::Engine { what: "a row".to_owned(), error: "the disk is gone".into() };
+    journal.faults().fail_reads(gone.clone());
     let error = shop.pay(10).key(key("a")).await.unwrap_err();
-    assert_eq!(error, CallError::AlreadyDone { id: till("shop"), seq_nr: SeqNr(1) });
+    assert_eq!(error, CallError::AnswerUnread { id: till("shop"), seq_nr: SeqNr(1), error: gone });
     journal.faults().heal_reads();
     assert_eq!(shop.pay(10).key(key("a")).await.unwrap(), 10);
 }

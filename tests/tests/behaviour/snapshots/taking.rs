@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use annals::journal::UnknownRun;
+use annals::journal::{ReadError, UnknownRun};
 use annals::prelude::*;
 use annals::snapshot::{SnapshotError, SnapshotStore as _};
 use annals::testing::given;
@@ -67,6 +67,34 @@ async fn who_asks_for_a_snapshot_hears_of_it_when_it_is_saved() {
     let meta = asked.await.unwrap().unwrap();
     let stored = shop.shelf.list(&tally("a")).await.unwrap();
     assert_eq!((meta.seq_nr, stored), (SeqNr(3), vec![meta]));
+}
+
+#[tokio::test]
+async fn who_asks_for_a_snapshot_of_what_is_deleted_meanwhile_or_can_not_be_read_hears_of_it() {
+    let shop = Shop::new();
+    shop.count("a", 3).await;
+    shop.shelf.hold();
+    let asked = tokio::spawn(shop.tally("a").snapshot());
+    until("the save waits", || shop.shelf.waiting() == 1).await;
+    let deleted = tokio::spawn({
+        let system = shop.system.clone();
+        async move { system.delete::<super::Tally>("a").await }
+    });
+    yield_often().await;
+    shop.shelf.release();
+    deleted.await.unwrap().unwrap();
+    match asked.await.unwrap() {
+        // It was saved just before.
+        Ok(meta) => assert_eq!(meta.seq_nr, SeqNr(3)),
+        Err(error) => assert_eq!(error, CallError::Refused(SnapshotError::Deleted)),
+    }
+    shop.count("b", 3).await;
+    let broken = ReadError::Engine { what: "a row".to_owned(), error: "the disk is gone".into() };
+    shop.journal.faults().fail_reads(broken.clone());
+    let error = shop.tally("b").snapshot().await.unwrap_err();
+    assert_eq!(error, CallError::Refused(SnapshotError::Journal(broken)));
+    shop.journal.faults().heal_reads();
+    assert_eq!(shop.tally("b").snapshot().await.unwrap().seq_nr, SeqNr(3));
 }
 
 #[tokio::test]

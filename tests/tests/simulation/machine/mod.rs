@@ -132,7 +132,7 @@ impl Ending {
         match error {
             CallError::Refused(refused) => Ending::Answer(Answer::Refusal(refusal(refused))),
             CallError::NotAccepted { state, .. } => Ending::Answer(Answer::NotAccepted(state)),
-            CallError::AlreadyDone { .. } => Ending::AlreadyDone,
+            CallError::AlreadyDone { .. } | CallError::AnswerUnread { .. } => Ending::AlreadyDone,
             CallError::Panicked { message, .. } => Ending::Panic(message),
             CallError::Overloaded { .. } => Ending::NotStored("overloaded"),
             CallError::NotStored { why: NotStored::TimedOut { .. }, .. } => Ending::NotStored("too late to send"),

@@ -431,3 +431,20 @@ fn what_is_before_a_floor_is_on_the_disk_also_where_other_writes_are_not() {
         assert!(journal.shared.faults.was_synced(), "round {round}");
     }
 }
+
+#[test]
+fn a_journal_opens_whose_last_removals_are_in_no_table_any_more() {
+    let (_dir, path, journal) = new();
+    drop(journal);
+    // The engine merges its tables, and leaves out removals that have nothing left to remove.
+    for round in 0..12 {
+        let journal = journal_in(&path).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        for _ in 0..3 {
+            store(&journal, &id("alice"), &[&[round; 40]]);
+        }
+        let (last, _, _) = head(&journal, &id("alice"));
+        assert!(matches!(delete(&journal, &id("alice"), last - 1), Outcome::Stored(_)));
+    }
+    let journal = journal_in(&path).unwrap();
+    assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
+}

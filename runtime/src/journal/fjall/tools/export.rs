@@ -100,7 +100,7 @@ impl StoreDir {
         if let Some(corrupt) = report.findings.first() {
             return Err(StoreError::Damaged { corrupt: corrupt.clone() });
         }
-        let shelf = match Shelf::open(&self.path)? {
+        let shelf = match Shelf::open(&self.path, report.store.unwrap_or_default())? {
             None => None,
             Some(Ok(shelf)) => Some(shelf),
             Some(Err(reason)) => {
@@ -324,7 +324,7 @@ fn flawed(flaw: Flaw) -> StoreError {
 }
 
 /// Makes a file that only its owner may read.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]

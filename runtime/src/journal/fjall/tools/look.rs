@@ -9,6 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::super::guard::journal_files;
+use super::super::open::check_row;
+use super::super::torn::{self, Scan};
 use crate::journal::bytes::len_u64;
 
 const PIECE_BYTES: usize = 64 * 1024;
@@ -135,54 +138,63 @@ fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     to.set_len(copied)
 }
 
-/// A file of the engine's own journal, and what was cut off its end.
+/// A file of the engine's own journal that isn't whole.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(super) struct Torn {
     pub(super) path: PathBuf,
-    /// Where it was cut.
-    pub(super) from: u64,
-    /// How many bytes were there up to the last one that isn't zero.
-    pub(super) bytes: u64,
+    /// Up to here it is whole.
+    pub(super) whole: u64,
+    /// Behind this there are only zeros.
+    pub(super) written: u64,
+    /// What is wrong behind that.
+    pub(super) reason: String,
+    /// Whether whole batches follow.
+    pub(super) is_hole: bool,
 }
 
-/// What opening a copy has cut off.
-pub(super) fn cuts(original: &Path, copy: &Path) -> io::Result<Vec<Cut>> {
-    let mut cuts = Vec::new();
-    for entry in fs::read_dir(original)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jnl") {
+/// Takes out of the journal files of a copy what isn't whole, and says what that was. `original` is what it is a copy of.
+pub(super) fn mend(original: &Path, copy: &Path, store: u64) -> io::Result<Vec<Torn>> {
+    let mut found = Vec::new();
+    let mut last = None;
+    for (_, path) in journal_files(copy)? {
+        let look = |key: &[u8], row: &[u8]| check_row(store, key, row);
+        let scan = torn::scan(&path, last, &look)?;
+        let Some(flaw) = scan.flaw else {
+            last = scan.last;
             continue;
+        };
+        let (batches, end) = torn::whole_batches(&path, last, &look)?;
+        last = end;
+        let bytes = fs::read(&path)?;
+        let mut whole = Vec::new();
+        for batch in batches {
+            let range =
+                usize::try_from(batch.start).unwrap_or(usize::MAX)..usize::try_from(batch.end).unwrap_or(usize::MAX);
+            whole.extend_from_slice(bytes.get(range).unwrap_or_default());
         }
-        let Some(name) = path.file_name() else { continue };
-        // One that is gone was read whole.
-        let Ok(left) = fs::metadata(copy.join(name)) else { continue };
-        let written = written(&path, left.len())?;
-        if written > left.len() {
-            cuts.push(Cut { path, from: left.len(), bytes: written - left.len() });
-        }
+        fs::write(&path, whole)?;
+        let path = original.join(path.file_name().unwrap_or_default());
+        let Scan { whole, written, .. } = scan;
+        let is_hole = flaw.behind.storing >= torn::BEHIND_MAX;
+        found.push(Torn { path, whole, written, reason: flaw.reason, is_hole });
     }
-    cuts.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(cuts)
+    Ok(found)
 }
 
-/// Behind which place of a file there are only zeros, at least `from`.
-fn written(path: &Path, from: u64) -> io::Result<u64> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let (mut piece, mut at, mut last) = (vec![0; PIECE_BYTES], from, from);
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(last),
-            Ok(read) => {
-                if let Some(found) = piece[..read].iter().rposition(|byte| *byte != 0) {
-                    last = at + len_u64(found) + 1;
-                }
-                at += len_u64(read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Adds a write to the journal of a copy, so that the engine counts on behind all that its tables hold.
+pub(super) fn count_on(copy: &Path) -> io::Result<()> {
+    /// Far behind all numbers that were given, and far from the last that there is.
+    const SEQNO: u64 = 1 << 50;
+    let path = journal_files(copy)?.pop().map_or_else(|| copy.join("0.jnl"), |(_, path)| path);
+    let mut bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(written);
+    bytes.extend_from_slice(&torn::number_alone(SEQNO));
+    fs::write(path, bytes)
 }
 
 #[cfg(test)]
@@ -206,9 +218,6 @@ mod tests {
         copy(&store, &engine).unwrap();
         assert!(fs::read(engine.join("0.jnl")).unwrap() == bytes);
         assert_eq!(fs::read(engine.join("tables/1")).unwrap(), b"table");
-        fs::write(engine.join("0.jnl"), &bytes[..210_000]).unwrap();
-        let cut = Cut { path: store.join("0.jnl"), from: 210_000, bytes: 60_000 };
-        assert_eq!(cuts(&store, &engine).unwrap(), [cut]);
         drop(look);
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

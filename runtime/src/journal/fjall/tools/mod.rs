@@ -7,8 +7,10 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::engine::{Engine, EngineError, TRUTH};
+use super::aside::Aside;
+use super::engine::{Engine, EngineError, Shape, TRUTH};
 use super::error::OpenError;
+use super::guard;
 use super::open::{ENGINE, HEAD, LOCK, io_error, shared_by};
 use super::{CACHE_BYTES, FjallOptions, Shared};
 use crate::id::PersistenceId;
@@ -22,6 +24,7 @@ mod export;
 mod look;
 mod making;
 mod records;
+pub(super) mod repair;
 mod scan;
 mod snapshots;
 mod stats;
@@ -30,6 +33,7 @@ mod verify;
 
 pub use export::{ExportKeys, ImportKeys, Moved};
 pub use records::RecordFound;
+pub use repair::{Lost, Repair, RepairOptions, Repaired};
 pub use stats::StoreStats;
 pub use streams::StreamInfo;
 pub use verify::Report;
@@ -90,6 +94,12 @@ pub enum StoreError {
         #[source]
         error: io::Error,
     },
+    /// The engine's files are damaged, so that it can't be opened.
+    #[error("the engine can't be opened, so nothing of it can be read, and a backup is needed: {}", told_flaws(flaws))]
+    Engine {
+        /// Which files, and what is wrong with each.
+        flaws: Vec<(PathBuf, String)>,
+    },
     /// There is something where a new store is to be made.
     #[error("there is something at `{}`: a new store is made only where nothing is, or in an empty directory", path.display())]
     NotVacant {
@@ -127,6 +137,11 @@ pub enum StoreError {
     Output(#[source] io::Error),
 }
 
+fn told_flaws(flaws: &[(PathBuf, String)]) -> String {
+    let told: Vec<_> = flaws.iter().map(|(path, reason)| format!("`{}`: {reason}", path.display())).collect();
+    told.join("; ")
+}
+
 impl StoreError {
     fn io(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         let path = path.to_owned();
@@ -138,6 +153,7 @@ impl StoreError {
         matches!(
             self,
             StoreError::Damaged { .. }
+                | StoreError::Engine { .. }
                 | StoreError::Export { .. }
                 | StoreError::NotWhole { .. }
                 | StoreError::Open(OpenError::Corrupt { .. })
@@ -187,8 +203,12 @@ struct SeenHead {
 #[derive(Debug)]
 struct View {
     shared: Shared,
-    /// What opening has cut off the engine's journals.
-    cuts: Vec<look::Cut>,
+    /// What of the engine's journal files isn't whole.
+    torn: Vec<look::Torn>,
+    /// What is wrong with the engine's other files, none of which it needs to open.
+    flaws: Vec<(PathBuf, String)>,
+    /// Whether all rows are in tables, as closing leaves them.
+    is_all_in_tables: bool,
     /// ORDER: dropped last, when nothing in it is open any more.
     _look: Look,
 }
@@ -277,19 +297,63 @@ impl View {
         let look = Look::beside(path).map_err(StoreError::io("make a directory to look at", path))?;
         let copy = look.path().join(ENGINE);
         look::copy(&original, &copy).map_err(StoreError::io("copy", &original))?;
-        let opened = contained(|| Engine::open(&copy, TRUTH, CACHE_BYTES));
-        let engine = opened.map_err(|error| engine_error(path, error))?;
-        let cuts = look::cuts(&original, &copy).map_err(StoreError::io("read", &original))?;
+        let aside = Aside::new(&original).path().to_owned();
+        if aside.exists() {
+            // An opening ended in between: the next one puts back what this one had set aside.
+            let refused = |error| StoreError::from(super::open::refusal_error(path, error));
+            let copied = Aside::new(&copy);
+            look::copy(&aside, copied.path()).map_err(StoreError::io("copy", &aside))?;
+            copied.settle(head.epoch).map_err(refused)?;
+        }
+        let torn = look::mend(&original, &copy, head.store).map_err(StoreError::io("read", &original))?;
+        let (flaws, engine) = open_engine(path, &original, &copy, TRUTH)?;
+        // What can't be read is told by who reads it.
+        let is_all_in_tables = engine.is_all_in_tables().unwrap_or(true);
         let shared = shared_by(path, head, keys, FjallOptions::new());
         let end = last_mark(&engine, head);
         *lock(&shared.durable) = end;
         shared.has_floors.store(true, std::sync::atomic::Ordering::SeqCst);
         *shared.engine.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(engine);
-        Ok(Self { shared, cuts, _look: look })
+        Ok(Self { shared, torn, flaws, is_all_in_tables, _look: look })
     }
 
     fn with_engine<T>(&self, act: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, ReadError> {
         self.shared.with_engine(act)
+    }
+}
+
+/// Opens the engine in a copy, if its files let it be opened; says what is wrong with them.
+fn open_engine(
+    path: &Path,
+    original: &Path,
+    copy: &Path,
+    shape: Shape,
+) -> Result<(Vec<(PathBuf, String)>, Engine), StoreError> {
+    let refused = |error| StoreError::from(super::open::refusal_error(path, error));
+    let (mut flaws, may_open) = guard::flaws(copy).map_err(refused)?;
+    for (file, _) in &mut flaws {
+        *file = original.join(file.strip_prefix(copy).unwrap_or(file));
+    }
+    if !may_open {
+        return Err(StoreError::Engine { flaws });
+    }
+    if guard::journal_files(copy).map_err(StoreError::io("read", original))?.is_empty() {
+        flaws.push((original.to_owned(), "it has no journal file".into()));
+        look::count_on(copy).map_err(StoreError::io("write", copy))?;
+    }
+    match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+        Ok(engine) => Ok((flaws, engine)),
+        Err(EngineError::Damaged(reason)) => {
+            flaws.push((original.to_owned(), reason));
+            // A journal file may be missing whose rows are in tables.
+            look::count_on(copy).map_err(StoreError::io("write", copy))?;
+            match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+                Ok(engine) => Ok((flaws, engine)),
+                Err(EngineError::Damaged(_)) => Err(StoreError::Engine { flaws }),
+                Err(error) => Err(engine_error(path, error)),
+            }
+        }
+        Err(error) => Err(engine_error(path, error)),
     }
 }
 

@@ -1,14 +1,14 @@
 //! The snapshots in a store's directory, seen from outside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::super::engine::{Engine, EngineError, Row, SNAPSHOTS as SHAPE};
+use super::super::engine::{Engine, Row, SNAPSHOTS as SHAPE};
 use super::super::open::SNAPSHOTS;
 use super::super::read::Stream;
 use super::super::rows::{Content, hidden_id_key};
-use super::super::snapshots::{CACHE_BYTES, META, SNAPSHOT, parse_key, read_meta, row_key};
+use super::super::snapshots::{META, SNAPSHOT, parse_key, read_meta, row_key};
 use super::look::{self, Look};
 use super::scan::Rows;
 use super::verify::{LastOf, Report};
@@ -23,13 +23,17 @@ use crate::snapshot::sealed::unseal;
 /// The engine of the snapshots, open as a copy.
 pub(super) struct Shelf {
     pub(super) engine: Engine,
+    /// What is wrong with its files, though it is open.
+    flaws: Vec<(PathBuf, String)>,
+    /// What of its journal files isn't whole.
+    torn: Vec<look::Torn>,
     /// ORDER: dropped last.
     _look: Look,
 }
 
 impl Shelf {
     /// Opens a copy. None: there are no snapshots in the store's directory.
-    pub(super) fn open(path: &Path) -> Result<Option<Result<Self, String>>, StoreError> {
+    pub(super) fn open(path: &Path, store: u64) -> Result<Option<Result<Self, String>>, StoreError> {
         let original = path.join(SNAPSHOTS);
         match std::fs::read_dir(&original) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -43,10 +47,11 @@ impl Shelf {
         let look = Look::beside(path).map_err(StoreError::io("make a directory to look at", path))?;
         let copy = look.path().join(SNAPSHOTS);
         look::copy(&original, &copy).map_err(StoreError::io("copy", &original))?;
-        match contained(|| Engine::open(&copy, SHAPE, CACHE_BYTES)) {
-            Ok(engine) => Ok(Some(Ok(Self { engine, _look: look }))),
-            Err(EngineError::Damaged(reason)) => Ok(Some(Err(reason))),
-            Err(error) => Err(StoreError::io("open", &original)(std::io::Error::other(error.to_string()))),
+        let torn = look::mend(&original, &copy, store).map_err(StoreError::io("read", &original))?;
+        match super::open_engine(path, &original, &copy, SHAPE) {
+            Ok((flaws, engine)) => Ok(Some(Ok(Self { engine, flaws, torn, _look: look }))),
+            Err(error) if error.is_damage() => Ok(Some(Err(error.to_string()))),
+            Err(error) => Err(error),
         }
     }
 
@@ -60,12 +65,13 @@ impl Shelf {
 pub(super) fn verify(
     path: &Path,
     view: &View,
+    is_clean: bool,
     last_of: &LastOf,
     report: &mut Report,
     tell: Tell<'_>,
 ) -> Result<(), StoreError> {
     let directory = path.join(SNAPSHOTS);
-    let shelf = match Shelf::open(path)? {
+    let shelf = match Shelf::open(path, view.shared.facts.store)? {
         None => return Ok(()),
         Some(Ok(shelf)) => shelf,
         Some(Err(reason)) => {
@@ -73,6 +79,18 @@ pub(super) fn verify(
             return Ok(());
         }
     };
+    for (path, reason) in &shelf.flaws {
+        report.push_file(path.clone(), reason.clone());
+    }
+    for torn in &shelf.torn {
+        let told = format!("from byte {} to {}, {}", torn.whole, torn.written, torn.reason);
+        // What was being written when the process ended is no damage.
+        if is_clean || torn.is_hole {
+            report.push_file(torn.path.clone(), told);
+        } else {
+            report.note(format!("`{}`: {told}", torn.path.display()));
+        }
+    }
     for row in shelf.metas() {
         let (key, meta_row) = match row {
             Ok(row) => row,

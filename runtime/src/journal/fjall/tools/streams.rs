@@ -170,7 +170,7 @@ impl View {
 }
 
 /// The aggregate in the key of an id, and what follows it.
-fn parse_id_key(key: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn parse_id_key(key: &[u8]) -> Option<(&str, &[u8])> {
     let (_tag, rest) = key.split_first()?;
     let (len, rest) = rest.split_first()?;
     let (aggregate, entity) = rest.split_at_checked(usize::from(*len))?;

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::super::open::ENGINE;
+use super::look::Torn;
 use super::{Progress, StoreDir, StoreError, Tell, View};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::floor::Floor;
 use crate::journal::head::{Head, State};
 use crate::journal::keys;
 use crate::journal::order::Mark;
-use crate::journal::{Corrupt, Place, ReadError};
+use crate::journal::{Corrupt, Durability, Place, ReadError};
 
 /// So many findings are listed; the others are counted.
 const FINDINGS_MAX: usize = 1000;
@@ -65,7 +66,11 @@ impl Report {
     }
 
     pub(super) fn push_file(&mut self, path: PathBuf, reason: impl Into<String>) {
-        self.push(Place::File { path }, reason);
+        let found = Corrupt { place: Place::File { path }, reason: reason.into() };
+        // What is read more than once may be unreadable more than once.
+        if !self.findings.contains(&found) {
+            self.push(found.place, found.reason);
+        }
     }
 
     pub(super) fn note(&mut self, note: String) {
@@ -108,13 +113,18 @@ impl StoreDir {
         self.verify_keys(&head, &mut report)?;
         match self.view() {
             Ok(_) => {}
-            Err(error @ StoreError::Open(_)) if error.is_damage() => {
-                if let StoreError::Open(super::OpenError::Corrupt { corrupt, .. }) = error
-                    && !report.findings.contains(&corrupt)
-                {
-                    report.push(corrupt.place, corrupt.reason);
+            Err(StoreError::Engine { flaws }) => {
+                for (path, reason) in flaws {
+                    report.push_file(path, reason);
                 }
                 report.note("the engine can't be opened, so what it holds wasn't checked".into());
+                return Ok(report);
+            }
+            Err(StoreError::Open(super::OpenError::Corrupt { corrupt, .. })) => {
+                if !report.findings.contains(&corrupt) {
+                    report.push(corrupt.place, corrupt.reason);
+                }
+                report.note("what the engine holds wasn't checked".into());
                 return Ok(report);
             }
             Err(error) => return Err(error),
@@ -126,7 +136,7 @@ impl StoreDir {
         check.rows()?;
         check.keys_of_streams()?;
         let Check { last_of, .. } = check;
-        super::snapshots::verify(&self.path, view, &last_of, &mut report, progress)?;
+        super::snapshots::verify(&self.path, view, head.state == State::Clean, &last_of, &mut report, progress)?;
         Ok(report)
     }
 
@@ -152,17 +162,23 @@ fn note_state(head: &Head, view: &View, report: &mut Report) {
         }
         State::Failed => report.note("it failed while it was writing, and was not opened since".into()),
     }
-    for cut in &view.cuts {
-        let reason = format!(
-            "{} bytes from {} on are no whole write, and the engine cuts them off when it opens",
-            cut.bytes, cut.from
-        );
-        if head.state == State::Clean {
-            report.push_file(cut.path.clone(), reason);
+    for (path, reason) in &view.flaws {
+        report.push_file(path.clone(), reason.clone());
+    }
+    for torn in &view.torn {
+        let Torn { path, whole, written, reason, is_hole } = torn;
+        let told = format!("from byte {whole} to {written}, {reason}");
+        // What was being written when the process or the power ended is no damage. What was acknowledged and lies there is
+        // missing in the order, which is told below.
+        if head.state == State::Clean || *is_hole && head.durability == Durability::Fsync {
+            report.push_file(path.clone(), told);
         } else {
-            // What was acknowledged and lies there is missing in the order, which is told below.
-            report.note(format!("`{}`: {reason}", cut.path.display()));
+            report.note(format!("`{}`: {told}: the next opening cuts it off", path.display()));
         }
+    }
+    if head.state == State::Clean && !view.is_all_in_tables && view.flaws.is_empty() {
+        let path = view.shared.path.join(ENGINE);
+        report.push_file(path, "its journal files hold rows that weren't there when it was closed in order");
     }
 }
 

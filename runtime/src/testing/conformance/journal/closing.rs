@@ -14,9 +14,9 @@ pub(super) fn its_facts_do_not_change(s: &mut Subject<'_>) {
     let (mut epochs, alice) = (vec![facts.epoch], id("alice"));
     for round in 0..4 {
         if round % 2 == 0 {
-            s.reopen()
+            s.reopen();
         } else {
-            s.crash()
+            s.crash();
         }
         let (j, now) = (s.hand(), s.hand().facts());
         j.by(&rules::STORE).is("Facts::store after opening it again", now.store, facts.store);

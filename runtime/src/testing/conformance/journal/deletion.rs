@@ -254,9 +254,9 @@ pub(super) fn a_sequence_number_is_never_used_again(s: &mut Subject<'_>) {
         last += 2;
         j.deletes(&alice, last - round % 2);
         if round % 2 == 0 {
-            s.reopen()
+            s.reopen();
         } else {
-            s.crash()
+            s.crash();
         }
         let j = s.hand();
         j.is("alice's last sequence number", j.head(&alice).last.0, last);
@@ -286,9 +286,9 @@ pub(super) fn no_offset_is_used_again_for_what_was_deleted(s: &mut Subject<'_>) 
         let last = j.head(&alice).last.0;
         j.deletes(&alice, last);
         if round % 2 == 0 {
-            s.reopen()
+            s.reopen();
         } else {
-            s.crash()
+            s.crash();
         }
         let durable = s.hand().durable();
         s.hand().by(&rules::DURABLE).is("Journal::durable, with all runs deleted", durable, before);

@@ -1,20 +1,22 @@
 //! What the cases hold a journal with: each call is noted, and everything that is read is checked.
 
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 
 use jiff::Timestamp;
 
 use super::super::executor::Within;
-use super::super::told::{Rule, Shown, Told};
+use super::super::told::{Rule, Shown, Told, join};
 use super::{JournalStore, rules};
 use crate::codec::Codec;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{
     Armed, Cipher, Due, EventRecord, Facts, Fut, Health, Journal, Outcome, Page, ReadError, Record, Run, RunBuilder,
-    RunError, RunView, StoredCause, StoredKey, StoredOutcome, StoredRun, StreamHead, TransitionRecord, Why, Write,
+    RunError, RunKey, RunView, Settled, StoredCause, StoredKey, StoredOutcome, StoredRun, StreamHead, TransitionRecord,
+    Why, Write,
 };
 
 /// The store of one case, with the journal that is open.
@@ -675,6 +677,38 @@ impl Hand<'_> {
         let reached = self.wait("the future of Journal::changed", waiting).0;
         self.told.step(format_args!("heard of {reached}"));
         reached
+    }
+
+    /// Waits for all of these, each on a thread of its own, and does something as soon as all of them have been polled there.
+    pub(super) fn hear_while<T>(self, waiting: Vec<Fut<'static, Offset>>, does: impl FnOnce() -> T) -> (Vec<u64>, T) {
+        let (polled, polls) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let waits = |mut waiting: Fut<'static, Offset>| {
+                let mut polled = Some(polled.clone());
+                let waits = poll_fn(move |context| {
+                    let reached = waiting.as_mut().poll(context);
+                    if let Some(polled) = polled.take() {
+                        let _sent = polled.send(());
+                    }
+                    reached
+                });
+                scope.spawn(move || self.hears(Box::pin(waits)))
+            };
+            let threads: Vec<_> = waiting.into_iter().map(waits).collect();
+            for _ in &threads {
+                // It fails only if a thread has failed, which is told below.
+                let _polled = polls.recv_timeout(self.store.patience());
+            }
+            let done = does();
+            (threads.into_iter().map(join).collect(), done)
+        })
+    }
+
+    /// Asks what became of a run.
+    pub(super) fn settle(self, run: &RunKey) -> Result<Settled, ReadError> {
+        let settled = self.wait("Journal::settle", self.within(|| self.journal.settle(run)));
+        self.told.step(format_args!("settled {} from {}: {settled:?}", run.id(), run.first()));
+        settled
     }
 
     pub(super) fn health(self) -> Health {

@@ -198,6 +198,20 @@ macro_rules! __journal_cases {
             FENCED crashes a_second_writer_shuts_out_the_first;
             "Of two writers that want one sequence number, the second gets it."
             FENCED crashes of_two_writers_one_stores;
+            "A stored run is found again after a restart and after a crash, and not before."
+            SETTLE settling a_run_is_settled_once_the_journal_was_opened_again;
+            "Runs that were never stored are told from those that stand in their place."
+            SETTLE_PLACE settling what_was_not_stored_is_settled_as_that;
+            "What nobody heard of is settled as what a crash has left."
+            SETTLE_PLACE settling what_is_in_flight_in_a_crash_is_settled_as_what_is_there;
+            "As long as one record is there, a run is settled; then never more."
+            SETTLE_PLACE settling what_is_deleted_can_not_be_settled;
+            "Of a forgotten stream nobody learns what was stored."
+            SETTLE_EPOCH settling what_is_forgotten_can_not_be_settled;
+            "A run that was handed to another store is an error, and not taken for one that isn't stored."
+            SETTLE_OTHER settling a_run_of_another_store_is_not_settled;
+            "Settling opens and closes as often."
+            CLOSE_STREAM settling settling_leaves_no_stream_open;
             "Three threads with streams of their own store all of it."
             IN_FLIGHT threads writers_on_many_threads_store_all_of_it;
             "Of three threads that want the same sequence numbers, one gets each."

@@ -17,6 +17,7 @@ mod list;
 mod models;
 mod reading;
 mod rules;
+mod settling;
 mod streams;
 mod threads;
 mod waiting;

@@ -159,7 +159,7 @@ fn round(j: Hand<'_>, chance: &mut Chance, ids: &[PersistenceId], models: &mut [
             }
             Expected::Refused(expected) => j.is("the outcome", outcome, expected),
             Expected::BadRun => {
-                j.by(&rules::DELETE_BEYOND).holds("the outcome", "BadRun", &outcome, is_bad_run(&outcome))
+                j.by(&rules::DELETE_BEYOND).holds("the outcome", "BadRun", &outcome, is_bad_run(&outcome));
             }
         }
     }

@@ -42,6 +42,11 @@ rules! {
     ENDS "Run::ends" "with the run, everything before that record is deleted.";
     STORED "Outcome::Stored" "It is durable; its first record has this offset.";
 
+    SETTLE "Journal::settle" "Says what became of a run whose outcome was [`Outcome::Unknown`], asked of the journal that was opened since.";
+    SETTLE_EPOCH "Journal::settle" "A run that was handed to an open journal of the same epoch is [`Settled::Unsettled`] until it is opened again; so is one in whose place the records are deleted.";
+    SETTLE_PLACE "Journal::settle" "Otherwise the run that is stored in its place is it, or isn't.";
+    SETTLE_OTHER "Journal::settle" "[`ReadError::OtherStore`] if the run was handed to another store";
+
     DURABLE "Journal::durable" "The offset up to which everything is durable.";
     RISES "Journal::durable" "It never falls while the journal is open.";
     CHANGED "Journal::changed" "Waits until something is durable behind `beyond`, and says how far the journal reaches then.";

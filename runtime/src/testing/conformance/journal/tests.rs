@@ -20,6 +20,7 @@ fn every_rule_is_one_that_a_case_judges_by() {
         include_str!("list.rs"),
         include_str!("models.rs"),
         include_str!("reading.rs"),
+        include_str!("settling.rs"),
         include_str!("streams.rs"),
         include_str!("threads.rs"),
         include_str!("waiting.rs"),

@@ -13,13 +13,9 @@ pub(super) fn who_waits_hears_of_what_became_durable(s: &mut Subject<'_>) {
     }
     let mut waiting = j.changed(first + 1);
     j.holds("a wait for what isn't there", "to go on", &first, j.is_pending(&mut waiting));
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| j.hears(waiting));
-        let offset = j.put(&id("bob"), &[b"x"]);
-        let reached = join(waits);
-        j.holds("how far it reaches, heard by who waited", &format!("{offset} or more"), &reached, reached >= offset);
-        j.holds("how far it reaches", "no more than is durable", &reached, reached <= j.durable());
-    });
+    let (reached, offset) = j.hear_while(vec![waiting], || j.put(&id("bob"), &[b"x"]));
+    j.holds("how far it reaches, heard by who waited", &format!("{offset} or more"), &reached, reached[0] >= offset);
+    j.holds("how far it reaches", "no more than is durable", &reached, reached[0] <= j.durable());
 }
 
 pub(super) fn all_who_wait_hear(s: &mut Subject<'_>) {
@@ -29,13 +25,9 @@ pub(super) fn all_who_wait_hear(s: &mut Subject<'_>) {
         let pending = j.is_pending(future);
         j.holds("a wait in an empty journal", "to go on", &pending, pending);
     }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = waiting.into_iter().map(|future| scope.spawn(move || j.hears(future))).collect();
-        let offset = j.put(&id("alice"), &[b"x"]);
-        for thread in threads {
-            let reached = join(thread);
-            j.holds("how far it reaches", &format!("{offset} or more"), &reached, reached >= offset);
-        }
+    let (reached, offset) = j.hear_while(waiting, || j.put(&id("alice"), &[b"x"]));
+    j.holds("how far it reaches, heard by all", &format!("{offset} or more"), &reached, {
+        reached.iter().all(|reached| *reached >= offset)
     });
 }
 
@@ -43,14 +35,8 @@ pub(super) fn who_waits_for_later_goes_on_waiting(s: &mut Subject<'_>) {
     let j = s.hand();
     let durable = j.put(&id("alice"), &[b"x"]);
     let mut far = j.changed(durable + 3);
-    for _ in 0..3 {
-        j.holds("a wait for more than there is", "to go on", &j.durable(), j.is_pending(&mut far));
-        let now = j.put(&id("alice"), &[b"x"]);
-        if now > durable + 3 {
-            break;
-        }
-    }
     while j.durable() <= durable + 3 {
+        j.holds("a wait for more than there is", "to go on", &j.durable(), j.is_pending(&mut far));
         j.put(&id("alice"), &[b"x"]);
     }
     let reached = j.hears(far);
@@ -126,11 +112,8 @@ pub(super) fn who_is_polled_by_another_task_is_woken_there(s: &mut Subject<'_>) 
         let mut waiting = j.changed(j.durable());
         let pending = j.is_pending(&mut waiting);
         j.holds("a wait for what isn't there", "to go on", &pending, pending);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| j.hears(waiting));
-            let offset = j.put(&id("alice"), &[b"x"]);
-            j.is(&format!("how far it reaches, in round {round}"), join(waits), offset);
-        });
+        let (reached, offset) = j.hear_while(vec![waiting], || j.put(&id("alice"), &[b"x"]));
+        j.is(&format!("how far it reaches, in round {round}"), reached, vec![offset]);
     }
 }
 
@@ -140,11 +123,8 @@ pub(super) fn the_end_of_a_journal_ends_all_waiting(s: &mut Subject<'_>) {
     let (mut near, mut far, never_polled) = (j.changed(durable), j.changed(u64::MAX), j.changed(durable));
     let pending = j.is_pending(&mut near) && j.is_pending(&mut far);
     j.holds("waits for what isn't there", "to go on", &pending, pending);
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| j.hears(near));
-        j.close();
-        j.is("how far it reaches, heard by who waited on another thread", join(waits), durable);
-    });
+    let (reached, ()) = j.hear_while(vec![near], || j.close());
+    j.is("how far it reaches, heard by who waited on another thread", reached, vec![durable]);
     for (what, waiting) in [("polled before", far), ("never polled", never_polled), ("begun later", j.changed(durable))]
     {
         j.is(&format!("how far it reaches, heard by a wait that was {what}"), j.hears(waiting), durable);

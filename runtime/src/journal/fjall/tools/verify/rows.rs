@@ -7,6 +7,7 @@ use super::super::scan::Rows;
 use super::super::{Progress, StoreError, contained};
 use super::{Check, TELL_EVERY};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
+use crate::journal::ReadError;
 use crate::journal::fjall::engine::Engine;
 use crate::journal::fjall::read::Stream;
 use crate::journal::fjall::rows::{
@@ -17,7 +18,6 @@ use crate::journal::floor::Floor;
 use crate::journal::order::{OrderRow, OrderedRun, group_key};
 use crate::journal::record::{Due, Record};
 use crate::journal::run::{RunError, RunView};
-use crate::journal::{Place, ReadError};
 
 /// So many groups are kept at hand while the rows of streams are read.
 const GROUPS_MAX: usize = 512;
@@ -71,7 +71,7 @@ impl Check<'_> {
 
     fn unreadable(&mut self, what: &str, reason: &str) {
         let path = self.engine_path();
-        self.report.push(Place::File { path }, format!("{what} can't be read: {reason}"));
+        self.report.push_file(path, format!("{what} can't be read: {reason}"));
     }
 
     fn stream_rows(&mut self, engine: &Engine, known: &mut Known) -> Result<(), StoreError> {
@@ -239,7 +239,12 @@ impl Check<'_> {
 
     fn id_rows(&mut self, engine: &Engine, known: &mut Known, tag: u8) -> Result<(), StoreError> {
         let store = self.store();
+        let mut lacks_keys = tag == HIDDEN_ID && !self.view.shared.keys.exist();
         for row in Rows::of(engine, tag, |_| None) {
+            if std::mem::take(&mut lacks_keys) {
+                let path = self.view.shared.keys.path().to_owned();
+                self.report.push_file(path, "it is missing, and what is encrypted can't be read without it");
+            }
             let (key, row) = match row {
                 Ok(row) => row,
                 Err(reason) => {
