@@ -281,6 +281,7 @@ impl Shard {
                 Wake::Sweep => self.sweep(),
                 Wake::GoOn => {}
             }
+            self.take_arrivals();
             self.flush_effects();
             let was_slow = self.take_turns();
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
@@ -352,6 +353,19 @@ impl Shard {
             self.desk.effects.clear();
             let Self { stores, desk, .. } = self;
             stores.all().for_each(|store| store.give_up(desk));
+        }
+    }
+
+    /// Takes in what has arrived, whatever it woke up for: nobody waits in the mailbox until a flooded entity has nothing left
+    /// to do.
+    fn take_arrivals(&mut self) {
+        while self.arrivals.len() < ARRIVALS_MAX
+            && let Ok(delivery) = self.mailbox.try_recv()
+        {
+            self.arrivals.push(delivery);
+        }
+        if !self.arrivals.is_empty() {
+            self.accept(self.arrivals.len());
         }
     }
 

@@ -13,7 +13,7 @@ use annals::snapshot::Criteria;
 use annals::{CallError, PersistenceId};
 use annals_tests::{Account, Lease, Savings};
 
-use super::{epoch, others_go_on, started, tight};
+use super::{epoch, others_go_on, soon, started, tight};
 use crate::until;
 
 /// Polls a future so often, each time when it is woken, and then drops it; says whether it came to its end.
@@ -65,10 +65,10 @@ const AMOUNTS: [u64; 3] = [1, 10, 100];
 async fn check_alice(system: &System, journal: &MemoryJournal, before: &mut u64, at_least: u64) {
     settle().await;
     let alice = system.get::<Account>("alice");
-    let balance = alice.balance().or_overloaded().await.unwrap();
+    let balance = soon(alice.balance()).await.unwrap();
     let done = balance - *before;
     assert!(done.is_multiple_of(111) && done / 111 >= at_least && done / 111 <= at_least.max(1), "half done: {done}");
-    *before = alice.deposit(1).or_overloaded().await.unwrap();
+    *before = soon(alice.deposit(1)).await.unwrap();
     assert_eq!(*before, balance + 1);
     others_go_on(system).await;
     assert!(journal.health() == annals::journal::Health::Good);
@@ -150,7 +150,7 @@ async fn queries_and_snapshots_leave_nothing_behind() {
     dropped_at_each_poll(async |_| alice.balance(), async |_, _| others_go_on(&system).await).await;
     let check = async |_, _| {
         settle().await;
-        assert!(savings.save().or_overloaded().await.unwrap() > 0);
+        assert!(soon(savings.save()).await.unwrap() > 0);
         others_go_on(&system).await;
     };
     dropped_at_each_poll(async |_| savings.snapshot(), check).await;
@@ -171,13 +171,13 @@ async fn a_deletion_is_done_wholly_or_not_at_all_and_asking_again_completes_it()
     let check = async |times: usize, ended: bool| {
         settle().await;
         let id = format!("savings {times}");
-        match system.get::<Savings>(id.as_str()).balance().or_overloaded().await {
+        match soon(system.get::<Savings>(id.as_str()).balance()).await {
             Ok(balance) => assert!(!ended && balance == 6, "{balance}"),
             Err(CallError::Deleted { .. }) => assert!(times > 0),
             Err(error) => panic!("{error:?}"),
         }
         system.delete::<Savings>(id.as_str()).await.unwrap();
-        let error = system.get::<Savings>(id).save().or_overloaded().await.unwrap_err();
+        let error = soon(system.get::<Savings>(id).save()).await.unwrap_err();
         assert!(matches!(error, CallError::Deleted { .. }), "{error:?}");
         others_go_on(&system).await;
     };
@@ -220,13 +220,13 @@ async fn forgetting_is_completed_by_asking_again() {
     let check = async |times: usize, ended: bool| {
         settle().await;
         let id = format!("letter {times}");
-        match system.get::<Letter>(id.as_str()).lines().or_overloaded().await {
+        match soon(system.get::<Letter>(id.as_str()).lines()).await {
             Ok(lines) => assert!(!ended && lines == 3, "{lines}"),
             Err(CallError::Deleted { .. }) => assert!(times > 0),
             Err(error) => panic!("{error:?}"),
         }
         system.forget::<Letter>(id.as_str()).await.unwrap();
-        let error = system.get::<Letter>(id).write().or_overloaded().await.unwrap_err();
+        let error = soon(system.get::<Letter>(id).write()).await.unwrap_err();
         assert!(matches!(error, CallError::Deleted { .. }), "{error:?}");
         others_go_on(&system).await;
     };
@@ -296,7 +296,7 @@ async fn an_attempt_at_an_entity_in_quarantine_that_is_dropped_is_made_or_not() 
     let check = async |_, _| {
         settle().await;
         clock.advance(Duration::from_secs(400));
-        assert_eq!(system.get::<Account>("alice").balance().or_overloaded().await.unwrap(), 0);
+        assert_eq!(soon(system.get::<Account>("alice").balance()).await.unwrap(), 0);
         assert_eq!(system.quarantined(), []);
         others_go_on(&system).await;
     };
@@ -319,7 +319,7 @@ async fn a_shutdown_that_is_dropped_goes_on_and_closes_the_journal() {
             until("the journal is closed", || journal.health() == annals::journal::Health::Closed).await;
         }
         let alice = system.get::<Account>("alice");
-        match alice.deposit(1).or_overloaded().await {
+        match soon(alice.deposit(1)).await {
             Ok(2) => assert_eq!(times, 0),
             Err(CallError::Stopped { .. }) => assert!(times > 0),
             other => panic!("{other:?}"),
