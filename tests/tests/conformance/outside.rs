@@ -189,7 +189,7 @@ impl ShelfJournal {
             stream.opened += 1;
             return Ok(stream.head);
         }
-        let stream = StreamNo(rows.streams.len() as u64 + 1);
+        let stream = StreamNo(rows.streams.last().map_or(0, |last| last.head.stream.0) + 1);
         let head = StreamHead { stream, last: SeqNr::ZERO, floor: SeqNr::ZERO, ended: false };
         rows.streams.push(Stream { id: id.clone(), opened: 1, head, due: None });
         Ok(head)
