@@ -1,6 +1,7 @@
-//! Tells what a store holds: `teller <dir> <dir of the snapshots, or ->`.
+//! Tells what a store holds: `teller <dir> <dir of the snapshots, or -> [journal]`.
 //!
-//! It opens the store, reads everything and asks all entities; or it says why it can't, and fails.
+//! It opens the store, reads everything and, unless it is about the journal alone, asks all entities; or it says why it
+//! can't, and fails.
 
 #![expect(clippy::print_stdout, reason = "its output is what the campaigns compare")]
 
@@ -9,7 +10,7 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use annals::journal::FjallOptions;
+use annals::journal::{FjallOptions, Journal as _};
 use annals::snapshot::{DirSnapshots, SnapshotStore};
 use annals_tests::campaign::{Script, Trouble, opened};
 
@@ -40,6 +41,9 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     let mut hasher = DefaultHasher::new();
     format!("{contents:?}").hash(&mut hasher);
     println!("{:016x}", hasher.finish());
+    if arguments.next().is_some() {
+        return Ok(journal.close().await?);
+    }
     let script = Script::start(journal, snapshots)?;
     println!("{}", script.state().await?);
     script.close().await
