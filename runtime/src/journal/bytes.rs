@@ -296,7 +296,7 @@ mod tests {
     fn a_name_that_is_no_text_is_refused() {
         assert_eq!(Reader::new(&[2, b'a', b'b']).text("it"), Ok("ab"));
         let malformed = Malformed { what: "it", flaw: Flaw::NotText };
-        assert_eq!(Reader::new(&[2, b'a', 0xff]).text("it"), Err(malformed.clone()));
+        assert_eq!(Reader::new(&[2, b'a', 0xff]).text("it"), Err(malformed));
         assert_eq!(malformed.to_string(), "it is not UTF-8");
     }
 
