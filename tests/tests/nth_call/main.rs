@@ -250,7 +250,7 @@ impl World {
                     answers.push(entries);
                     fate = Fate::Stored;
                 }
-                Err(CallError::AlreadyDone { .. }) => fate = Fate::Stored,
+                Err(CallError::AlreadyDone { .. } | CallError::AnswerUnread { .. }) => fate = Fate::Stored,
                 Err(error) if fate != Fate::Stored && fate_of(&error) == Fate::Either => fate = Fate::Either,
                 Err(error) => assert_ne!(fate_of(&error), Fate::Stored),
             }
