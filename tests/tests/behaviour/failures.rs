@@ -369,3 +369,30 @@ async fn what_waits_behind_a_panic_in_a_fold_is_handled_at_once() {
     assert_eq!(after.unwrap(), 11);
     assert!(started.elapsed() < Duration::from_secs(1), "it waited for the shard to look around");
 }
+
+#[tokio::test]
+async fn who_waits_behind_a_write_that_fails_gives_its_place_back() {
+    let journal = MemoryJournal::new();
+    // One place in each lane, and one command ahead of the disk.
+    let system = System::builder().shards(1).mailbox_max(8).run_ahead_max(1).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    alice.deposit(1).await.unwrap();
+    for _ in 0..3 {
+        journal.faults().hold();
+        journal.faults().refuse_next(Why::Failed("for once".into()));
+        let refused = tokio::spawn(alice.deposit(10));
+        until("it is with the journal", || journal.faults().held() == 1).await;
+        let waits = tokio::spawn(alice.deposit(100));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let error = alice.balance().or_overloaded().await.unwrap_err();
+        assert!(matches!(error, CallError::Overloaded { limit: 1, .. }), "{error:?}");
+        journal.faults().release();
+        let error = refused.await.unwrap().unwrap_err();
+        assert!(matches!(error, CallError::NotStored { why: NotStored::Journal(_), .. }), "{error:?}");
+        let error = waits.await.unwrap().unwrap_err();
+        assert!(matches!(error, CallError::NotStored { why: NotStored::EarlierWriteFailed, .. }), "{error:?}");
+        assert_eq!(alice.balance().or_overloaded().await.unwrap(), 1);
+    }
+}
