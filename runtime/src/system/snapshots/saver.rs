@@ -81,7 +81,7 @@ impl Saver {
             }
             Err(SnapshotError::Store(error @ SnapshotStoreError::StorageLow { .. })) => {
                 Counters::add(&self.counters.snapshots_skipped, 1);
-                tracing::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
+                log::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
             }
             Err(error) => {
                 Counters::add(&self.counters.snapshots_failed, 1);
