@@ -40,7 +40,8 @@ pub enum CallError<E> {
         accepted_in: Vec<&'static str>,
     },
     /// A command with this key, or with a higher number, was handled before, and what it was answered can't be told:
-    /// the number was left out then, the answer has another type since, or it can't be read. Nothing more was stored.
+    /// the number was left out then, or the answer has another type since, is deleted, or can't be read. Nothing more was
+    /// stored.
     #[error(
         "{id}: a command with this key was handled before, up to sequence number {seq_nr}; its answer can't be told"
     )]

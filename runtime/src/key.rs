@@ -31,7 +31,8 @@ impl Key {
     /// entity is higher than the one before, and numbers may be left out.
     ///
     /// The entity remembers the highest number, for ever. A command with this number or a lower one is a repeated
-    /// one; with a number that was left out, it ends with [`CallError::AlreadyDone`](crate::CallError::AlreadyDone).
+    /// one; with a number that was left out, it ends with [`CallError::AlreadyDone`](crate::CallError::AlreadyDone), and so
+    /// it does where `retain` has deleted the records with its answer: only the highest number's are kept.
     /// So an entity can have one such source only, and it must send in order.
     pub fn rising(number: u64) -> Self {
         Self(StoredKey::Rising(number))

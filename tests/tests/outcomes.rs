@@ -360,3 +360,24 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_
     let journal = FjallJournal::open(&store, FjallOptions::new()).unwrap();
     assert_eq!(journal.open_stream(&id).await.unwrap().last, last.next());
 }
+
+#[tokio::test]
+async fn a_store_on_a_full_disk_is_refused_as_it_is_and_opens_when_there_is_space() {
+    let Some(mounted) = Mounted::new("100m") else { return };
+    let store = mounted.0.path().join("store");
+    let said = run(&appender(&store, GROUPS, 100, 60_000, "exit"));
+    assert!(said.told.iter().all(|told| told.outcome == "stored"), "{}", said.complaint);
+    let filler = mounted.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    for piece in [&[1; 1 << 16][..], &[1]] {
+        while std::io::Write::write_all(&mut file, piece).is_ok() {}
+    }
+    for _ in 0..2 {
+        let refused = FjallJournal::open(&store, FjallOptions::new().free_bytes_min(0)).unwrap_err();
+        assert!(matches!(&refused, OpenError::NoRoom { path } if *path == store), "{refused:?}");
+    }
+    fs::remove_file(&filler).unwrap();
+    mounted.resize("2g");
+    let (stored, lost) = settle(&store, &said).await.unwrap();
+    assert_eq!((stored, lost), (0, 0), "nothing was unknown");
+}

@@ -4,6 +4,7 @@
 
 mod damage;
 mod moving;
+mod refusals;
 mod repairing;
 mod telling;
 

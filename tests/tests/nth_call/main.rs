@@ -15,7 +15,7 @@ use std::time::Duration;
 use annals::journal::{Health, Journal as _, MemoryJournal};
 use annals::snapshot::MemorySnapshots;
 use annals::testing::ManualClock;
-use annals::{CallError, Key, Offset, ReadMark, SeqNr, System, Timestamp};
+use annals::{CallError, ForgetError, Key, Offset, ReadMark, SeqNr, System, Timestamp, Unknown};
 use tokio::time::{sleep, timeout};
 
 use faulty::{Failure, FaultyJournal, FaultySnapshots, Plan};
@@ -250,7 +250,7 @@ impl World {
                     answers.push(entries);
                     fate = Fate::Stored;
                 }
-                Err(CallError::AlreadyDone { .. }) => fate = Fate::Stored,
+                Err(CallError::AlreadyDone { .. } | CallError::AnswerUnread { .. }) => fate = Fate::Stored,
                 Err(error) if fate != Fate::Stored && fate_of(&error) == Fate::Either => fate = Fate::Either,
                 Err(error) => assert_ne!(fate_of(&error), Fate::Stored),
             }
@@ -404,6 +404,32 @@ fn fail_every_call(operation: Operation) {
     }
     println!("{operation:?}: {met:?}");
     assert!(met.contains_key("armed"), "not even the first call has failed: {met:?}");
+}
+
+#[test]
+fn forgetting_of_which_nobody_knows_is_told_so_and_asking_again_completes_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut told = 0;
+    for nth in 1..CALLS_MAX {
+        let met = runtime.block_on(async {
+            let clock = ManualClock::at(Timestamp::from_second(1_000_000).unwrap());
+            let (snapshots, echo) = (MemorySnapshots::new(), Arc::new(Echo::default()));
+            let journal = prepare(&snapshots, &clock, &echo).await;
+            let plan = Plan::new(nth, false, Failure::UnknownLost);
+            let system = start(journal, &snapshots, &plan, &clock, &echo);
+            let answer = patiently("forgetting", system.forget::<Log>("a")).await;
+            if let Err(ForgetError::Call(CallError::Unknown { why: Unknown::Forgetting(cause), .. })) = &answer {
+                assert_eq!((plan.met(), &*cause.0), (Some("forget"), "it was its turn"));
+                patiently("forgetting again", system.forget::<Log>("a")).await.unwrap();
+                told += 1;
+            }
+            plan.met()
+        });
+        if met.is_none() {
+            break;
+        }
+    }
+    assert_eq!(told, 1, "one call destroys the key");
 }
 
 /// Says what it was, if it fails.

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use syn::ItemFn;
+use proc_macro2::{Ident, TokenTree};
+use syn::{Item, ItemFn, ItemMacro, Path};
 
 use crate::root;
-use crate::sources::{all, functions};
+use crate::sources::{Source, all, functions};
 
 /// What the README calls the table's section.
 const SECTION: &str = "### What happens when\n";
@@ -34,7 +35,10 @@ fn every_guarantee_names_tests_that_are_there() {
         }
         for name in named {
             let found = name.split_once("::").is_some_and(|(path, name)| {
-                tests.iter().any(|(file, test)| is_in(file, path) && test.sig.ident == name && is_run(test, file))
+                let is_written =
+                    |(file, test): &(&str, &ItemFn)| is_in(file, path) && test.sig.ident == name && is_run(test, file);
+                tests.iter().any(is_written)
+                    || sources.iter().any(|source| is_in(&source.path, path) && made(source).any(|made| made == name))
             });
             if !found {
                 wrong.push(format!("{fault}: there is no test `{name}`"));
@@ -43,6 +47,26 @@ fn every_guarantee_names_tests_that_are_there() {
     }
     assert!(count > 20, "only {count} rows were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The tests that a macro of a file makes in it, by the names that it is given.
+fn made(source: &Source) -> impl Iterator<Item = Ident> {
+    let macros = source.items.iter().filter_map(|item| match item {
+        Item::Macro(item) => Some(item),
+        _ => None,
+    });
+    let makes_tests = |name: &Path| {
+        let is_it = |item: &ItemMacro| item.ident.as_ref().is_some_and(|ident| name.is_ident(ident));
+        macros
+            .clone()
+            .any(|item| is_it(item) && item.mac.tokens.to_string().replace(' ', "").contains("#[test]fn$name"))
+    };
+    let calls = macros.clone().filter(move |item| makes_tests(&item.mac.path));
+    let names = calls.flat_map(|item| item.mac.tokens.clone()).filter_map(|token| match token {
+        TokenTree::Ident(name) => Some(name),
+        TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
+    });
+    names.collect::<Vec<_>>().into_iter()
 }
 
 /// Whether a path ends with another one.
