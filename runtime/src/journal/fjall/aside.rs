@@ -302,7 +302,8 @@ fn copy_part(from: &Path, part: std::ops::Range<u64>, to: &Path) -> io::Result<(
     from.seek(SeekFrom::Start(part.start))?;
     let mut to = File::create_new(to)?;
     io::copy(&mut from.take(part.end - part.start), &mut to)?;
-    Ok(())
+    // A copy that isn't whole must not be put back: power loss may leave the list and not the copies.
+    to.sync_all()
 }
 
 /// Gives a file another name, or copies it where a file has one name only. `false`: it is too long to be copied.

@@ -91,12 +91,14 @@ pub(super) struct Checked {
 impl Checked {
     /// The journal file whose end is torn, if one is.
     pub(super) fn torn(&self) -> Option<&JournalFile> {
-        self.journals.last().filter(|journal| journal.scan.flaw.is_some())
+        self.journals.iter().find(|journal| journal.scan.flaw.is_some())
     }
 }
 
 /// Checks the engine in a directory. Each row that its journal files hold is shown to `look`.
-pub(super) fn check(path: &Path, look: &Look<'_>) -> Result<Checked, Refusal> {
+///
+/// If its last write has failed, the file in which that was may have been left for another one since.
+pub(super) fn check(path: &Path, has_failed: bool, look: &Look<'_>) -> Result<Checked, Refusal> {
     let version = path.join(VERSION);
     let found = fs::read(&version).map_err(|error| Refusal::unfit(&version)(error.into()))?;
     if found != VERSION_BYTES {
@@ -104,7 +106,7 @@ pub(super) fn check(path: &Path, look: &Look<'_>) -> Result<Checked, Refusal> {
     }
     let mut budget = TABLE_BYTES_CHECKED;
     check_keyspaces(&path.join(KEYSPACES), &mut budget)?;
-    Ok(Checked { journals: journals(path, look)? })
+    Ok(Checked { journals: journals(path, has_failed, look)? })
 }
 
 /// All that is wrong with an engine's files, every table read as a whole, and whether the engine may be opened in spite of
@@ -228,7 +230,7 @@ fn check_keyspace(path: &Path, budget: &mut u64) -> Result<usize, Refusal> {
     Ok(tables.len())
 }
 
-fn journals(path: &Path, look: &Look<'_>) -> Result<Vec<JournalFile>, Refusal> {
+fn journals(path: &Path, has_failed: bool, look: &Look<'_>) -> Result<Vec<JournalFile>, Refusal> {
     let mut found = Vec::new();
     for (name, is_dir) in names(path)? {
         let Some((stem, extension)) = name.rsplit_once('.') else { continue };
@@ -250,14 +252,20 @@ fn journals(path: &Path, look: &Look<'_>) -> Result<Vec<JournalFile>, Refusal> {
                 let missing = path.join(format!("{}.jnl", before.number + 1));
                 return Err(Refusal::damaged(&missing, "it is missing"));
             }
-            // Only the last one is written to: the others were whole, and synced, when the next one was begun.
-            if let Some(flaw) = &before.scan.flaw {
+            // Only the last one is written to: the others were whole, and synced, when the next one was begun. But behind
+            // a write that has failed, the engine may still begin one, in which it writes nothing.
+            if let Some(flaw) = before.scan.flaw.as_ref().filter(|flaw| !has_failed || flaw.behind.batches > 0) {
                 let reason = format!("from byte {} on, {}", before.scan.whole, flaw.reason);
                 return Err(Refusal::damaged(&before.path, reason));
             }
         }
         let last = before.and_then(|before| before.scan.last);
         let scan = torn::scan(&file, last, look).map_err(Refusal::io("read", &file))?;
+        if let Some(torn) = journals.iter().find(|journal| journal.scan.flaw.is_some())
+            && scan.written > 0
+        {
+            return Err(Refusal::damaged(&torn.path, format!("from byte {} on it isn't whole", torn.scan.whole)));
+        }
         journals.push(JournalFile { number, path: file, scan });
     }
     if journals.is_empty() {

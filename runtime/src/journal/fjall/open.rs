@@ -304,7 +304,8 @@ fn open_engine(
     let refused = |refusal| refusal_error(path, refusal);
     let aside = Aside::new(&engine_path);
     let resumed = aside.settle(head.epoch).map_err(refused)?;
-    let found = guard::check(&engine_path, &|key, value| check_row(head.store, key, value)).map_err(refused)?;
+    let look = |key: &[u8], value: &[u8]| check_row(head.store, key, value);
+    let found = guard::check(&engine_path, head.state == State::Failed, &look).map_err(refused)?;
     let cut = found.torn().and_then(|file| TailCut::of(file).map(|cut| (cut, file)));
     if let Some((cut, file)) = &cut
         && !may_cut(head, file)

@@ -154,7 +154,7 @@ impl FjallSnapshots {
             refusal @ Refusal::Damaged { .. } => EngineError::Damaged(refusal.to_string()),
             refusal @ Refusal::Io { .. } => EngineError::Failed(refusal.to_string()),
         };
-        let found = guard::check(&self.path, &|_, _| Ok(())).map_err(refused)?;
+        let found = guard::check(&self.path, false, &|_, _| Ok(())).map_err(refused)?;
         let Some(cut) = found.torn().and_then(TailCut::of) else { return Ok(()) };
         // Each batch is on the disk before the next one is written.
         if found.torn().is_some_and(|file| file.behind_flaw().batches > 0) {

@@ -32,7 +32,7 @@ const TRAILER: [u8; 4] = *b"FJL\x03";
 /// The engine gives each of our keyspaces, and each engine has one, this number.
 const KEYSPACE: u64 = 1;
 /// Between two batches the engine uses up a few numbers for itself. A number that is this far ahead is damaged: no
-/// checksum covers it.
+/// checksum covers it. Nor does a whole file use up so many.
 const SEQNO_STEP_MAX: u64 = 1 << 32;
 const CHUNK: usize = 256 * 1024;
 /// So many times its length at most is what lies behind a flaw gone through, to find whole batches in it.
@@ -99,9 +99,8 @@ pub(super) type Look<'a> = dyn Fn(&[u8], &[u8]) -> Result<(), String> + 'a;
 
 /// Reads a journal file whose batches have higher numbers than `last`.
 pub(super) fn scan(path: &Path, last: Option<u64>, look: &Look<'_>) -> io::Result<Scan> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut window = Window { file, len, start: 0, bytes: Vec::new() };
+    let mut window = Window::open(path)?;
+    let len = window.len;
     let mut scan = Scan { whole: 0, written: 0, len, batches: 0, last, flaw: None };
     let reason = loop {
         if scan.whole == len {
@@ -131,9 +130,7 @@ pub(super) fn whole_batches(
     last: Option<u64>,
     look: &Look<'_>,
 ) -> io::Result<(Vec<std::ops::Range<u64>>, Option<u64>)> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut window = Window { file, len, start: 0, bytes: Vec::new() };
+    let mut window = Window::open(path)?;
     let written = window.written(0)?;
     let mut budget = written.saturating_mul(SEARCHES_MAX).saturating_add(len_u64(CHUNK));
     let (mut found, mut last, mut at) = (Vec::<std::ops::Range<u64>>::new(), last, 0);
@@ -185,7 +182,10 @@ fn batch(window: &mut Window, at: u64, last: Option<u64>, look: &Look<'_>) -> Re
     let start: [u8; START_BYTES] = window.array(&mut place)?;
     let [START, i0, i1, i2, i3, seqno @ ..] = start else { return flaw("a batch doesn't begin here") };
     let (items, seqno) = (u32::from_le_bytes([i0, i1, i2, i3]), u64::from_le_bytes(seqno));
-    let is_next = last.is_none_or(|last| seqno > last) && seqno - last.unwrap_or(0) < SEQNO_STEP_MAX;
+    let is_next = match last {
+        Some(last) => seqno > last && seqno - last < SEQNO_STEP_MAX,
+        None => seqno < window.first_below,
+    };
     if !is_next {
         return flaw(format!("its batch has number {seqno} behind {}", last.unwrap_or(0)));
     }
@@ -242,9 +242,19 @@ struct Window {
     len: u64,
     start: u64,
     bytes: Vec<u8>,
+    /// The first batch has a number below this, where no file is before this one any more.
+    first_below: u64,
 }
 
 impl Window {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let files_before = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()).unwrap_or(0);
+        let first_below = files_before.saturating_add(1).saturating_mul(SEQNO_STEP_MAX);
+        Ok(Self { file, len, start: 0, bytes: Vec::new(), first_below })
+    }
+
     fn array<const N: usize>(&mut self, place: &mut u64) -> Result<[u8; N], Bad> {
         let bytes = self.take(place, N)?;
         bytes.try_into().map_err(|_| Bad::Flaw("it is cut off".into()))

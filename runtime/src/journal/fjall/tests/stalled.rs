@@ -155,6 +155,7 @@ fn a_journal_that_hangs_while_it_closes_is_told_so_and_is_not_marked_as_closed()
         shared.faults.release();
         drop(shared);
         let journal = open_when_free(&path);
+        assert_eq!(journal.opening().ended, Ended::Unclean);
         assert_eq!(read(&journal, &id("alice")).unwrap().len(), 1);
     }
 }

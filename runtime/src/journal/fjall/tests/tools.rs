@@ -6,8 +6,9 @@ use super::*;
 use crate::id::StreamNo;
 use crate::journal::fjall::engine::TRUTH;
 use crate::journal::fjall::rows::{floor_keys, id_key, stream_key};
+use crate::journal::head::{Found, Head, HeadFile, State};
 use crate::journal::order::group_key;
-use crate::journal::{Repair, RepairOptions, Repaired, Report, StoreDir};
+use crate::journal::{Progress, Repair, RepairOptions, Repaired, Report, StoreDir};
 
 /// A closed store with five groups of two records, an end, and a deletion.
 fn closed() -> (TempDir, PathBuf) {
@@ -52,6 +53,76 @@ fn held(path: &Path) -> (Contents, Vec<(u64, u64, bool)>) {
     let journal = journal_in(path).unwrap();
     let heads = NAMES.iter().chain(&["dora"]).map(|name| head(&journal, &id(name))).collect();
     (contents(&journal).unwrap(), heads)
+}
+
+#[test]
+fn a_store_that_is_not_opened_is_not_whole_though_nothing_of_it_is_lost() {
+    let (_dir, path) = closed();
+    let before = held(&path);
+    // The file before it is missing.
+    fs::write(path.join("fjall/2.jnl"), []).unwrap();
+    let refused = journal_in(&path);
+    let Err(OpenError::Corrupt { corrupt, .. }) = &refused else { panic!("{refused:?}") };
+    let report = verified(&path);
+    assert_eq!(report.findings, std::slice::from_ref(corrupt));
+    let repair = repaired(&path, false);
+    assert!(matches!(repair.outcome, Repaired::Done { .. }), "{repair:?}");
+    assert_eq!(held(&path), before);
+}
+
+/// A closed store with two snapshots.
+fn with_snapshot() -> (TempDir, PathBuf) {
+    let (dir, path, journal) = new();
+    fill(&journal, 3);
+    for seq_nr in 1..=2 {
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let snapshot = crate::snapshot::StoredSnapshot { seq_nr: SeqNr(seq_nr), time, bytes: vec![7; 100] };
+        block_on(journal.snapshots().unwrap().save(&id("nobody"), snapshot)).unwrap();
+    }
+    block_on(journal.close()).unwrap();
+    drop(journal);
+    (dir, path)
+}
+
+#[test]
+fn the_copy_of_the_journal_is_there_as_long_as_its_store_is_looked_at() {
+    let (dir, path) = with_snapshot();
+    let copies = || {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("journal.look-")).count()
+    };
+    let mut store = StoreDir::open(&path).unwrap();
+    let mut with_snapshots = None;
+    let mut told = |progress: Progress| {
+        if progress.doing == "reading the snapshots" {
+            with_snapshots = Some(copies());
+        }
+    };
+    assert!(store.verify(&mut told).unwrap().is_whole());
+    assert_eq!(with_snapshots, Some(2), "one of the journal, and one of the snapshots");
+    assert_eq!(copies(), 1);
+    drop(store);
+    assert_eq!(copies(), 0);
+}
+
+#[test]
+fn snapshots_that_are_not_opened_are_not_whole() {
+    let (_dir, path) = with_snapshot();
+    // A kill leaves a head that says so.
+    let head = path.join("head");
+    let Ok(Found::Good(mut state)) = Head::read(&head) else { panic!("the head is bad") };
+    state.state = State::Open;
+    HeadFile::open(&head).unwrap().write_both(&mut state).unwrap();
+    let file = path.join("snapshots/0.jnl");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    // One whole batch follows.
+    let report = verified(&path);
+    let place = Place::File { path: fs::canonicalize(&file).unwrap() };
+    assert_eq!(report.findings.iter().map(|found| &found.place).collect::<Vec<_>>(), [&place], "{report:?}");
+    let journal = journal_in(&path).unwrap();
+    assert!(block_on(journal.snapshots().unwrap().list(&id("nobody"))).is_err());
 }
 
 #[test]

@@ -28,11 +28,17 @@ pub(super) struct Look {
 
 impl Look {
     /// Makes a directory beside the store, or, where that may not be written to, where the system keeps what is temporary.
+    /// Before, those are removed that died while they looked.
     pub(super) fn beside(store: &Path) -> io::Result<Self> {
+        remove_leftovers(store.parent().unwrap_or(store), &prefix(store));
+        Self::another(store)
+    }
+
+    /// The same, while there is one of this store already.
+    pub(super) fn another(store: &Path) -> io::Result<Self> {
         static NAMES_USED: AtomicU32 = AtomicU32::new(0);
         let prefix = prefix(store);
         let parent = store.parent().unwrap_or(store);
-        remove_leftovers(parent, &prefix);
         let mut tried = 0;
         loop {
             tried += 1;
@@ -148,8 +154,10 @@ pub(super) struct Torn {
     pub(super) written: u64,
     /// What is wrong behind that.
     pub(super) reason: String,
-    /// Whether whole batches follow.
+    /// Whether whole batches follow that store something.
     pub(super) is_hole: bool,
+    /// Whether any whole batch follows.
+    pub(super) is_followed: bool,
 }
 
 /// Takes out of the journal files of a copy what isn't whole, and says what that was. `original` is what it is a copy of.
@@ -176,7 +184,8 @@ pub(super) fn mend(original: &Path, copy: &Path, store: u64) -> io::Result<Vec<T
         let path = original.join(path.file_name().unwrap_or_default());
         let Scan { whole, written, .. } = scan;
         let is_hole = flaw.behind.storing >= torn::BEHIND_MAX;
-        found.push(Torn { path, whole, written, reason: flaw.reason, is_hole });
+        let is_followed = flaw.behind.batches > 0;
+        found.push(Torn { path, whole, written, reason: flaw.reason, is_hole, is_followed });
     }
     Ok(found)
 }

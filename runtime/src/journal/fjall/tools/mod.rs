@@ -14,7 +14,7 @@ use super::guard;
 use super::open::{ENGINE, HEAD, LOCK, io_error, shared_by};
 use super::{CACHE_BYTES, FjallOptions, Shared};
 use crate::id::PersistenceId;
-use crate::journal::head::{FORMAT, Found, Head, HeadError};
+use crate::journal::head::{FORMAT, Found, Head, HeadError, State};
 use crate::journal::keys::{Keys, KeysError};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Corrupt, Place, ReadError, lock};
@@ -209,6 +209,8 @@ struct View {
     flaws: Vec<(PathBuf, String)>,
     /// Whether all rows are in tables, as closing leaves them.
     is_all_in_tables: bool,
+    /// For which file the journal isn't opened, and why.
+    refusal: Option<(PathBuf, String)>,
     /// ORDER: dropped last, when nothing in it is open any more.
     _look: Look,
 }
@@ -305,6 +307,7 @@ impl View {
             look::copy(&aside, copied.path()).map_err(StoreError::io("copy", &aside))?;
             copied.settle(head.epoch).map_err(refused)?;
         }
+        let refusal = refusal(&original, &copy, head)?;
         let torn = look::mend(&original, &copy, head.store).map_err(StoreError::io("read", &original))?;
         let (flaws, engine) = open_engine(path, &original, &copy, TRUTH)?;
         // What can't be read is told by who reads it.
@@ -314,11 +317,23 @@ impl View {
         *lock(&shared.durable) = end;
         shared.has_floors.store(true, std::sync::atomic::Ordering::SeqCst);
         *shared.engine.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(engine);
-        Ok(Self { shared, torn, flaws, is_all_in_tables, _look: look })
+        Ok(Self { shared, torn, flaws, is_all_in_tables, refusal, _look: look })
     }
 
     fn with_engine<T>(&self, act: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, ReadError> {
         self.shared.with_engine(act)
+    }
+}
+
+/// For which file of an engine the journal isn't opened, as its copy says.
+fn refusal(original: &Path, copy: &Path, head: &Head) -> Result<Option<(PathBuf, String)>, StoreError> {
+    let look = |key: &[u8], row: &[u8]| super::open::check_row(head.store, key, row);
+    match guard::check(copy, head.state == State::Failed, &look) {
+        Ok(_) => Ok(None),
+        Err(guard::Refusal::Damaged { path, reason }) => {
+            Ok(Some((original.join(path.strip_prefix(copy).unwrap_or(&path)), reason)))
+        }
+        Err(guard::Refusal::Io { tried, error, .. }) => Err(StoreError::io(tried, original)(error)),
     }
 }
 

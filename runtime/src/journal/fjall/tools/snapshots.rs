@@ -44,7 +44,7 @@ impl Shelf {
                 }
             }
         }
-        let look = Look::beside(path).map_err(StoreError::io("make a directory to look at", path))?;
+        let look = Look::another(path).map_err(StoreError::io("make a directory to look at", path))?;
         let copy = look.path().join(SNAPSHOTS);
         look::copy(&original, &copy).map_err(StoreError::io("copy", &original))?;
         let torn = look::mend(&original, &copy, store).map_err(StoreError::io("read", &original))?;
@@ -85,7 +85,7 @@ pub(super) fn verify(
     for torn in &shelf.torn {
         let told = format!("from byte {} to {}, {}", torn.whole, torn.written, torn.reason);
         // What was being written when the process ended is no damage.
-        if is_clean || torn.is_hole {
+        if is_clean || torn.is_followed {
             report.push_file(torn.path.clone(), told);
         } else {
             report.note(format!("`{}`: {told}", torn.path.display()));

@@ -137,6 +137,10 @@ impl StoreDir {
         check.keys_of_streams()?;
         let Check { last_of, .. } = check;
         super::snapshots::verify(&self.path, view, head.state == State::Clean, &last_of, &mut report, progress)?;
+        // Nothing is lost then, and yet the journal isn't opened.
+        if let (true, Some((path, reason))) = (report.is_whole(), &view.refusal) {
+            report.push_file(path.clone(), reason.clone());
+        }
         Ok(report)
     }
 
@@ -166,7 +170,7 @@ fn note_state(head: &Head, view: &View, report: &mut Report) {
         report.push_file(path.clone(), reason.clone());
     }
     for torn in &view.torn {
-        let Torn { path, whole, written, reason, is_hole } = torn;
+        let Torn { path, whole, written, reason, is_hole, .. } = torn;
         let told = format!("from byte {whole} to {written}, {reason}");
         // What was being written when the process or the power ended is no damage. What was acknowledged and lies there is
         // missing in the order, which is told below.
