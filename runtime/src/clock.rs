@@ -10,7 +10,9 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Tells the time to handlers and to the records that are stored.
 ///
-/// A clock may jump: an entity never sees a time before that of its last stored record.
+/// A clock may jump: an entity never sees a time before that of its last stored record. One that panics leaves commands
+/// and queries without a time: they end with [`CallError::Panicked`](crate::CallError::Panicked), and deadlines wait, until
+/// it tells the time again.
 pub trait Clock: Send + Sync + 'static {
     /// The time now. annals keeps microseconds of it.
     fn now(&self) -> Timestamp;

@@ -18,7 +18,17 @@ macro_rules! warn_ {
 macro_rules! debug_ {
     ($($line:tt)*) => { $crate::log::guarded(|| ::tracing::debug!($($line)*)) };
 }
-pub(crate) use {debug_ as debug, error_ as error, warn_ as warn};
+macro_rules! info_ {
+    ($($line:tt)*) => { $crate::log::guarded(|| ::tracing::info!($($line)*)) };
+}
+pub(crate) use {debug_ as debug, error_ as error, info_ as info, warn_ as warn};
+
+#[cfg(feature = "fjall")]
+macro_rules! trace_ {
+    ($($line:tt)*) => { $crate::log::guarded(|| ::tracing::trace!($($line)*)) };
+}
+#[cfg(feature = "fjall")]
+pub(crate) use trace_ as trace;
 
 /// Writes a line.
 pub(crate) fn guarded(write: impl FnOnce()) {

@@ -129,6 +129,12 @@ impl Lease {
         goto(Moving)
     }
 
+    /// Makes an event whose fold panics.
+    #[on(Moving => stay)]
+    fn feel_cursed(&self) -> Step {
+        applying(LeaseEvent::Cursed)
+    }
+
     /// Comes back from there.
     #[on(Moving => Free)]
     fn arrive(&self) -> Step {

@@ -275,7 +275,7 @@ impl Keys {
         if let Some(dir) = self.path.parent() {
             File::open(dir)?.sync_all()?;
         }
-        tracing::info!(path = %self.path.display(), "made the file of keys");
+        crate::log::info!(path = %self.path.display(), "made the file of keys");
         Ok(())
     }
 

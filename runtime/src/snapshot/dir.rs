@@ -156,7 +156,7 @@ fn remove_leftovers(temporary: &Path) -> io::Result<()> {
         if file.try_lock().is_ok() {
             // Best effort: the next one to open the store removes it too.
             let removed = fs::remove_file(entry.path());
-            tracing::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-written snapshot");
+            crate::log::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-written snapshot");
         }
     }
     Ok(())

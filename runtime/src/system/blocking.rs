@@ -38,6 +38,11 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
+    /// The tokio runtime around, or this one where there is none.
+    pub(crate) fn nearest(&self) -> Self {
+        self.blocking.on(&Handle::try_current().unwrap_or_else(|_| self.handle.clone()))
+    }
+
     /// Has a job done that may block.
     pub(crate) fn spawn_blocking<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         match self.blocking {

@@ -10,7 +10,7 @@ use crate::entity_ref::{EntityRef, send};
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Journal, Outcome, ReadError, StreamHead, Why};
 use crate::snapshot::{Criteria, Forgettable, SnapshotStore, SnapshotStoreError};
-use crate::system::blocking::{Blocking, Runtime};
+use crate::system::blocking::Runtime;
 use crate::system::end::{End, NotEnded, ReadBefore, last_record};
 use crate::system::readers::Readers;
 use crate::system::{Inner, System};
@@ -198,7 +198,7 @@ struct Deletion<A: Aggregate> {
     journal: Arc<dyn Journal>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
     readers: Arc<Readers>,
-    blocking: Blocking,
+    runtime: Runtime,
     entity: EntityRef<A>,
 }
 
@@ -210,9 +210,9 @@ enum NotDone {
 
 impl<A: Aggregate> Deletion<A> {
     fn new(system: &System, id: EntityId) -> Self {
-        let Inner { journal, snapshots, readers, registry, blocking, .. } = &*system.inner;
+        let Inner { journal, snapshots, readers, registry, .. } = &*system.inner;
         let (journal, snapshots, readers) = (journal.clone(), snapshots.clone(), readers.clone());
-        Self { journal, snapshots, readers, blocking: *blocking, entity: registry.outside::<A>(id) }
+        Self { journal, snapshots, readers, runtime: system.inner.runtime(), entity: registry.outside::<A>(id) }
     }
 
     fn id(&self) -> PersistenceId {
@@ -343,7 +343,7 @@ impl<A: Aggregate> Deletion<A> {
         &self,
         act: impl FnOnce(&dyn Journal, &Runtime, StreamHead) -> T + Send + 'static,
     ) -> Result<T, ReadError> {
-        let (journal, id, runtime) = (self.journal.clone(), self.id(), self.blocking.here());
+        let (journal, id, runtime) = (self.journal.clone(), self.id(), self.runtime.nearest());
         let acted = runtime.clone().spawn_blocking(move || {
             let head = runtime.block_on(journal.open_stream(&id))?;
             let acted = act(&*journal, &runtime, head);

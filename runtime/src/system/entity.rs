@@ -165,7 +165,7 @@ impl<A: Aggregate> Entity<A> {
     /// the attempts to load it.
     pub(crate) fn is_resting(&self, desk: &Desk) -> bool {
         let resting = match &self.phase {
-            Phase::Quarantined(quarantine) => quarantine.retry_at <= desk.clock.now(),
+            Phase::Quarantined(quarantine) => !desk.leaves_alone(quarantine),
             // What isn't recovered to would be lost.
             Phase::Live(_) => !self.is_transient(),
             Phase::Absent | Phase::Ended(_) => true,
@@ -245,7 +245,7 @@ impl<A: Aggregate> Entity<A> {
                 self.phase = Phase::Opening(self.leave_quarantine(desk));
                 Next::Load
             }
-            Phase::Quarantined(quarantined) if !message.is_retry() && desk.clock.now() < quarantined.retry_at => {
+            Phase::Quarantined(quarantined) if !message.is_retry() && desk.leaves_alone(quarantined) => {
                 desk.lanes.leave(self.hash, 1);
                 message.fail(Failure::Quarantined(quarantined.clone()));
                 return Next::Nothing;
@@ -282,7 +282,10 @@ impl<A: Aggregate> Entity<A> {
     /// Sees to it that it is woken when its time is over, and not later: that of a transient state while it stands
     /// there, else the one that is durable.
     fn arm(&mut self, desk: &Desk) {
-        let due = if self.is_transient() { self.standing.due } else { self.due };
+        self.arm_for(if self.is_transient() { self.standing.due } else { self.due }, desk);
+    }
+
+    fn arm_for(&mut self, due: Option<Timestamp>, desk: &Desk) {
         match (self.armed, due) {
             (None, None) => {}
             (Some(armed), Some(due)) if armed == due => {}
@@ -297,13 +300,13 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
-    /// Arms exactly what is due, before it leaves memory: who loads it again doesn't know of an earlier time.
+    /// Arms exactly what is due and durable, before it leaves memory: who loads it again doesn't know of an earlier time.
     pub(crate) fn arm_exactly(&mut self, desk: &Desk) {
         if self.armed != self.due {
             if let Some(armed) = self.armed.take() {
                 desk.schedule.disarm(armed, self.stream);
             }
-            self.arm(desk);
+            self.arm_for(self.due, desk);
         }
     }
 
@@ -332,11 +335,15 @@ impl<A: Aggregate> Entity<A> {
             let settled = work.pending.is_empty() && work.in_flight.is_empty();
             if settled && matches!(self.phase, Phase::Draining) {
                 assert!(work.held.is_empty(), "all that was held is answered when nothing is in flight");
-                desk.journal.close_stream(self.stream);
+                // It is loaded into the state before, whose time was held off.
+                if self.is_transient() {
+                    self.arm_exactly(desk);
+                }
+                desk.close_stream(self.stream);
                 next = self.leave_draining(&mut work, desk);
             } else if settled && self.ended {
                 assert!(work.held.is_empty(), "all that was held is answered when all is durable");
-                desk.journal.close_stream(self.stream);
+                desk.close_stream(self.stream);
                 desk.schedule.handled(self.stream);
                 self.enter_ended(self.issued, mem::take(&mut work.queue), desk);
             } else if settled && matches!(self.phase, Phase::Headless(_)) {

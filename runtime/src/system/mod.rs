@@ -42,6 +42,7 @@ mod snapshots;
 mod stats;
 mod store;
 mod timekeeper;
+mod timepiece;
 mod transitions;
 mod work;
 
@@ -57,7 +58,7 @@ pub use retry::Retried;
 pub use stats::Stats;
 pub use transitions::{Transition, TransitionError, Transitions};
 
-use blocking::Blocking;
+use blocking::{Blocking, Runtime};
 use drain::{Activity, Stages, drain};
 use effects::EffectQueue;
 use mailbox::{Mailbox, mailbox};
@@ -68,6 +69,7 @@ use shard::{Setup, Shard, Stage};
 use snapshots::{SHARDS_PER_SAVER, Saver, Shelf};
 use stats::Counters;
 use timekeeper::Timekeeper;
+use timepiece::Timepiece;
 
 /// How long after the end of shutdown's time the tasks may take to give up.
 const GIVING_UP: Duration = Duration::from_secs(1);
@@ -133,6 +135,11 @@ struct Inner {
 }
 
 impl Inner {
+    /// The system's runtime, for what is asked from anywhere.
+    fn runtime(&self) -> Runtime {
+        self.blocking.on(&self.runtime)
+    }
+
     /// Takes no more calls from outside, and finishes what is there.
     fn drain(&self) {
         // ORDER: refused before anybody looks whether all is finished.
@@ -182,7 +189,7 @@ impl System {
             let (shelf, jobs) = Shelf::new(snapshots.is_some(), settings.snapshot_bytes_max);
             shelves.push(shelf);
             let Some(store) = snapshots.clone() else { continue };
-            let (journal, readers, clock) = (journal.clone(), readers.clone(), clock.clone());
+            let (journal, readers, clock) = (journal.clone(), readers.clone(), Timepiece::new(clock.clone()));
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
             let saver = Saver { journal, store, readers, clock, counters: counted };
@@ -194,7 +201,7 @@ impl System {
             let (counted, registry) = (Arc::new(Counters::default()), registry.clone());
             let shard = Shard::new(Setup {
                 journal: journal.clone(),
-                clock: clock.clone(),
+                clock: Timepiece::new(clock.clone()),
                 settings,
                 residents_max,
                 mailbox: end,
@@ -218,7 +225,7 @@ impl System {
         drop(shelves);
         let timekeeper = Timekeeper {
             journal: journal.clone(),
-            clock,
+            clock: Timepiece::new(clock),
             schedule,
             registry: registry.clone(),
             stages: stages.tell_one(),
@@ -264,7 +271,7 @@ impl System {
 
     /// The transitions of all entities of a machine, from now on: each one that becomes durable after this call.
     pub fn transitions<A: Machine>(&self) -> Transitions<A> {
-        Transitions::new(&self.inner.journal, &self.inner.readers, self.inner.blocking)
+        Transitions::new(&self.inner.journal, &self.inner.readers, self.inner.runtime())
     }
 
     /// Has no record deleted any more that this reader has still to read. [`Builder::reader`] does so before anything
@@ -344,7 +351,7 @@ impl System {
     /// Nothing is changed.
     pub async fn settle(&self, run: &RunKey) -> Result<Settled, ReadError> {
         let (journal, run) = (self.inner.journal.clone(), run.clone());
-        let settled = self.inner.blocking.on(&self.inner.runtime).drive(async move { journal.settle(&run).await });
+        let settled = self.inner.runtime().drive(async move { journal.settle(&run).await });
         // It isn't aborted, so it has panicked, or the runtime is gone.
         settled
             .await

@@ -14,7 +14,7 @@ use crate::journal::{Journal, ReadError, RunError};
 use crate::snapshot::{Criteria, SnapshotStore};
 use crate::state::Machine;
 use crate::system::System;
-use crate::system::blocking::Blocking;
+use crate::system::blocking::Runtime;
 
 mod steps;
 mod walk;
@@ -68,7 +68,7 @@ impl System {
             to_seq: None,
             to_time: None,
             begin: Begin::Best,
-            blocking: self.inner.blocking,
+            runtime: self.inner.runtime(),
         };
         Replay { plan, aggregate: PhantomData }
     }
@@ -96,7 +96,7 @@ struct Plan {
     to_seq: Option<SeqNr>,
     to_time: Option<Timestamp>,
     begin: Begin,
-    blocking: Blocking,
+    runtime: Runtime,
 }
 
 /// What a replay begins with.
@@ -143,7 +143,7 @@ impl<A: Aggregate> Replay<A> {
 
     async fn run(self) -> Result<Past<A>, ReplayError> {
         let plan = self.plan;
-        let runtime = plan.blocking.here();
+        let runtime = plan.runtime.nearest();
         let id = plan.id.clone();
         // Whoever waits no more has dropped it.
         let wanted = Arc::new(());

@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::clock::Clock;
 use crate::contain::contained;
 use crate::execute::Draft;
+use crate::id::StreamNo;
 use crate::journal::{Cause, Facts, Fut, Health, Journal, Outcome, Why};
 use crate::log::{self, Throttles};
 use crate::snapshot::SnapshotStore;
@@ -25,12 +25,13 @@ use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
 use crate::system::pace::Pace;
-use crate::system::quarantine::Ward;
+use crate::system::quarantine::{Quarantined, Ward};
 use crate::system::repeat::Repeat;
 use crate::system::schedule::Schedule;
 use crate::system::snapshots::Shelf;
 use crate::system::stats::Counters;
 use crate::system::store::{Loaded, Store};
+use crate::system::timepiece::Timepiece;
 
 /// How many messages are taken from the mailbox in one pass.
 const ARRIVALS_MAX: usize = 1024;
@@ -78,7 +79,7 @@ pub(crate) type MakeStore = Box<dyn Fn(u32) -> Box<dyn Store> + Send + Sync>;
 pub(crate) struct Desk {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) facts: Facts,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Timepiece,
     pub(crate) settings: Settings,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) counters: Arc<Counters>,
@@ -123,12 +124,26 @@ impl Desk {
         if !self.storage_low {
             return None;
         }
-        match self.journal.health() {
-            Health::StorageLow { free, floor } => Some(Why::StorageLow { free, floor }),
-            Health::Good | Health::Failed(_) | Health::Closed => {
+        match contained(|| self.journal.health()) {
+            Ok(Health::StorageLow { free, floor }) => Some(Why::StorageLow { free, floor }),
+            Ok(Health::Good | Health::Failed(_) | Health::Closed) | Err(_) => {
                 self.storage_low = false;
                 None
             }
+        }
+    }
+
+    /// Whether an entity in quarantine makes its pause. One that would be longer than the longest began before the clock was
+    /// set back, and is over.
+    pub(crate) fn leaves_alone(&self, quarantined: &Quarantined) -> bool {
+        let left = quarantined.retry_at.duration_since(self.clock.now());
+        left.is_positive() && Duration::try_from(left).is_ok_and(|left| left <= self.settings.backoff.longest)
+    }
+
+    /// Lets the journal close a stream that nobody uses any more.
+    pub(crate) fn close_stream(&self, stream: StreamNo) {
+        if let Err(panic) = contained(|| self.journal.close_stream(stream)) {
+            log::error!(%stream, %panic, "the journal panicked when it closed a stream");
         }
     }
 
@@ -174,7 +189,7 @@ impl Stores {
 /// The ends of a shard that lead outside.
 pub(crate) struct Setup {
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Timepiece,
     pub(crate) settings: Settings,
     pub(crate) residents_max: usize,
     pub(crate) mailbox: MailboxEnd,

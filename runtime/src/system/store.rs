@@ -118,7 +118,7 @@ impl<A: Aggregate> EntityStore<A> {
             && let Some(stream) = entity.stream()
         {
             entity.arm_exactly(desk);
-            desk.journal.close_stream(stream);
+            desk.close_stream(stream);
         }
         self.remove(slot, desk);
     }

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::call::{CallError, Failure, Never, Port as _, Unsent};
-use crate::clock::Clock;
 use crate::id::PersistenceId;
 use crate::journal::{Journal, ReadError};
 use crate::log::{self, Throttle};
@@ -17,13 +16,14 @@ use crate::system::registry::Registry;
 use crate::system::rung::{Rung, ToTimekeeper};
 use crate::system::schedule::{Schedule, Wake};
 use crate::system::shard::Stage;
+use crate::system::timepiece::Timepiece;
 
 /// The pause after the journal couldn't tell something.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Timekeeper {
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Timepiece,
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stages: watch::Receiver<Stage>,
@@ -67,7 +67,11 @@ impl Timekeeper {
                 }
                 Woken::Look => {}
             }
-            let due = self.schedule.take_due(self.clock.now(), self.alarms_max - on_their_way);
+            let Ok(now) = self.clock.ask() else {
+                self.clock.pause().await;
+                continue;
+            };
+            let due = self.schedule.take_due(now, self.alarms_max - on_their_way);
             if due.is_empty() {
                 // A clock may wake early, and at once.
                 tokio::task::yield_now().await;

@@ -16,7 +16,7 @@ use crate::graph::Trigger;
 use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
 use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
 use crate::state::{Machine, named};
-use crate::system::blocking::Blocking;
+use crate::system::blocking::Runtime;
 use crate::system::readers::{Following, Readers};
 
 /// How much of the journal is read at once.
@@ -126,7 +126,7 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 pub struct Transitions<A: Machine> {
     /// A stream keeps no journal open that its system has left.
     journal: Weak<dyn Journal>,
-    blocking: Blocking,
+    runtime: Runtime,
     store: u64,
     /// All records up to here were read.
     after: Offset,
@@ -171,11 +171,11 @@ pub enum TransitionError {
 }
 
 impl<A: Machine> Transitions<A> {
-    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>, blocking: Blocking) -> Self {
+    pub(crate) fn new(journal: &Arc<dyn Journal>, readers: &Arc<Readers>, runtime: Runtime) -> Self {
         let (after, store) = (journal.durable(), journal.facts().store);
         let (journal, found, machine) = (Arc::downgrade(journal), VecDeque::new(), PhantomData);
         let following = readers.follow(&format!("transitions of {}", A::NAME), A::NAME, after);
-        Self { journal, blocking, store, after, following, found, reading: None, ended: false, machine }
+        Self { journal, runtime, store, after, following, found, reading: None, ended: false, machine }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
@@ -257,11 +257,7 @@ struct Found {
 }
 
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(
-    journal: Weak<dyn Journal>,
-    blocking: Blocking,
-    after: Offset,
-) -> Fut<'static, Result<Option<Found>, ReadError>> {
+fn read(journal: Weak<dyn Journal>, runtime: Runtime, after: Offset) -> Fut<'static, Result<Option<Found>, ReadError>> {
     Box::pin(async move {
         let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(None) };
         let reached = changed.await;
@@ -269,7 +265,7 @@ fn read(
         if reached <= after || journal.health() == Health::Closed {
             return Ok(None);
         }
-        let page = blocking.here().drive(async move { journal.read_all(after, PAGE_BYTES_MAX).await }).await;
+        let page = runtime.nearest().drive(async move { journal.read_all(after, PAGE_BYTES_MAX).await }).await;
         match page {
             Ok(Ok(page)) => Ok(Some(Found { runs: page.runs, reached })),
             Ok(Err(ReadError::Closed)) | Err(_) => Ok(None),
@@ -294,7 +290,7 @@ impl<A: Machine> Stream for Transitions<A> {
                 return Poll::Ready(None);
             }
             let after = this.after;
-            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), this.blocking, after));
+            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), this.runtime.clone(), after));
             let found = ready!(reading.as_mut().poll(task));
             this.reading = None;
             match found {

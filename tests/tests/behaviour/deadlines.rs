@@ -418,6 +418,28 @@ async fn what_comes_back_from_a_transient_state_has_its_deadline_again() {
 }
 
 #[tokio::test]
+async fn who_falls_out_of_a_transient_state_is_woken_when_the_time_of_the_state_before_is_over() {
+    let world = World::new();
+    for (id, breaks) in [("lost", false), ("broken", true)] {
+        let lease = world.lease(id);
+        lease.take_for(5 * SECOND).await.unwrap();
+        lease.move_out().await.unwrap();
+        if breaks {
+            lease.feel_cursed().await.unwrap_err();
+        } else {
+            world.journal.faults().refuse_next(Why::Failed("for once".into()));
+            lease.note("lost".to_owned()).await.unwrap_err();
+        }
+    }
+    // Nobody asks for them; in the transient state there would be 10 s.
+    world.clock.advance(6 * SECOND);
+    world.quiet().await;
+    for id in ["lost", "broken"] {
+        assert!(world.diary.lines().contains(&format!("{id} ran out")), "{id}: {:?}", world.diary.lines());
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_with_deadlines_on_their_way_loses_none() {
     for held in [false, true] {
         let world = World::new();

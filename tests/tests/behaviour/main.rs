@@ -36,6 +36,7 @@ mod shutdown;
 mod sixty_days;
 mod smallest;
 mod snapshots;
+mod storage_low;
 mod supervision;
 mod traces;
 mod transitions;

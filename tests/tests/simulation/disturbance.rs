@@ -4,14 +4,14 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use annals::journal::{MemoryJournal, ReadError, Why};
+use annals::journal::{Health, Journal as _, MemoryJournal, ReadError, Why};
 use annals::testing::{MemoryFaults, UnknownRun};
-use annals::{Builder, SeqNr, System};
+use annals::{Builder, Retried, SeqNr, ShutdownError, System};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::PATIENCE;
-use crate::ground::{happened, on_this_ground};
+use crate::ground::{happened, on_this_ground, variant};
 use crate::random::Random;
 
 /// A system with small bounds, so that all of them are met.
@@ -27,10 +27,14 @@ pub fn settings(random: &mut Random) -> Builder {
     on_this_ground(builder)
 }
 
-/// Makes the journal hold, refuse and fail for a while. Says so beforehand if reads are among it.
-pub async fn disturb(faults: &MemoryFaults, random: &mut Random, reads_fail: &AtomicBool) {
+/// What a read says that fails on purpose.
+pub const UNREAD: &str = "as chance has it";
+
+/// Makes the journal hold, refuse, fail and be full for a while, and has whoever is quarantined then make another attempt.
+/// Says so beforehand if reads are among it.
+pub async fn disturb(system: &System, faults: &MemoryFaults, random: &mut Random, reads_fail: &AtomicBool) {
     for _ in 0..random.below(60) {
-        let disturbance = random.below(16);
+        let disturbance = random.below(20);
         happened("disturbance", &(disturbance, faults.held(), faults.appended()));
         match disturbance {
             0..=2 => faults.hold(),
@@ -44,9 +48,12 @@ pub async fn disturb(faults: &MemoryFaults, random: &mut Random, reads_fail: &At
             }
             13 if random.one_in(3) => {
                 reads_fail.store(true, Ordering::Relaxed);
-                faults.fail_reads(ReadError::Engine { what: "a disk".into(), error: "as chance has it".into() });
+                faults.fail_reads(ReadError::Engine { what: "a disk".into(), error: UNREAD.into() });
             }
             14 => faults.heal_reads(),
+            15 if random.one_in(2) => faults.fill_storage(),
+            16 => faults.free_storage(),
+            17 | 18 => retry_one(system, random).await,
             _ => sleep(Duration::from_micros(random.below(1500))).await,
         }
         for _ in 0..random.below(20) {
@@ -54,6 +61,20 @@ pub async fn disturb(faults: &MemoryFaults, random: &mut Random, reads_fail: &At
         }
     }
     faults.heal_reads();
+    faults.free_storage();
+}
+
+/// Has somebody in quarantine make another attempt, and doesn't always wait for what comes of it.
+async fn retry_one(system: &System, random: &mut Random) {
+    let mut ids: Vec<_> = system.quarantined().into_iter().map(|quarantined| quarantined.id).collect();
+    ids.sort();
+    if ids.is_empty() {
+        return;
+    }
+    let (id, patience) = (&ids[random.index(ids.len())], Duration::from_micros(random.below(3_000)));
+    let retried = timeout(patience, system.retry(id)).await;
+    assert!(!matches!(retried, Ok(Ok(Retried::UnknownAggregate))), "{id} is in quarantine, and nobody knows it");
+    happened("retried", &(id, retried.map(|retried| retried.map_or_else(|error| variant(&error), |to| variant(&to)))));
 }
 
 /// How the system of a round ends, while its callers go on.
@@ -66,13 +87,53 @@ enum End {
     ShutOut,
     /// Only when all callers have their answers.
     Late,
+    /// Then, too, and in order.
+    Clean,
 }
 
-/// Ends the system; gives it back if it lives on, and the journal as it is open now.
-pub async fn end(system: System, journal: MemoryJournal, random: &mut Random) -> (Option<System>, MemoryJournal) {
+/// Ends the system, and waits for its callers; gives it back if it lives on, and the journal as it is open now.
+pub async fn end(
+    system: System,
+    journal: MemoryJournal,
+    callers: Vec<JoinHandle<()>>,
+    random: &mut Random,
+) -> (Option<System>, MemoryJournal) {
+    let faults = journal.faults();
+    let ending =
+        random.pick(&[End::Dropped, End::ShutDown, End::ShutDownWhileHeld, End::ShutOut, End::Late, End::Clean]);
+    happened("end", &ending);
+    if let End::Clean = ending {
+        finish(callers, &faults).await;
+        shut_down(&system, &journal).await;
+        return (None, journal);
+    }
+    let ended = cut_short(ending, system, journal, random).await;
+    finish(callers, &faults).await;
+    ended
+}
+
+/// Shuts a system down to which nobody speaks any more: a journal that is well is closed then.
+async fn shut_down(system: &System, journal: &MemoryJournal) {
+    journal.faults().release();
+    let was_good = journal.health() == Health::Good;
+    match timeout(PATIENCE, system.shutdown()).await.expect("the shutdown ends") {
+        Ok(()) => assert_eq!(journal.health(), Health::Closed),
+        // A deadline may have met a fault that was left over.
+        Err(ShutdownError::Journal(_)) => assert!(!was_good || matches!(journal.health(), Health::Failed(_))),
+        Err(ShutdownError::TimeOver { .. }) => {}
+        Err(error) => panic!("a shutdown in order ends with {error:?}"),
+    }
+}
+
+async fn cut_short(
+    ending: End,
+    system: System,
+    journal: MemoryJournal,
+    random: &mut Random,
+) -> (Option<System>, MemoryJournal) {
     let faults = journal.faults();
     let pause = Duration::from_millis(random.below(60));
-    match random.pick(&[End::Dropped, End::ShutDown, End::ShutDownWhileHeld, End::ShutOut, End::Late]) {
+    match ending {
         End::Dropped => return (None, journal),
         End::ShutDown => {
             faults.release();
@@ -91,13 +152,13 @@ pub async fn end(system: System, journal: MemoryJournal, random: &mut Random) ->
             faults.release();
             return (Some(system), journal.reopen());
         }
-        End::Late => {}
+        End::Late | End::Clean => {}
     }
     (Some(system), journal)
 }
 
 /// Waits for all callers, while the journal holds nothing for long; a panic of theirs goes on here.
-pub async fn finish(callers: Vec<JoinHandle<()>>, faults: &MemoryFaults) {
+async fn finish(callers: Vec<JoinHandle<()>>, faults: &MemoryFaults) {
     let releasing = async {
         loop {
             faults.release();

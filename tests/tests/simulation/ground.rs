@@ -76,6 +76,7 @@ impl Crash {
 pub fn after_crash(journal: &MemoryJournal, random: &mut Random) -> MemoryJournal {
     let faults = journal.faults();
     faults.heal_reads();
+    faults.free_storage();
     for _ in 0..random.below(4) {
         faults.release_next();
     }

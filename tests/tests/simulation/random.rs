@@ -26,7 +26,12 @@ impl Random {
     }
 
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(count(choices.len()))).unwrap()]
+        choices[self.index(choices.len())]
+    }
+
+    /// A place in something so long.
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(count(length))).unwrap()
     }
 
     pub fn millis(&mut self, choices: &[u64]) -> Duration {

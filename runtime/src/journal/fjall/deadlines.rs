@@ -56,9 +56,9 @@ impl Shared {
             let written = write(&self.path, &encode(self.facts.store, mark, &armed));
             let path = self.path.join(FILE);
             match written {
-                Ok(()) => tracing::debug!(path = %path.display(), armed = armed.len(), "wrote the deadlines"),
+                Ok(()) => crate::log::debug!(path = %path.display(), armed = armed.len(), "wrote the deadlines"),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "the deadlines can't be written; they are folded again");
+                    crate::log::warn!(path = %path.display(), %error, "the deadlines can't be written; they are folded again");
                 }
             }
         }
@@ -71,10 +71,10 @@ impl Shared {
         match self.read_file(&path, end) {
             Ok(Some(folded)) => return folded,
             Ok(None) => {
-                tracing::debug!(path = %path.display(), "there is no file of deadlines: they are folded from the first");
+                crate::log::debug!(path = %path.display(), "there is no file of deadlines: they are folded from the first");
             }
             Err(reason) => {
-                tracing::warn!(path = %path.display(), %reason, "the file of deadlines is ignored: they are folded from the first");
+                crate::log::warn!(path = %path.display(), %reason, "the file of deadlines is ignored: they are folded from the first");
             }
         }
         Folded { deadlines: Deadlines::default(), mark: Mark::default(), bytes: 0 }

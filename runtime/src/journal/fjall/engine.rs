@@ -223,7 +223,7 @@ impl Engine {
     pub(super) fn pace(&self) -> Result<(), EngineError> {
         let runs = self.rows.tree.l0_run_count();
         if runs >= STOP_FROM_RUNS || self.rows.sealed_memtable_count() >= STOP_FROM_SEALED {
-            tracing::debug!(runs, "the engine is behind with its tables: writing waits");
+            crate::log::debug!(runs, "the engine is behind with its tables: writing waits");
             return self.wait_until("merging its tables", || {
                 self.rows.tree.l0_run_count() < STOP_FROM_RUNS && self.rows.sealed_memtable_count() < STOP_FROM_SEALED
             });

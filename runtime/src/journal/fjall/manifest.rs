@@ -131,7 +131,7 @@ impl Table {
         if blocks_are_whole(&mut file)? {
             return damaged("it is not the table that its manifest lists, but another one");
         }
-        tracing::error!(path = %path.display(), "a table of the engine is damaged: some of what it holds can't be read");
+        crate::log::error!(path = %path.display(), "a table of the engine is damaged: some of what it holds can't be read");
         Ok(())
     }
 }

@@ -374,7 +374,7 @@ impl Drop for FjallJournal {
         self.shared.queue.close(None);
         if self.shared.watch.wait_for_end().is_err() {
             // It holds the lock, and gives it back if it ever comes back.
-            tracing::error!(path = %self.shared.path.display(), "the journal is left to its writer, which hangs");
+            crate::log::error!(path = %self.shared.path.display(), "the journal is left to its writer, which hangs");
             return;
         }
         if let Some(writer) = self.writer.take() {

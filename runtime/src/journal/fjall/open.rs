@@ -152,7 +152,7 @@ fn remove_leftovers(path: &Path) {
         }
         if let Ok(_lock) = LockFile::take(&entry.path().join(LOCK)) {
             let removed = fs::remove_dir_all(entry.path());
-            tracing::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
+            crate::log::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
         }
     }
 }
@@ -166,7 +166,7 @@ fn remove_unlocked(path: &Path) {
     let Ok(found) = names_in(path) else { return };
     if found.iter().all(|name| [HEAD, ENGINE].contains(&name.as_str())) {
         let removed = fs::remove_dir_all(path);
-        tracing::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
+        crate::log::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
     }
 }
 
@@ -188,7 +188,7 @@ fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
         Err(error) => Err(io_error("move the new journal to", &path)(error)),
     });
     match &made {
-        Ok(Some(_)) => tracing::info!(path = %path.display(), "made a journal"),
+        Ok(Some(_)) => crate::log::info!(path = %path.display(), "made a journal"),
         Ok(None) | Err(_) => {
             // Best effort: the next one to make this journal removes it too.
             let _result = fs::remove_dir_all(&temporary);
@@ -270,7 +270,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
     // that is over.
     head_file.write_both(&mut head).map_err(io_error("write", &head_path))?;
     if let Err(error) = aside.remove() {
-        tracing::warn!(path = %path.display(), %error, "what was set aside for the opening can't be removed");
+        crate::log::warn!(path = %path.display(), %error, "what was set aside for the opening can't be removed");
     }
     let next_stream = end.last_stream.0 + 1;
     destroy_keys(&shared, &engine, &end.forgotten).map_err(|error| check_error(path, error))?;
@@ -288,7 +288,7 @@ fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions)
     watch::start(&shared).map_err(io_error("start the watchdog of", path))?;
     let thread = crate::sync::thread::Builder::new().name("annals-writer".into()).spawn(move || writer.run());
     let thread = thread.inspect_err(|_| shared.watch.end()).map_err(io_error("start the writer of", path))?;
-    tracing::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
+    crate::log::info!(path = %path.display(), epoch = head.epoch, offset = end.mark.offset.0, took = ?opening.took, "opened the journal");
     Ok(FjallJournal { shared, writer: Some(thread), opening })
 }
 
@@ -322,7 +322,7 @@ fn open_engine(
         Ok((engine, end, took)) => {
             let took = OpeningTimes { files, ..took };
             if let Some(cut) = &cut {
-                tracing::warn!(
+                crate::log::warn!(
                     file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
                     "what was written last was not whole, and is cut off; nobody was told that it is stored"
                 );
@@ -336,7 +336,7 @@ fn open_engine(
         }
         Err(error) => {
             if let Err(error) = aside.put_back(head.epoch) {
-                tracing::error!(
+                crate::log::error!(
                     path = %engine_path.display(), %error,
                     "the engine's files can't be put back as they were; the next opening tries again"
                 );
@@ -365,7 +365,7 @@ fn open_and_check(
         // What the engine serves now may be in the system's memory only, and a sync that failed before is forgotten
         // there. New tables are written and synced from what was read.
         engine.flush().map_err(|error| engine_error(path, error))?;
-        tracing::warn!(
+        crate::log::warn!(
             path = %path.display(), state = ?head.state, acked = head.acked.offset.0, found = end.mark.offset.0,
             durability = ?head.durability, "the journal was not closed in order; what it holds is whole"
         );
@@ -447,7 +447,7 @@ fn read_head(path: &Path, head_path: &Path) -> Result<Head, OpenError> {
     match Head::read(head_path) {
         Ok(Found::Good(head)) => Ok(head),
         Ok(Found::Half(head, error)) => {
-            tracing::warn!(
+            crate::log::warn!(
                 path = %head_path.display(), %error, epoch = head.epoch, offset = head.acked.offset.0,
                 "one slot of the head is bad; the other one is used, and both are written anew"
             );
@@ -607,7 +607,7 @@ impl Check<'_> {
             return Err(Corrupt { place, reason }.into());
         }
         if end.mark.group > required.group {
-            tracing::info!(
+            crate::log::info!(
                 from = required.offset.0 + 1,
                 to = end.mark.offset.0,
                 "records of unknown outcome are stored: the process ended before it could tell"

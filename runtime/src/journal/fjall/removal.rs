@@ -72,7 +72,7 @@ impl Removals {
             let (rows, rest) = match rows_below(engine, removal, begin, &mut room) {
                 // Nobody reads them any more, so nobody else is to suffer for them.
                 Err(EngineError::Damaged(reason)) => {
-                    tracing::warn!(stream = %removal.stream, to = %removal.to, reason, "rows of deleted records are damaged: they stay");
+                    crate::log::warn!(stream = %removal.stream, to = %removal.to, reason, "rows of deleted records are damaged: they stay");
                     self.pending.pop_front();
                     continue;
                 }
@@ -94,7 +94,7 @@ impl Removals {
         }
         if removed > 0 {
             batch.commit()?;
-            tracing::debug!(rows = removed, floors = self.pending.len(), "removed rows of deleted records");
+            crate::log::debug!(rows = removed, floors = self.pending.len(), "removed rows of deleted records");
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl FjallSnapshots {
         if let State::Open(engine) = state
             && let Err(error) = engine.flush()
         {
-            tracing::warn!(path = %self.path.display(), %error, "the snapshots were not closed in order");
+            crate::log::warn!(path = %self.path.display(), %error, "the snapshots were not closed in order");
         }
     }
 
@@ -136,7 +136,7 @@ impl FjallSnapshots {
             Ok(engine) => *state = State::Open(engine),
             Err(EngineError::Damaged(reason)) => {
                 let why: Arc<str> = format!("`{}` is damaged: {reason}", self.path.display()).into();
-                tracing::error!(path = %self.path.display(), reason, "the snapshots are damaged: none can be used");
+                crate::log::error!(path = %self.path.display(), reason, "the snapshots are damaged: none can be used");
                 *state = State::Damaged(why);
             }
             // It may be better the next time.
@@ -160,7 +160,7 @@ impl FjallSnapshots {
         if found.torn().is_some_and(|file| file.behind_flaw().batches > 0) {
             return Err(EngineError::Damaged(format!("`{}`: {}", cut.file.display(), cut.reason)));
         }
-        tracing::warn!(
+        crate::log::warn!(
             file = %cut.file.display(), bytes = cut.bytes, whole = cut.whole, reason = cut.reason,
             "the snapshot that was written last is not whole, and is cut off"
         );
@@ -247,7 +247,7 @@ impl FjallSnapshots {
                 let Found { seq_nr, meta } = found?;
                 match meta {
                     Ok(meta) => listed.push(meta),
-                    Err(reason) => tracing::warn!(%id, %seq_nr, reason, "a snapshot that is damaged isn't listed"),
+                    Err(reason) => crate::log::warn!(%id, %seq_nr, reason, "a snapshot that is damaged isn't listed"),
                 }
             }
             Ok(listed)

@@ -78,7 +78,7 @@ fn free_bytes(path: &Path) -> Option<u64> {
     match rustix::fs::statvfs(path) {
         Ok(found) => Some(found.f_bavail.saturating_mul(found.f_frsize)),
         Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "can't tell how much is free");
+            crate::log::debug!(path = %path.display(), %error, "can't tell how much is free");
             None
         }
     }

@@ -109,7 +109,7 @@ impl Shared {
                     state = lock(&self.state);
                     state.syncing = None;
                     if let Err(error) = synced {
-                        tracing::error!(%error, "the head can't be synced: the journal takes no more writes");
+                        crate::log::error!(%error, "the head can't be synced: the journal takes no more writes");
                         state.failed = Some(format!("the head can't be synced: {error}"));
                         return;
                     }

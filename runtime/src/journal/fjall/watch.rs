@@ -231,7 +231,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
 impl Shared {
     /// Takes the writer for failed.
     fn give_up(&self, step: Step, cause: &Arc<str>, replies: Vec<Reply>) {
-        tracing::error!(
+        crate::log::error!(
             path = %self.path.display(), %cause,
             "the journal takes no more writes: the disk doesn't answer; open it again when it does"
         );

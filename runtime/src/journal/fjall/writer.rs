@@ -315,7 +315,7 @@ impl Writer {
             Why::Failed(cause) => Arc::clone(cause),
             why => why.to_string().into(),
         };
-        tracing::error!(path = %self.shared.path.display(), %cause, "the journal takes no more writes");
+        crate::log::error!(path = %self.shared.path.display(), %cause, "the journal takes no more writes");
         // ORDER: failed before anybody hears of it, so that whoever hears finds the journal failed; answered before the
         // head is touched, since a disk that has failed may take its time.
         self.shared.fail(&cause);
@@ -326,7 +326,7 @@ impl Writer {
         if !matches!(why, Why::Fenced { .. }) && self.lock.is_ours() {
             self.head.state = State::Failed;
             if let Err(error) = self.head_file.write_both(&mut self.head) {
-                tracing::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
+                crate::log::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
             }
         }
     }
@@ -367,7 +367,7 @@ impl Writer {
             .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
         #[cfg(any(test, shuttle))]
         shared.faults.pass(Gate::BehindCommit);
-        tracing::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
+        crate::log::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
         Ok(Written { end: Some((mark, time)) })
     }
 
@@ -399,9 +399,9 @@ impl Writer {
         let path = self.shared.path.display();
         match (before, low) {
             (None, Some(Low { free, floor })) => {
-                tracing::warn!(%path, free, floor, "the file system has too little space: writes are refused for now");
+                crate::log::warn!(%path, free, floor, "the file system has too little space: writes are refused for now");
             }
-            (Some(_), None) => tracing::info!(%path, "there is space again: writes are taken"),
+            (Some(_), None) => crate::log::info!(%path, "there is space again: writes are taken"),
             (None, None) | (Some(_), Some(_)) => {}
         }
         room
@@ -573,7 +573,7 @@ impl Writer {
         self.shared.keys.destroy(&forgotten).map_err(|error| failed(error.to_string()))?;
         #[cfg(any(test, shuttle))]
         self.shared.faults.after_destroying().map_err(|error| failed(error.into()))?;
-        tracing::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
+        crate::log::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
         Ok(())
     }
 
@@ -626,11 +626,11 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let fold = move || match shared.write_deadlines() {
             Ok(()) | Err(ReadError::Closed) => {}
-            Err(error) => tracing::warn!(path = %shared.path.display(), %error, "the deadlines can't be folded"),
+            Err(error) => crate::log::warn!(path = %shared.path.display(), %error, "the deadlines can't be folded"),
         };
         match std::thread::Builder::new().name("annals-deadlines".into()).spawn(fold) {
             Ok(folder) => self.folder = Some(folder),
-            Err(error) => tracing::warn!(%error, "the thread that folds the deadlines can't be started"),
+            Err(error) => crate::log::warn!(%error, "the thread that folds the deadlines can't be started"),
         }
     }
 
@@ -644,7 +644,7 @@ impl Writer {
             && self.lock.is_ours()
             && let Err(error) = self.shared.write_deadlines()
         {
-            tracing::warn!(path = %self.shared.path.display(), %error, "the deadlines can't be folded");
+            crate::log::warn!(path = %self.shared.path.display(), %error, "the deadlines can't be folded");
         }
     }
 
@@ -691,10 +691,10 @@ impl Writer {
         match &result {
             Ok(()) => {
                 *health = Health::Closed;
-                tracing::info!(path = %shared.path.display(), offset = head.acked.offset.0, "closed the journal");
+                crate::log::info!(path = %shared.path.display(), offset = head.acked.offset.0, "closed the journal");
             }
             Err(cause) => {
-                tracing::error!(path = %shared.path.display(), %cause, "the journal was not closed in order");
+                crate::log::error!(path = %shared.path.display(), %cause, "the journal was not closed in order");
                 *health = Health::Failed(Arc::clone(cause));
             }
         }

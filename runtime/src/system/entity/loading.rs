@@ -53,7 +53,7 @@ impl<A: Aggregate> Entity<A> {
             None if work.queue.is_empty() => {}
             None => self.phase = Phase::Loading(None),
         }
-        desk.journal.close_stream(self.stream);
+        desk.close_stream(self.stream);
         if work.queue.is_empty() { Next::Nothing } else { Next::Load }
     }
 

@@ -52,7 +52,14 @@ impl<A: Aggregate> Entity<A> {
             _ => return false,
         };
         let mut pace = Pace::new(TURN_TIME_MAX);
-        let now = as_stored(desk.clock.now()).max(self.time);
+        let now = match desk.clock.ask() {
+            Ok(now) => as_stored(now).max(self.time),
+            Err(_) if self.ended => self.time,
+            Err(panic) => {
+                self.refuse_some(work, desk, &panic);
+                return false;
+            }
+        };
         let mut cx = Context::new(self.id.clone());
         let refused = desk.refuses();
         desk.draft.refuse(refused.clone());
@@ -154,6 +161,23 @@ impl<A: Aggregate> Entity<A> {
             log::warn!(%id, handled, unsaid, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
+    }
+
+    /// Refuses some messages, since nobody knows what time it is.
+    fn refuse_some(&mut self, work: &mut Work<A>, desk: &mut Desk, panic: &Arc<str>) {
+        let mut refused = 0;
+        while refused < TURN_MAX
+            && work.may_go_on(desk.settings.run_ahead_max)
+            && let Some(message) = work.queue.pop_front()
+        {
+            refused += 1;
+            let (id, command) = (self.persistence_id(), message.command());
+            let failure = Failure::Panicked { id, command, message: panic.clone() };
+            Counters::add(&desk.counters.panics, 1);
+            work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
+        }
+        desk.lanes.leave(self.hash, refused);
+        Counters::add(&desk.counters.commands, u64::try_from(refused).unwrap_or(u64::MAX));
     }
 
     /// Takes a snapshot after a step, if one is due or asked for.

@@ -128,10 +128,6 @@ impl<A: Aggregate> Steps<A> {
     /// [`ReplayError`]. Behind a record that can't be folded nothing can be told, and the same error comes again. After
     /// [`ReplayError::Read`] it tries again.
     ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
@@ -167,7 +163,7 @@ impl<A: Aggregate> Steps<A> {
     async fn begin(&mut self) -> Result<(), ReplayError> {
         let plan = &self.plan;
         let beginning = self.beginning.get_or_insert_with(|| {
-            let (plan, runtime) = (plan.clone(), plan.blocking.here());
+            let (plan, runtime) = (plan.clone(), plan.runtime.nearest());
             runtime.clone().spawn_blocking(move || Walk::begin(&plan, true, &runtime))
         });
         let begun = beginning.await;
@@ -179,7 +175,7 @@ impl<A: Aggregate> Steps<A> {
     async fn read(&mut self) -> Result<(), ReplayError> {
         let Some(walk) = &mut self.walk else { return Ok(()) };
         let reading = self.reading.get_or_insert_with(|| {
-            let (page, runtime) = (walk.page(), self.plan.blocking.here());
+            let (page, runtime) = (walk.page(), self.plan.runtime.nearest());
             runtime.clone().spawn_blocking(move || page.read(&runtime))
         });
         let read = reading.await;

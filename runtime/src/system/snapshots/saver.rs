@@ -7,7 +7,6 @@ use tokio::sync::watch;
 
 use super::retention::{Bounds, last_deletable};
 use super::{Job, Rules};
-use crate::clock::Clock;
 use crate::contain::contained_async;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Cipher, Durability, Journal, Outcome, ReadError, StreamHead};
@@ -19,13 +18,14 @@ use crate::snapshot::{
 use crate::system::readers::Readers;
 use crate::system::recovery::time_in;
 use crate::system::stats::Counters;
+use crate::system::timepiece::Timepiece;
 
 /// What a saver works with.
 pub(crate) struct Saver {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) store: Arc<dyn SnapshotStore>,
     pub(crate) readers: Arc<Readers>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Timepiece,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -81,7 +81,7 @@ impl Saver {
             }
             Err(SnapshotError::Store(error @ SnapshotStoreError::StorageLow { .. })) => {
                 Counters::add(&self.counters.snapshots_skipped, 1);
-                tracing::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
+                log::debug!(%id, %seq_nr, %error, "a snapshot was skipped; the next one will be tried");
             }
             Err(error) => {
                 Counters::add(&self.counters.snapshots_failed, 1);

@@ -2,12 +2,13 @@
 
 mod bench;
 mod failures;
+mod matrix;
 mod types;
 mod window;
 
 use std::time::Duration;
 
-use annals::journal::{Journal as _, MemoryJournal, Record, RunError, RunView, StoredKey, StoredOutcome};
+use annals::journal::{Journal, MemoryJournal, Record, RunError, RunView, StoredKey, StoredOutcome};
 use annals::prelude::*;
 use annals::{Offset, PersistenceId, Refused, SeqNr};
 
@@ -151,7 +152,7 @@ struct StoredWrite {
 }
 
 /// All writes of an entity, as they are stored.
-async fn stored(journal: &MemoryJournal, id: PersistenceId) -> Vec<StoredWrite> {
+async fn stored(journal: &impl Journal, id: PersistenceId) -> Vec<StoredWrite> {
     let store = journal.facts().store;
     let mut writes: Vec<StoredWrite> = Vec::new();
     for run in journal.read_all(Offset(0), usize::MAX).await.unwrap().runs {

@@ -340,3 +340,26 @@ async fn a_journal_that_panics_when_it_appends_takes_no_shard_with_it() {
     system.shutdown().await.unwrap();
     assert!(appended.load(Ordering::SeqCst) > 2);
 }
+
+#[tokio::test]
+async fn a_journal_that_panics_when_it_closes_a_stream_takes_no_shard_with_it() {
+    let closed = Arc::new(AtomicU64::new(0));
+    let counts = closed.clone();
+    let journal = Wrapped {
+        before_close: Arc::new(move || {
+            counts.fetch_add(1, Ordering::SeqCst);
+            panic!("the lid is stuck");
+        }),
+        ..Wrapped::new()
+    };
+    let builder = System::builder().shards(1).idle_after(std::time::Duration::from_millis(100));
+    let system = builder.start(journal).unwrap();
+    let alice = system.get::<Account>("alice");
+    assert_eq!(alice.deposit(1).await.unwrap(), 1);
+    alice.curse().await.unwrap_err();
+    assert_eq!(alice.balance().await.unwrap(), 1, "it is loaded again");
+    crate::until("it has left memory", || closed.load(Ordering::SeqCst) >= 2).await;
+    assert_eq!(alice.deposit(1).await.unwrap(), 2);
+    others_go_on(&system).await;
+    system.shutdown().await.unwrap();
+}

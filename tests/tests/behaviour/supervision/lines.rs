@@ -1,7 +1,7 @@
 //! Who listens to the log may panic or block: commits go on. And what goes wrong all the time doesn't flood it.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, Once, PoisonError};
 
 use annals::System;
@@ -16,6 +16,9 @@ use crate::until;
 /// Does with each line what the id of its entity asks for, and nothing with all others.
 struct Listener;
 
+/// Whether each line of a journal makes it panic. That harms no other test.
+static JOURNALS_PANIC: AtomicBool = AtomicBool::new(false);
+static JOURNAL_PANICS: AtomicUsize = AtomicUsize::new(0);
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 static COUNTED: AtomicUsize = AtomicUsize::new(0);
 static UNSAID: AtomicU64 = AtomicU64::new(0);
@@ -79,6 +82,10 @@ impl Subscriber for Listener {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        if event.metadata().target().starts_with("annals::journal") && JOURNALS_PANIC.load(Ordering::SeqCst) {
+            JOURNAL_PANICS.fetch_add(1, Ordering::SeqCst);
+            panic!("a listener that can't bear journals");
+        }
         let mut seen = Seen::default();
         event.record(&mut seen);
         listen(&seen);
@@ -110,6 +117,24 @@ async fn a_listener_that_panics_loses_its_line_and_nothing_else() {
     assert_eq!(alice.balance().await.unwrap(), 20);
     assert!(PANICS.load(Ordering::SeqCst) > 20, "the listener has heard of it");
     system.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_at_all_lines_of_a_journal_on_the_disk_stops_no_writer() {
+    listening();
+    JOURNALS_PANIC.store(true, Ordering::SeqCst);
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..3_u64 {
+        let system = System::open(directory.path().join("store")).await.unwrap();
+        let (alice, before) = (system.get::<Account>("alice"), JOURNAL_PANICS.load(Ordering::SeqCst));
+        for deposit in 1..=5 {
+            assert_eq!(alice.deposit(1).await.unwrap(), 5 * round + deposit);
+        }
+        assert_eq!(system.health(), annals::journal::Health::Good);
+        system.shutdown().await.unwrap();
+        assert!(JOURNAL_PANICS.load(Ordering::SeqCst) >= before + 5, "the listener has heard of each group");
+    }
+    JOURNALS_PANIC.store(false, Ordering::SeqCst);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

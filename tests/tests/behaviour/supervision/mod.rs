@@ -1,6 +1,7 @@
 //! The failure of one entity is that entity's matter.
 
 mod budget;
+mod clocks;
 mod dropped;
 mod ending;
 mod lines;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use annals::journal::MemoryJournal;
+use annals::journal::{MemoryJournal, ReadError};
 use annals::prelude::*;
-use annals::{CallError, OpenError, StartError};
-use annals_tests::Account;
+use annals::{CallError, DeleteError, OpenError, ReplayError, StartError};
+use annals_tests::{Account, Diary, Lease, LeaseState};
 use tokio::runtime::Runtime;
 
 use super::others_go_on;
@@ -106,6 +106,47 @@ fn a_system_answers_and_ends_also_for_those_outside_of_its_runtime() {
     without_runtime(system.shutdown()).unwrap();
     let error = without_runtime(alice.deposit(1)).unwrap_err();
     assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+}
+
+#[test]
+fn what_reads_the_journal_works_outside_of_the_runtime_too() {
+    let runtime = Runtime::new().unwrap();
+    let system = runtime.block_on(async {
+        let builder = System::builder().provide(Arc::<Diary>::default());
+        builder.start(MemoryJournal::new()).unwrap()
+    });
+    let mut transitions = system.transitions::<Lease>();
+    without_runtime(system.get::<Lease>("car").take()).unwrap();
+    let transition = without_runtime(transitions.next()).unwrap().unwrap();
+    assert_eq!((transition.from, transition.to), (LeaseState::Free, LeaseState::Held));
+
+    assert_eq!(without_runtime(system.get::<Account>("alice").deposit(1)).unwrap(), 1);
+    assert_eq!(without_runtime(system.replay::<Account>("alice").into_future()).unwrap().data().balance(), 1);
+    let mut steps = system.replay::<Account>("alice").steps();
+    assert!(without_runtime(steps.next()).unwrap().is_some());
+    without_runtime(system.delete::<Account>("alice")).unwrap();
+    without_runtime(system.get::<Secret>("bob").tell_it()).unwrap();
+    without_runtime(system.forget::<Secret>("bob")).unwrap();
+
+    drop(runtime);
+    let error = without_runtime(system.replay::<Account>("alice").into_future()).unwrap_err();
+    assert!(matches!(error, ReplayError::Read { error: ReadError::Closed, .. }), "{error:?}");
+    let error = without_runtime(system.delete::<Account>("alice")).unwrap_err();
+    assert!(matches!(error, DeleteError::Call(CallError::Stopped { .. })), "{error:?}");
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Secret;
+
+#[aggregate(forgettable)]
+impl Secret {
+    #[event]
+    fn told(&mut self) {}
+
+    #[command]
+    fn tell_it(&self) -> Step {
+        applying(SecretEvent::Told)
+    }
 }
 
 static BARRIER: Barrier = Barrier::new(2);

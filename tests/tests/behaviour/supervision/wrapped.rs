@@ -15,11 +15,17 @@ pub(super) struct Wrapped {
     pub(super) inner: MemoryJournal,
     pub(super) before_append: Before,
     pub(super) before_read: Before,
+    pub(super) before_close: Before,
 }
 
 impl Wrapped {
     pub(super) fn new() -> Self {
-        Self { inner: MemoryJournal::new(), before_append: Arc::new(|| {}), before_read: Arc::new(|| {}) }
+        Self {
+            inner: MemoryJournal::new(),
+            before_append: Arc::new(|| {}),
+            before_read: Arc::new(|| {}),
+            before_close: Arc::new(|| {}),
+        }
     }
 }
 
@@ -44,6 +50,7 @@ impl Journal for Wrapped {
     }
 
     fn close_stream(&self, stream: StreamNo) {
+        (self.before_close)();
         self.inner.close_stream(stream);
     }
 

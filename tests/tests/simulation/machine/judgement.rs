@@ -9,7 +9,7 @@ use annals::{Offset, PersistenceId, SeqNr, Transition};
 
 use super::job::{Echo, Job, Told};
 use super::truth::{Truth, truth};
-use super::{Action, Answer, Ending, Operation};
+use super::{Action, Answer, Ending, Operation, Unread};
 use crate::ground::{at_once, happened};
 use crate::random::{Random, count};
 use crate::{INTENDED, Tally};
@@ -91,7 +91,7 @@ pub struct Notes {
     looks: Mutex<Vec<Look>>,
     /// By the offset behind which it began.
     readings: Mutex<BTreeMap<Offset, Vec<Seq>>>,
-    /// Whether what is stored could not be read for a time.
+    /// Whether what is stored could not be read for a time, in this life.
     pub reads_failed: AtomicBool,
 }
 
@@ -187,6 +187,14 @@ impl Notes {
                 );
             }
             Ending::AlreadyDone => assert!(key.is_some(), "{action:?} has no key"),
+            Ending::Unread(why) => {
+                assert!(key.is_some(), "{action:?} has no key");
+                let has_failed = match why {
+                    Unread::Disturbed => self.reads_failed.load(Ordering::Relaxed),
+                    Unread::Closed => journal.health() != Health::Good,
+                };
+                assert!(has_failed, "{operation:?}: no read has failed, and an answer wasn't read: {why:?}");
+            }
             Ending::NotStored(_) => {}
             Ending::Open(_) => fate = Fate::Either,
         }
@@ -199,7 +207,7 @@ impl Notes {
         let case = cases.get_mut(&op).expect("it was sent");
         case.waiting -= 1;
         case.endings.push(words);
-        if words == "already done" && journal.health() != Health::Closed && !self.reads_failed.load(Ordering::Relaxed) {
+        if words == "already done" {
             // Only a number can be overtaken by a higher one before it is handled.
             let overtaken = format!("{key:?}").contains("Rising") && case.answer.is_none();
             assert!(overtaken, "an answer that is known can't be told: {case:?}");
