@@ -395,7 +395,7 @@ pub struct Page {
 }
 
 /// A run as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredRun {
     /// Its stream.
     pub stream: StreamNo,
@@ -405,6 +405,18 @@ pub struct StoredRun {
     pub floor: SeqNr,
     /// The run, for [`RunView::parse`]; its checksum was right when it was read.
     pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for StoredRun {
+    /// Shows no payloads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredRun")
+            .field("stream", &self.stream)
+            .field("offset", &self.offset)
+            .field("floor", &self.floor)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
 }
 
 /// Why something can't be read.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::System;
+use annals::journal::{Journal as _, RunError, RunView};
+use annals::{Offset, System};
 use annals_tests::{Account, Mood};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -125,4 +126,35 @@ async fn an_operator_sees_once_that_deadlines_wait_for_their_machine() {
     system.get::<annals_tests::Lease>("waits 0");
     until("they fire", || world.diary.lines().iter().filter(|line| line.ends_with("ran out")).count() == 5).await;
     assert_eq!(traces.with("waits until its machine is known").len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_that_is_printed_shows_what_is_stored() {
+    const SECRET: &str = "the secret of the printed entity";
+    // As text, and as the bytes of a vector.
+    let bytes = format!("{:?}", SECRET.as_bytes());
+    let hidden = [SECRET, bytes.trim_matches(['[', ']'])];
+    let (system, journal) = crate::system();
+    let printed = system.get::<Account>("printed");
+    let call = printed.note(SECRET.to_owned());
+    let mut told = format!("{call:?}{printed:?}");
+    call.await.unwrap();
+    let page = journal.read_all(Offset(0), 1 << 20).await.unwrap();
+    write!(told, "{page:?}{journal:?}{system:?}").unwrap();
+    for run in &page.runs {
+        let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
+        write!(told, "{view:?}").unwrap();
+        view.for_each(|_, write, record| {
+            write!(told, "{write:?}{record:?}").unwrap();
+            Ok::<(), RunError>(())
+        })
+        .unwrap();
+    }
+    write!(told, "{:?}", system.replay::<Account>("printed").await.unwrap()).unwrap();
+    let mut steps = system.replay::<Account>("printed").steps();
+    while let Some(step) = steps.next().await.unwrap() {
+        write!(told, "{step:?}").unwrap();
+    }
+    assert!(told.contains("StoredRun") && told.contains("noted"), "{told}");
+    assert!(!hidden.iter().any(|hidden| told.contains(hidden)), "{told}");
 }
