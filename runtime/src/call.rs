@@ -21,6 +21,9 @@ use crate::system::{Quarantined, Trouble};
 /// Why a call has no reply.
 ///
 /// `E` is the handler's own error type; where it is [`Never`], no arm is needed for [`CallError::Refused`].
+///
+/// What an error says of storing, it says of **this attempt**. Where an earlier attempt ended with [`CallError::Unknown`],
+/// that one may be stored, whatever a repeat ends with, also with the same [key](Call::key): only an answer tells.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
     /// The handler refused the command. Nothing was stored, but for this answer if the command has a key.
@@ -64,7 +67,8 @@ pub enum CallError<E> {
         /// Why not.
         error: ReadError,
     },
-    /// There was no room for the call, and it was not to wait. Nothing was stored.
+    /// There was no room for the call, and it was not to wait. Nothing was stored by this attempt; an earlier one that was
+    /// [`CallError::Unknown`] may be stored.
     #[error("{id}: overloaded, {limit} calls are waiting already; try later, or let the call wait for room")]
     Overloaded {
         /// The entity.
@@ -72,15 +76,21 @@ pub enum CallError<E> {
         /// How many calls may wait in the entity's lane.
         limit: usize,
     },
-    /// Nothing of the command is stored, for certain: it is safe to repeat.
-    #[error("{id}: not stored: {why}")]
+    /// Nothing is stored by this attempt, for certain. If it was the first one, or none before it was
+    /// [`CallError::Unknown`], it is safe to repeat.
+    ///
+    /// It is no proof that an earlier attempt isn't stored, not even with the same [key](Call::key): after one that was
+    /// [`CallError::Unknown`], the journal has failed and takes nothing, so a repeat ends like this either way. Then
+    /// repeat it with its key after the journal was opened again, or ask [`System::settle`](crate::System::settle).
+    #[error("{id}: not stored by this attempt: {why}")]
     NotStored {
         /// The entity.
         id: PersistenceId,
         /// Why not.
         why: NotStored,
     },
-    /// The command may be stored: a repeat could store it twice.
+    /// The command may be stored: a repeat without a [key](Call::key) could store it twice. It stays unknown until a repeat
+    /// with its key is answered, or [`System::settle`](crate::System::settle) tells.
     #[error("{id}: may be stored or not: {why}")]
     Unknown {
         /// The entity.
@@ -88,7 +98,9 @@ pub enum CallError<E> {
         /// Why nobody knows.
         why: Unknown,
     },
-    /// The entity can't be loaded, or is left alone for a while. Nothing of this command was stored.
+    /// The entity can't be loaded, or is left alone for a while. Nothing was stored by this attempt; an earlier one that
+    /// was [`CallError::Unknown`] may be stored.
+    ///
     /// [`System::quarantined`](crate::System::quarantined) tells more of it.
     #[error("{id}: {}: {reason}; the next attempt is at {retry_at}", quarantined(*trouble, *seq_nr))]
     Quarantined {
@@ -112,7 +124,8 @@ pub enum CallError<E> {
         /// The sequence number of the record that ends its stream.
         seq_nr: SeqNr,
     },
-    /// The handler, a fold or a reply panicked on this command. Nothing of it was stored.
+    /// The handler, a fold or a reply panicked on this command. Nothing was stored by this attempt; an earlier one that was
+    /// [`CallError::Unknown`] may be stored.
     #[error("{id}: `{command}` panicked: {message}; nothing was stored")]
     Panicked {
         /// The entity.
@@ -122,7 +135,8 @@ pub enum CallError<E> {
         /// The panic's message.
         message: Arc<str>,
     },
-    /// The system takes no more calls. Nothing was stored.
+    /// The system takes no more calls. Nothing was stored by this attempt; an earlier one that was
+    /// [`CallError::Unknown`] may be stored.
     #[error("{id}: the system has stopped; nothing was stored")]
     Stopped {
         /// The entity.
@@ -471,9 +485,14 @@ impl<R, E> Call<R, E> {
     ///
     /// An entity knows its keys across restarts, and each entity has its own. A repeat ends with
     /// [`CallError::AlreadyDone`] if the first answer can't be told any more, or if another command had the key, and with
-    /// [`CallError::AnswerUnread`] if it can't be read now. An entity remembers as many keys as
-    /// [`Builder::keys_max`](crate::Builder::keys_max) says: a command whose key it has forgotten happens again. What any
-    /// other error says of storing, it says of this call, and not of an earlier one with the same key.
+    /// [`CallError::AnswerUnread`] if it can't be read now.
+    ///
+    /// **The window is limited:** an entity remembers its last [`Builder::keys_max`](crate::Builder::keys_max) unique keys,
+    /// 128 if nothing else is said. Repeated after that many other keys, **the command runs again**, and nobody is told.
+    ///
+    /// What any other error says of storing, it says of this attempt, and not of an earlier one with the same key. So a
+    /// loop must remember that it once saw [`CallError::Unknown`]: from then on [`CallError::NotStored`] and the like are no
+    /// proof. It asks again after the journal was opened again, or uses [`System::settle`](crate::System::settle).
     ///
     /// ```
     /// # use annals::prelude::*;
@@ -493,11 +512,14 @@ impl<R, E> Call<R, E> {
     ///
     /// let till = system.get::<Till>("shop");
     /// let key = Key::unique("receipt 4711");
+    /// let mut may_be_stored = false;
     /// let total = loop {
     ///     match till.pay(100).key(key).within(Duration::from_secs(2)).await {
-    ///         Ok(total) => break total,
-    ///         Err(CallError::Unknown { .. }) => {} // stored or not: with its key it can be sent again
-    ///         Err(error) => return Err(error.into()),
+    ///         Ok(total) => break total, // of this attempt, or of an earlier one
+    ///         Err(CallError::Unknown { .. }) => may_be_stored = true, // with its key it can be sent again
+    ///         // This attempt isn't stored, and an earlier one may be: only a repeat after the next start tells.
+    ///         Err(error) if may_be_stored => return Err(format!("paid or not, ask again later: {error}").into()),
+    ///         Err(error) => return Err(error.into()), // there was no other attempt: it says what became of it
     ///     }
     /// };
     /// assert_eq!(total, 100);

@@ -20,9 +20,12 @@ pub struct Key(pub(crate) StoredKey);
 impl Key {
     /// A key that nobody else uses for this entity, such as the bytes of a UUID.
     ///
-    /// An entity remembers the last of them, as many as [`Builder::keys_max`](crate::Builder::keys_max) says. A
-    /// command whose key it has forgotten is handled like a new one, and happens again. What is kept of a key is a
-    /// digest of 16 bytes, which doesn't withstand somebody who makes up keys to collide.
+    /// **The window is limited:** an entity remembers the last of them, as many as
+    /// [`Builder::keys_max`](crate::Builder::keys_max) says, 128 if nothing else is said. Repeated after that many other
+    /// keys, **the command runs again** like a new one, and nobody is told. Where repeats come later than that, use
+    /// [`Key::rising`], or a higher limit.
+    ///
+    /// What is kept of a key is a digest of 16 bytes, which doesn't withstand somebody who makes up keys to collide.
     pub fn unique(key: impl AsRef<[u8]>) -> Self {
         Self(StoredKey::Unique(xxh3_128(key.as_ref()).to_le_bytes()))
     }
