@@ -35,6 +35,7 @@ mod faults;
 mod forgetting;
 mod guard;
 mod lock;
+mod making;
 mod manifest;
 mod open;
 mod opening;
@@ -259,7 +260,9 @@ impl Shared {
 }
 
 impl FjallJournal {
-    /// Opens the journal in a directory, or makes one if there is none or an empty one.
+    /// Opens the journal in a directory, or makes one if there is none or an empty one, such as the root of a mounted
+    /// volume: `lost+found` may be in it. Nothing is made beside the directory. What a process has left that ended while it
+    /// made a journal, the next one completes or makes anew.
     ///
     /// Blocks the thread, for as long as checking what was written since the journal's last checkpoint takes; after a crash
     /// also as long as moving that into synced tables.
