@@ -350,7 +350,7 @@ pub(super) fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String
         None => Ok(()),
         Some(group) => match OrderRow::parse(row, store, group) {
             Ok(_) => Ok(()),
-            Err(error) => Err(format!("group {group} is not of this store: {error}")),
+            Err(error) => Err(format!("group {group} is damaged, or not of this store: {error}")),
         },
     }
 }
