@@ -46,12 +46,11 @@ running. Nothing in the directory is changed, except by `repair`.
               --json              write the records instead, each as a line of JSON, for other tools. It can't be
                                   imported
   import    Makes a new store of an export. There must be nothing at its path. It is checked before it is there.
-            It is made in `<store>.tmp-<process>-<n>`. If it is killed, that one stays until the store is first opened
-            by a program, or may be removed by hand.
+            It is made in `<store>.tmp-<process>-<n>`. If it is killed, that one stays, and may be removed by hand.
               --keys <file>       the keys that were exported with it
               --without-keys      forget the streams that need keys
 
-  All of them copy what they must change into `<store>.look-<process>-<n>`. The next one removes what a killed one left.
+  All but `import` look at a copy, `<store>.look-<process>-<n>`. The next one removes what a killed one left.
 
   --json      say it in JSON
   -h, --help  print this
