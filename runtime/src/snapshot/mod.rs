@@ -185,7 +185,7 @@ pub enum Retention {
 }
 
 /// Which snapshots are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Criteria {
     seq_nr_max: SeqNr,
     time_max: Timestamp,
@@ -211,6 +211,23 @@ impl Criteria {
     #[must_use]
     pub fn allows(&self, snapshot: &SnapshotMeta) -> bool {
         snapshot.seq_nr <= self.seq_nr_max && snapshot.time <= self.time_max
+    }
+}
+
+impl std::fmt::Debug for Criteria {
+    /// Shows the limits that there are.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self == Self::LATEST {
+            return f.write_str("any");
+        }
+        let mut told = f.debug_struct("Criteria");
+        if self.seq_nr_max != Self::LATEST.seq_nr_max {
+            told.field("to_seq", &self.seq_nr_max.0);
+        }
+        if self.time_max != Self::LATEST.time_max {
+            told.field("to_time", &format_args!("{}", self.time_max));
+        }
+        told.finish()
     }
 }
 
@@ -262,8 +279,12 @@ impl std::fmt::Debug for StoredSnapshot {
 ///
 /// A program may bring its own: the bytes of a snapshot name their entity, their sequence number and the journal whose
 /// events they stand for, and carry a checksum, so a store that mixes something up makes loading slow and never wrong.
-/// The ids that it is asked for name entities ([`EntityId::check`](crate::EntityId::check)); they may otherwise be any
-/// text, and ids are the same only if their bytes are.
+/// Ids that name no entity ([`EntityId::check`](crate::EntityId::check)) are refused by every method with
+/// [`SnapshotStoreError::InvalidId`]; they may otherwise be any text, and ids are the same only if their bytes are.
+///
+/// The store cuts times to whole microseconds when it saves, towards what
+/// [`Timestamp::as_microsecond`](jiff::Timestamp::as_microsecond) says. It decides how long a snapshot may be; the stores of
+/// annals take [`SNAPSHOT_BYTES_MAX`] bytes, and one that takes less loses snapshots of large entities only.
 ///
 /// Methods may block the polling thread for the disk: poll them where blocking is allowed. They begin when they are
 /// polled.
@@ -301,11 +322,13 @@ pub trait SnapshotStore: Send + Sync + 'static {
 
     /// Saves a snapshot, in place of one with the same sequence number. When it ends well, it is durable.
     ///
+    /// One that is longer than the store takes is refused, and changes nothing.
+    ///
     /// # Errors
     ///
     /// [`SnapshotStoreError::TooLarge`] if it is longer than the store takes, and
-    /// [`SnapshotStoreError::Failed`] if the system below fails. The snapshot may then be there or not, and one with
-    /// the same sequence number that was there before may be gone.
+    /// [`SnapshotStoreError::Failed`] if the system below fails. After that one, the snapshot may be there or not, and one
+    /// with the same sequence number that was there before may be gone.
     fn save(&self, id: &PersistenceId, snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>>;
 
     /// The snapshot with the highest sequence number among those that `criteria` allows.

@@ -7,7 +7,9 @@ fn found(place: &Place) -> String {
     let before = files(&place.path("store"));
     let ran = place.run(&["verify", "store"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.contains("damaged: ") && ran.out.ends_with("`annals repair` says what can be done\n"), "{ran:?}");
+    assert!(ran.out.contains("damaged: ") && ran.out.contains("`annals repair` says what can be done\n"), "{ran:?}");
+    let last = ran.out.lines().last().unwrap();
+    assert!(last.contains("lost") && !last.starts_with("nothing is lost"), "{ran:?}");
     let json = place.run(&["verify", "store", "--json"]);
     assert_eq!((json.code, &json.json()["whole"]), (1, &Value::Bool(false)), "{json:?}");
     assert_eq!(json.json()["findings"].as_array().unwrap().len(), ran.out.matches("damaged: ").count());
@@ -163,8 +165,64 @@ fn what_a_process_left_that_was_killed_is_no_damage_and_is_not_changed() {
     assert!(ran.out.contains("the next opening cuts it off"), "{ran:?}");
     assert_eq!(place.fine(&["show", "crashed", "counter/frank"]).lines().len(), 1);
     assert!(files(&place.path("crashed")) == before);
+    assert!(ran.out.ends_with("crashed is whole\nnothing is lost\n"), "{ran:?}");
     place.fine(&["export", "crashed", "export"]);
     place.fine(&["import", "export", "imported"]);
     assert_eq!(seq_nrs(&place.path("imported"), "frank"), [1]);
     assert_eq!(seq_nrs(&place.path("crashed"), "frank"), [1]);
+}
+
+#[test]
+fn where_nothing_could_be_counted_that_is_said() {
+    for (file, told) in [("head", "without a head"), ("fjall/version", "what it holds wasn't checked")] {
+        let place = Place::golden();
+        fs::remove_file(place.path("store").join(file)).unwrap();
+        fs::create_dir_all(place.path("store/fjall")).unwrap();
+        let found = found(&place);
+        assert!(found.contains(told) && found.contains("nothing was counted\n"), "{found}");
+        assert!(!found.contains("0 records") && found.contains("what is lost can't be told"), "{found}");
+        let report = place.run(&["verify", "store", "--json"]).json();
+        for count in ["last", "groups", "records", "runs", "streams", "snapshots", "keys"] {
+            assert_eq!(report[count], Value::Null, "{count}");
+        }
+    }
+}
+
+#[test]
+fn what_damage_comes_to_is_said_last() {
+    for (file, index, told) in [("head", 30, "no record is lost"), ("keys", 80, "what is lost can't be told here")] {
+        let place = Place::golden();
+        flip(&place.path("store").join(file), index, 0);
+        let found = found(&place);
+        assert!(found.lines().last().unwrap().starts_with(told), "{file}: {found}");
+    }
+}
+
+#[test]
+fn an_end_that_was_acknowledged_and_is_torn_is_not_said_to_be_cut_off() {
+    let place = Place::written(10);
+    let journal = FjallJournal::open(place.path("store"), FjallOptions::new()).unwrap();
+    block_on(async {
+        let id = PersistenceId::new(AGGREGATE, "frank");
+        let head = journal.open_stream(&id).await.unwrap();
+        for seq_nr in 1..=3 {
+            let mut run = RunBuilder::new(head.stream, id.clone(), SeqNr(seq_nr));
+            let event = EventRecord { name: "counted", version: 1, codec: Codec::Json, payload: b"{}" };
+            run.push_write(&Written::at(Timestamp::UNIX_EPOCH), Due::Unchanged, [Record::Event(event)].into_iter());
+            journal.append(vec![run.seal(&journal.facts(), 1)]).await;
+        }
+    });
+    copy(&place.path("store"), &place.path("crashed"));
+    drop(journal);
+    // The end of the first group is gone, and of what was acknowledged behind it.
+    let file = place.path("crashed/fjall/0.jnl");
+    let bytes = fs::read(&file).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    fs::write(&file, &bytes[..end / 3]).unwrap();
+
+    let ran = place.run(&["verify", "crashed"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("so opening refuses") && !ran.out.contains("cuts it off"), "{ran:?}");
+    assert!(ran.out.lines().last().unwrap().starts_with("records from offset 41 to 43 are lost"), "{ran:?}");
+    assert!(FjallJournal::open(place.path("crashed"), FjallOptions::new()).is_err());
 }

@@ -13,6 +13,7 @@ fn a_store_is_verified_and_nothing_in_it_is_changed() {
     insta::assert_snapshot!(ran.out, @r"
     35 records in 37 groups, 26 runs, 8 streams, 3 snapshots, 2 keys
     store is whole
+    nothing is lost
     ");
     for args in [&["list", "store"][..], &["stats", "store"], &["show", "store", "Oven/busy"], &["repair", "store"]] {
         place.fine(args);

@@ -29,6 +29,8 @@ running. Nothing in the directory is changed, except by `repair`.
               --accept-data-loss  lose what can't be read. A stream keeps its records up to the first one that is
                                   lost; what is lost is never shown again, and its offsets are not given again
               --head <file>       an older file `head` of the same store, where that is damaged
+            It is made in `<store>.repairing`, which is called `<store>.repaired` when it is whole. If it is killed, run
+            it again: it removes the one, and puts the other one into its place.
   list      The streams, one in a line, with their records.
               --aggregate <name>  only those of one aggregate
               --after <..>        only those behind this one
@@ -44,8 +46,11 @@ running. Nothing in the directory is changed, except by `repair`.
               --json              write the records instead, each as a line of JSON, for other tools. It can't be
                                   imported
   import    Makes a new store of an export. There must be nothing at its path. It is checked before it is there.
+            It is made in `<store>.tmp-<process>-<n>`. If it is killed, that one stays, and may be removed by hand.
               --keys <file>       the keys that were exported with it
               --without-keys      forget the streams that need keys
+
+  All but `import` look at a copy, `<store>.look-<process>-<n>`. The next one removes what a killed one left.
 
   --json      say it in JSON
   -h, --help  print this

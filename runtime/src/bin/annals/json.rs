@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use crate::payload::{hex, to_json};
 
 pub(crate) fn report(report: &Report) -> Value {
+    let counted = |count: u64| report.is_counted.then_some(count);
     json!({
         "whole": report.is_whole(),
         "store": report.store.map(store),
-        "last": report.last,
-        "groups": report.groups,
-        "records": report.records,
-        "runs": report.runs,
-        "streams": report.streams,
-        "snapshots": report.snapshots,
-        "keys": report.keys,
+        "last": counted(report.last.0),
+        "groups": counted(report.groups),
+        "records": counted(report.records),
+        "runs": counted(report.runs),
+        "streams": counted(report.streams),
+        "snapshots": counted(report.snapshots),
+        "keys": counted(report.keys),
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "more_findings": report.more_findings,
         "notes": report.notes,

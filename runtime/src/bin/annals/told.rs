@@ -49,18 +49,53 @@ pub(crate) fn report(store: &Path, report: &Report) -> String {
     for note in &report.notes {
         let _ = writeln!(text, "note: {}", escaped(note));
     }
-    let _ = writeln!(
-        text,
-        "{} records in {} groups, {} runs, {} streams, {} snapshots, {} keys",
-        report.records, report.groups, report.runs, report.streams, report.snapshots, report.keys
-    );
+    if report.is_counted {
+        let _ = writeln!(
+            text,
+            "{} records in {} groups, {} runs, {} streams, {} snapshots, {} keys",
+            report.records, report.groups, report.runs, report.streams, report.snapshots, report.keys
+        );
+    } else {
+        text.push_str("nothing was counted\n");
+    }
     let findings = u64::try_from(report.findings.len()).unwrap_or(u64::MAX).saturating_add(report.more_findings);
     let _ = match findings {
         0 => writeln!(text, "{} is whole", path(store)),
         1 => writeln!(text, "{} is damaged in one place; `annals repair` says what can be done", path(store)),
         n => writeln!(text, "{} is damaged in {n} places; `annals repair` says what can be done", path(store)),
     };
+    text.push_str(&comes_to(report));
+    text.push('\n');
     text
+}
+
+/// What a report comes to, in one line.
+fn comes_to(report: &Report) -> String {
+    if report.is_whole() {
+        return "nothing is lost".to_owned();
+    }
+    if !report.is_counted {
+        return "what is lost can't be told: the records couldn't be looked at, and the store doesn't open".to_owned();
+    }
+    let (mut offsets, mut are_streams_damaged, mut are_others_damaged) = (None, false, report.more_findings > 0);
+    for corrupt in &report.findings {
+        match &corrupt.place {
+            Place::Offsets { from, to } => {
+                let (first, last) = offsets.unwrap_or((*from, *to));
+                offsets = Some((first.min(*from), last.max(*to)));
+            }
+            Place::Stream { .. } => are_streams_damaged = true,
+            // Without those of the keys, all records can be read: they were.
+            Place::File { path } => are_others_damaged |= path.ends_with("keys"),
+            _ => are_others_damaged = true,
+        }
+    }
+    match (offsets, are_streams_damaged || are_others_damaged) {
+        (Some((from, to)), false) => format!("records from offset {from} to {to} are lost, or some of them"),
+        (Some((from, to)), true) => format!("records from offset {from} to {to} are lost, or some of them, and others"),
+        (None, true) => "what is lost can't be told here: `annals repair --dry-run` says it".to_owned(),
+        (None, false) => "no record is lost".to_owned(),
+    }
 }
 
 pub(crate) fn repair(store: &Path, repair: &Repair) -> String {

@@ -35,6 +35,7 @@ mod faults;
 mod forgetting;
 mod guard;
 mod lock;
+mod making;
 mod manifest;
 mod open;
 mod opening;
@@ -168,7 +169,8 @@ impl Default for FjallOptions {
 ///
 /// When the journal was not closed in order, what power loss or the death of the process has torn at its end is cut off
 /// when it is opened, and told by [`opening`](FjallJournal::opening): nobody had heard that it is stored. What reaches
-/// deeper is refused. While a journal is opened, a directory `fjall.aside` has other names for the engine's files, so
+/// deeper is refused. After closing in order, all rows are in tables already, so a damaged end of the engine's own
+/// journal is cut off and nothing is lost. While a journal is opened, a directory `fjall.aside` has other names for the engine's files, so
 /// that a journal that is refused, or whose opening is interrupted, is what it was; a copy of a directory in which it
 /// is left needs it.
 ///
@@ -259,7 +261,9 @@ impl Shared {
 }
 
 impl FjallJournal {
-    /// Opens the journal in a directory, or makes one if there is none or an empty one.
+    /// Opens the journal in a directory, or makes one if there is none or an empty one, such as the root of a mounted
+    /// volume: `lost+found` may be in it. Nothing is made beside the directory. What a process has left that ended while it
+    /// made a journal, the next one completes or makes anew.
     ///
     /// Blocks the thread, for as long as checking what was written since the journal's last checkpoint takes; after a crash
     /// also as long as moving that into synced tables.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::guard::{self, Refusal};
 use super::lock::{LockError, LockFile};
+use super::making;
 use super::opening::{Ended, Opening, OpeningTimes, TailCut};
 use super::queue::Queue;
 use super::removal::Removals;
@@ -27,7 +28,6 @@ use super::torn::BEHIND_MAX;
 use super::watch::{self, Watch};
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
-use crate::disk::{sync_dir, sync_tree};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::RUN_BYTES_MAX;
 use crate::journal::changed::Waiters;
@@ -74,35 +74,45 @@ pub(super) fn io_error(tried: &'static str, path: &Path) -> impl Fn(io::Error) -
     move |error| OpenError::Io { tried, path: path.clone(), error }
 }
 
-/// Takes the lock of the journal at `path`, and makes the journal before if there is none. When two processes make it at
-/// once, one of them wins, and the other one finds it there.
+/// Takes the lock of the journal at `path`, and makes the journal if there is none. When two processes make it at once, one
+/// of them has the lock, and the other one is told so.
 ///
 /// Says also whether it was made.
 fn take_or_make(path: &Path) -> Result<(LockFile, PathBuf, bool), OpenError> {
-    if is_vacant(path)? {
+    if making::is_to_be_made(path)? {
         let repaired = beside(path, REPAIRED);
         if repaired.join(HEAD).exists() {
             return Err(OpenError::RepairInterrupted { path: path.to_owned(), repaired });
         }
         remove_leftovers(path);
-        if let Some(lock) = make(path)? {
-            return Ok((lock, path.to_owned(), true));
-        }
+        making::make_place(path)?;
     }
     let path = fs::canonicalize(path).map_err(io_error("find", path))?;
-    match fs::metadata(path.join(HEAD)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let found = names_in(&path).map_err(io_error("read the directory", &path))?;
-            return Err(OpenError::NotOurs { path, found });
-        }
-        Err(error) => return Err(io_error("look at", &path.join(HEAD))(error)),
+    if !has_head(&path)? && !making::is_to_be_made(&path)? {
+        let found = names_in(&path).map_err(io_error("read the directory", &path))?;
+        return Err(OpenError::NotOurs { path, found });
     }
     let file = path.join(LOCK);
-    match LockFile::take(&file) {
-        Ok(lock) => Ok((lock, path, false)),
-        Err(LockError::Held { pid }) => Err(OpenError::Locked { path, pid }),
-        Err(LockError::Io(error)) => Err(io_error("lock", &file)(error)),
+    let lock = match LockFile::take(&file) {
+        Ok(lock) => lock,
+        Err(LockError::Held { pid }) => return Err(OpenError::Locked { path, pid }),
+        Err(LockError::Io(error)) => return Err(io_error("lock", &file)(error)),
+    };
+    // Only who has the lock makes it: so whatever is half-made now is nobody's.
+    let is_new = !has_head(&path)?;
+    if is_new {
+        making::make(&path)?;
+        crate::log::info!(path = %path.display(), "made a journal");
+    }
+    making::remove_empty(&path);
+    Ok((lock, path, is_new))
+}
+
+fn has_head(path: &Path) -> Result<bool, OpenError> {
+    match fs::metadata(path.join(HEAD)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("look at", &path.join(HEAD))(error)),
     }
 }
 
@@ -119,7 +129,7 @@ pub(super) fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-fn names_in(path: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names_in(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)?.take(FOUND_MAX) {
         names.push(entry?.file_name().to_string_lossy().into_owned());
@@ -128,7 +138,7 @@ fn names_in(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a journal is called while it is made, up to the process's id.
+/// What a journal is called while it is made beside its place, up to the process's id.
 fn temporary_prefix(path: &Path) -> OsString {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp-");
@@ -170,34 +180,7 @@ fn remove_unlocked(path: &Path) {
     }
 }
 
-/// Makes an empty journal beside its place, complete and synced, and moves it there: a process that dies meanwhile
-/// leaves nothing at the place. `None`: somebody else was faster.
-fn make(path: &Path) -> Result<Option<LockFile>, OpenError> {
-    // Where a symlink points to an empty directory, that one is replaced and not the link.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let parent = path.parent().unwrap_or(&path).to_owned();
-    fs::create_dir_all(&parent).map_err(io_error("make the directory", &parent))?;
-    let (temporary, lock) = make_temporary(&path, &parent)?;
-    let made = make_in(&temporary, lock).and_then(|mut lock| match fs::rename(&temporary, &path) {
-        Ok(()) => {
-            lock.moved_to(path.join(LOCK));
-            sync_dir(&parent).map_err(io_error("sync", &parent))?;
-            Ok(Some(lock))
-        }
-        Err(_) if !is_vacant(&path)? => Ok(None),
-        Err(error) => Err(io_error("move the new journal to", &path)(error)),
-    });
-    match &made {
-        Ok(Some(_)) => crate::log::info!(path = %path.display(), "made a journal"),
-        Ok(None) | Err(_) => {
-            // Best effort: the next one to make this journal removes it too.
-            let _result = fs::remove_dir_all(&temporary);
-        }
-    }
-    made
-}
-
-/// Makes the directory in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
+/// Makes the directory beside `path` in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
 /// left it.
 pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
     // A name that was used in this process isn't used again: somebody may still be removing what had it.
@@ -225,31 +208,6 @@ pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, Loc
             Err(LockError::Io(error)) => return Err(io_error("lock", &lock_path)(error)),
         }
     }
-}
-
-fn make_in(path: &Path, lock: LockFile) -> Result<LockFile, OpenError> {
-    let engine = path.join(ENGINE);
-    Engine::create(&engine, TRUTH)
-        .map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
-    let mut head = Head {
-        store: random(),
-        epoch: 0,
-        write: 0,
-        boot: boot_id().unwrap_or_default(),
-        durability: Durability::Fsync,
-        state: State::Clean,
-        acked: Mark::default(),
-        synced: Mark::default(),
-        checkpoint: Mark::default(),
-    };
-    let head_path = path.join(HEAD);
-    HeadFile::create(&head_path, &mut head).map_err(io_error("write", &head_path))?;
-    sync_tree(path).map_err(io_error("sync", path))?;
-    Ok(lock)
-}
-
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions) -> Result<FjallJournal, OpenError> {
@@ -393,7 +351,7 @@ pub(super) fn check_row(store: u64, key: &[u8], row: &[u8]) -> Result<(), String
         None => Ok(()),
         Some(group) => match OrderRow::parse(row, store, group) {
             Ok(_) => Ok(()),
-            Err(error) => Err(format!("group {group} is not of this store: {error}")),
+            Err(error) => Err(format!("group {group} is damaged, or not of this store: {error}")),
         },
     }
 }

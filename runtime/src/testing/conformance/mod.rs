@@ -93,6 +93,18 @@
 //!
 //! A journal that needs a runtime gives it in [`JournalStore::block_on`](journal::JournalStore::block_on).
 //!
+//! # How to write a store of snapshots
+//!
+//! - Refuse an id that names no entity with [`SnapshotStoreError::InvalidId`](crate::snapshot::SnapshotStoreError::InvalidId)
+//!   in every method: [`EntityId::check`](crate::EntityId::check) says it of the entity, and the name of an aggregate has 1 to
+//!   255 bytes.
+//! - Compare ids by their bytes, and sequence numbers as `u64`, up to its end: not as a database compares text, nor as `i64`.
+//! - Store the time as microseconds, which cuts it, and compare with [`Criteria::allows`](crate::snapshot::Criteria::allows).
+//! - Refuse one that is too long with `TooLarge` before anything is written, and say the limit in
+//!   [`SnapshotPlace::bytes_max`](snapshots::SnapshotPlace::bytes_max).
+//! - Replace one with the same sequence number in one step, so that never half a one is there.
+//! - Do nothing before the futures are polled, unlike a journal.
+//!
 //! # Chance
 //!
 //! Some cases choose at random, and tell the seed when they fail: with `ANNALS_SEED=<seed>` in the environment they choose the

@@ -80,6 +80,126 @@ fn what_is_not_the_kind_of_file_that_it_should_be_is_told() {
     }
 }
 
+/// Puts a whole engine and a whole head into directories of a journal.
+fn made(path: &Path, engine: &str, head: &str) {
+    let whole = path.with_file_name("whole");
+    for place in [engine, head] {
+        fs::create_dir_all(path.join(place)).unwrap();
+    }
+    copy_sparse(&whole.join("fjall"), &path.join(engine).join("fjall"));
+    fs::copy(whole.join("head"), path.join(head).join("head")).unwrap();
+}
+
+type Leave = fn(&Path);
+
+/// What each moment leaves at which a process can die that makes a journal.
+#[test]
+fn what_is_left_of_a_journal_that_is_half_made_is_made_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    drop(journal_in(&whole).unwrap());
+    let states: [(&str, Leave); 9] = [
+        ("nothing", |path| fs::remove_file(path.join("lock")).unwrap()),
+        ("an empty lock", |path| fs::write(path.join("lock"), "").unwrap()),
+        ("the directory for making", |path| fs::create_dir(path.join(".annals.tmp")).unwrap()),
+        ("the directory of the engine", |path| fs::create_dir_all(path.join(".annals.tmp/fjall")).unwrap()),
+        ("a part of the engine", |path| {
+            fs::create_dir_all(path.join(".annals.tmp/fjall/keyspaces")).unwrap();
+            fs::write(path.join(".annals.tmp/fjall/0.jnl"), "half").unwrap();
+        }),
+        ("a part of the head", |path| {
+            made(path, ".annals.tmp", ".annals.tmp");
+            fs::write(path.join(".annals.tmp/head"), "half").unwrap();
+        }),
+        ("both in the directory for making", |path| made(path, ".annals.tmp", ".annals.tmp")),
+        ("the engine in its place", |path| made(path, "", ".annals.tmp")),
+        ("both in their places", |path| {
+            made(path, "", "");
+            fs::create_dir(path.join(".annals.tmp")).unwrap();
+        }),
+    ];
+    for (state, leave) in states {
+        for around in [false, true] {
+            let path = dir.path().join("journal");
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("lock"), "4000000\n").unwrap();
+            leave(&path);
+            if around {
+                fs::create_dir(path.join("lost+found")).unwrap();
+            }
+            let journal = journal_in(&path).unwrap_or_else(|error| panic!("{state}: {error}"));
+            store(&journal, &id("alice"), &[b"x"]);
+            drop(journal);
+            let names: &[&str] =
+                if around { &["fjall", "head", "lock", "lost+found"] } else { &["fjall", "head", "lock"] };
+            assert_eq!(names_in(&path), names, "{state}");
+            assert_eq!(contents(&journal_in(&path).unwrap()).unwrap().1.len(), 1, "{state}");
+            fs::remove_dir_all(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_store_that_has_lost_its_head_is_not_taken_for_half_made() {
+    let (dir, path, journal) = new();
+    fill(&journal, 2);
+    drop(journal);
+    fs::remove_file(path.join("head")).unwrap();
+    let leftovers: [Leave; 4] = [
+        |_| {},
+        |path| fs::create_dir(path.join(".annals.tmp")).unwrap(),
+        |path| {
+            fs::create_dir_all(path.join(".annals.tmp/fjall")).unwrap();
+            fs::write(path.join(".annals.tmp/head"), "x").unwrap();
+        },
+        |path| fs::write(path.join("keys"), "x").unwrap(),
+    ];
+    for leave in leftovers {
+        let target = dir.path().join("target");
+        copy_sparse(&path, &target);
+        leave(&target);
+        let before = bytes_in(&target);
+        assert!(matches!(journal_in(&target), Err(OpenError::NotOurs { .. })));
+        assert_eq!(differing(&bytes_in(&target), &before), []);
+        fs::remove_dir_all(&target).unwrap();
+    }
+}
+
+/// A volume's root can't be replaced by another directory.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(clippy::print_stderr, reason = "who may not mount must know that nothing was tested")]
+fn the_root_of_a_volume_is_a_place_for_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let ran = std::process::Command::new(program).args(args).arg(dir.path()).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "-o", "size=4g", "tmpfs"]) {
+        eprintln!("skipped: a file system can't be mounted here");
+        return;
+    }
+    let tried = std::panic::catch_unwind(|| {
+        for around in [false, true] {
+            if around {
+                fs::create_dir(dir.path().join("lost+found")).unwrap();
+            }
+            let journal = journal_in(dir.path()).unwrap();
+            store(&journal, &id("alice"), &[b"x"]);
+            drop(journal);
+            assert_eq!(contents(&journal_in(dir.path()).unwrap()).unwrap().1.len(), 1);
+            for name in ["fjall", "head", "lock"] {
+                let path = dir.path().join(name);
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+            }
+        }
+    });
+    assert!(run("umount", &[]));
+    if let Err(panic) = tried {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_path_need_not_be_text() {

@@ -49,6 +49,9 @@ pub struct Report {
     pub keys: u64,
     /// The last record.
     pub last: Offset,
+    /// Whether the records were looked at: not if the head can't be read or the engine can't be opened. Then all counts are
+    /// 0, and say nothing.
+    pub is_counted: bool,
 }
 
 impl Report {
@@ -136,6 +139,8 @@ impl StoreDir {
         check.rows()?;
         check.keys_of_streams()?;
         let Check { last_of, .. } = check;
+        report.is_counted = true;
+        note_torn(&head, view, &mut report);
         super::snapshots::verify(&self.path, view, head.state == State::Clean, &last_of, &mut report, progress)?;
         // Nothing is lost then, and yet the journal isn't opened.
         if let (true, Some((path, reason))) = (report.is_whole(), &view.refusal) {
@@ -172,17 +177,32 @@ fn note_state(head: &Head, view: &View, report: &mut Report) {
     for torn in &view.torn {
         let Torn { path, whole, written, reason, is_hole, .. } = torn;
         let told = format!("from byte {whole} to {written}, {reason}");
-        // What was being written when the process or the power ended is no damage. What was acknowledged and lies there is
-        // missing in the order, which is told below.
-        if head.state == State::Clean || *is_hole && head.durability == Durability::Fsync {
+        if is_damage(head, *is_hole) {
             report.push_file(path.clone(), told);
-        } else {
-            report.note(format!("`{}`: {told}: the next opening cuts it off", path.display()));
         }
     }
     if head.state == State::Clean && !view.is_all_in_tables && view.flaws.is_empty() {
         let path = view.shared.path.join(ENGINE);
         report.push_file(path, "its journal files hold rows that weren't there when it was closed in order");
+    }
+}
+
+/// Whether an end that isn't whole is damage. What was being written when the process or the power ended is none.
+fn is_damage(head: &Head, is_hole: bool) -> bool {
+    head.state == State::Clean || is_hole && head.durability == Durability::Fsync
+}
+
+/// Says what becomes of an end that isn't whole, now that it is known how far the order reaches.
+fn note_torn(head: &Head, view: &View, report: &mut Report) {
+    let is_acknowledged = report.last < super::super::open::required(head).offset;
+    let becomes = match is_acknowledged {
+        true => "what was acknowledged is missing behind it, so opening refuses",
+        false => "the next opening cuts it off",
+    };
+    for Torn { path, whole, written, reason, is_hole } in &view.torn {
+        if !is_damage(head, *is_hole) {
+            report.note(format!("`{}`: from byte {whole} to {written}, {reason}: {becomes}", path.display()));
+        }
     }
 }
 
