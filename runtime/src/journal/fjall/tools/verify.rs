@@ -199,7 +199,7 @@ fn note_torn(head: &Head, view: &View, report: &mut Report) {
         true => "what was acknowledged is missing behind it, so opening refuses",
         false => "the next opening cuts it off",
     };
-    for Torn { path, whole, written, reason, is_hole } in &view.torn {
+    for Torn { path, whole, written, reason, is_hole, .. } in &view.torn {
         if !is_damage(head, *is_hole) {
             report.note(format!("`{}`: from byte {whole} to {written}, {reason}: {becomes}", path.display()));
         }
