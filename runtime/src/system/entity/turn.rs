@@ -188,7 +188,13 @@ impl<A: Aggregate> Entity<A> {
         changed: bool,
         asked: Option<&mut Asked>,
     ) {
-        let (Phase::Live(data), Some(snapshotting)) = (&self.phase, &mut self.snapshots) else { return };
+        let Phase::Live(data) = &self.phase else { return };
+        let Some(snapshotting) = &mut self.snapshots else {
+            if let Some(asked) = asked {
+                asked.refused = Some(SnapshotError::NotDeclared);
+            }
+            return;
+        };
         let wanted = desk.draft.snapshot();
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
         let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));

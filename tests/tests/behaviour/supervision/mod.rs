@@ -4,7 +4,6 @@ mod budget;
 mod clocks;
 mod dropped;
 mod ending;
-mod lines;
 mod listed;
 mod overload;
 mod panics;

@@ -1,4 +1,8 @@
 //! Who listens to the log may panic or block: commits go on. And what goes wrong all the time doesn't flood it.
+//!
+//! A program of its own, since a process has one listener.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +15,13 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::until;
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed().as_secs() < 120, "waited in vain until {what}");
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Does with each line what the id of its entity asks for, and nothing with all others.
 struct Listener;
