@@ -42,7 +42,8 @@ async fn a_second_process_is_refused_by_name() {
     let system = System::open(directory.path()).await.unwrap();
     system.get::<Account>("0").deposit(1).await.unwrap();
     let victim = env!("CARGO_BIN_EXE_victim");
-    let output = std::process::Command::new(victim).arg(directory.path()).args(["1", "fsync", "plain"]).output().unwrap();
+    let output =
+        std::process::Command::new(victim).arg(directory.path()).args(["1", "fsync", "plain"]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty(), "a second process opened the directory");
     assert!(told.contains("Locked") && told.contains(&std::process::id().to_string()), "{told}");

@@ -46,7 +46,7 @@ running. Nothing in the directory is changed, except by `repair`.
               --json              write the records instead, each as a line of JSON, for other tools. It can't be
                                   imported
   import    Makes a new store of an export. There must be nothing at its path. It is checked before it is there.
-            It is made in `<store>.tmp-<process>-<n>`. If it is killed, that one stays, and may be removed by hand.
+            It is made in `<store>.tmp-<process>-<n>`. If it is killed, the next import to there removes it.
               --keys <file>       the keys that were exported with it
               --without-keys      forget the streams that need keys
 

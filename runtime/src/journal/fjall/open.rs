@@ -145,8 +145,8 @@ fn temporary_prefix(path: &Path) -> OsString {
     name
 }
 
-/// Removes what processes have left that died while they made this journal. Those that live hold a lock.
-fn remove_leftovers(path: &Path) {
+/// Removes what processes have left that died while they made this journal beside its place. Those that live hold a lock.
+pub(super) fn remove_leftovers(path: &Path) {
     let prefix = temporary_prefix(path);
     let Some(Ok(entries)) = path.parent().map(fs::read_dir) else { return };
     for entry in entries.flatten() {
@@ -174,7 +174,7 @@ fn remove_unlocked(path: &Path) {
         return;
     }
     let Ok(found) = names_in(path) else { return };
-    if found.iter().all(|name| [HEAD, ENGINE].contains(&name.as_str())) {
+    if found.iter().all(|name| [HEAD, ENGINE, SNAPSHOTS, keys::FILE].contains(&name.as_str())) {
         let removed = fs::remove_dir_all(path);
         crate::log::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::super::open::{LOCK, is_vacant, make_temporary};
+use super::super::open::{LOCK, is_vacant, make_temporary, remove_leftovers};
 use super::super::rows::{HIDDEN_ID, read_id_row, stream_key};
 use super::archive::{Flaw, Frame, Frames, Header, Writer};
 use super::making::{Making, Origin, Scaffold};
@@ -197,6 +197,7 @@ impl StoreDir {
         }
         let parent = path.parent().unwrap_or(&path).to_owned();
         fs::create_dir_all(&parent).map_err(StoreError::io("make the directory", &parent))?;
+        remove_leftovers(&path);
         let (temporary, mut held) = make_temporary(&path, &parent)?;
         let mut scaffold = Scaffold::at(temporary.clone());
         let moved = make(frames, &header, &temporary, keys, progress)?;
