@@ -1,7 +1,7 @@
 //! Opening and making a journal, and the check of what was written last.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::RandomState;
 use std::io;
@@ -147,23 +147,37 @@ fn temporary_prefix(path: &Path) -> OsString {
 
 /// Removes what processes have left that died while they made this journal beside its place. Those that live hold a lock.
 pub(super) fn remove_leftovers(path: &Path) {
+    let Some(parent) = path.parent() else { return };
     let prefix = temporary_prefix(path);
-    let Some(Ok(entries)) = path.parent().map(fs::read_dir) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-        let is_leftover = pid.is_some_and(|pid| pid.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'));
-        if !is_leftover {
-            continue;
+    let is_number = |rest: &[u8]| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
+    let named = |is_leftover: &dyn Fn(&[u8]) -> bool| -> Vec<PathBuf> {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let leftover = |name: &OsStr| {
+            let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+            rest.is_some_and(is_leftover)
+        };
+        entries.filter(|entry| leftover(&entry.file_name())).map(|entry| entry.path()).collect()
+    };
+    for left in named(&is_number) {
+        if !left.join(LOCK).exists() {
+            remove_unlocked(&left);
+        } else if let Ok(_lock) = LockFile::take(&left.join(LOCK)) {
+            let removed = fs::remove_dir_all(&left);
+            crate::log::info!(path = %left.display(), ok = removed.is_ok(), "removing a half-made journal");
         }
-        if !entry.path().join(LOCK).exists() {
-            remove_unlocked(&entry.path());
-            continue;
-        }
-        if let Ok(_lock) = LockFile::take(&entry.path().join(LOCK)) {
-            let removed = fs::remove_dir_all(entry.path());
-            crate::log::info!(path = %entry.path().display(), ok = removed.is_ok(), "removing a half-made journal");
-        }
+    }
+    // What was being looked at is gone, and so is who has looked.
+    let is_look = |rest: &[u8]| {
+        let rest = str::from_utf8(rest).ok().and_then(|rest| rest.split_once(".look-"));
+        rest.is_some_and(|(made, look)| {
+            let mut name = prefix.clone();
+            name.push(made);
+            is_number(made.as_bytes()) && is_number(look.as_bytes()) && !parent.join(name).exists()
+        })
+    };
+    for left in named(&is_look) {
+        // Best effort: the next one to make this journal removes it too.
+        let _result = fs::remove_dir_all(left);
     }
 }
 
