@@ -3,7 +3,7 @@
 //!
 //! A world runs on simulated ground: one thread, time that stands still while anybody has something to do, no threads
 //! beside. So a seed decides all that happens, and `ANNALS_SEED` with the number that a failure tells repeats it exactly.
-//! `ANNALS_SEEDS` sets how many seeds are tried, and `ANNALS_TRACE` shows what happens. Some seeds run on threads, too.
+//! `ANNALS_SEEDS` sets how many seeds are tried, other ones each time, and `ANNALS_TRACE` shows what happens. Some seeds run on threads, too.
 
 #![expect(
     clippy::unwrap_used,
@@ -118,7 +118,8 @@ fn try_seeds(default: u64, ground: Ground, play: Play) -> Tally {
     let now = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
     let (first, seeds) = match setting("ANNALS_SEED") {
         Some(seed) => (seed, 1),
-        None => (now, setting("ANNALS_SEEDS").unwrap_or(default)),
+        // The same ones each time, but where more are asked for.
+        None => setting("ANNALS_SEEDS").map_or((1, default), |seeds| (now, seeds)),
     };
     let mut total = Tally::new();
     for seed in first..first + seeds {
