@@ -493,7 +493,7 @@ fn play(ground: Ground, seed: u64) -> Tally {
 
 #[test]
 fn what_is_recovered_is_the_fold_of_all_acknowledged_commands() {
-    let tally = try_seeds(1_500, Ground::Simulated, play);
+    let tally = try_seeds(1_280, Ground::Simulated, play);
     let happened = ["stored", "repeated", "snapshot on request", "settled", "unusable", "records deleted"];
     // A single seed doesn't do everything.
     for what in happened.iter().filter(|_| setting("ANNALS_SEED").is_none()) {
