@@ -78,7 +78,7 @@ impl<A: Aggregate> Entity<A> {
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
             let may_notice = !self.ended && !self.deadline_fails && !next.is_end();
             let overdue = may_notice && self.standing.due.is_some_and(|due| due <= now);
-            let noticed = overdue && !has_noticed && !next.is_alarm();
+            let noticed = overdue && refused.is_none() && !has_noticed && !next.is_alarm();
             has_noticed |= noticed;
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
@@ -109,7 +109,7 @@ impl<A: Aggregate> Entity<A> {
                 continue;
             }
             // Its time can't be over before there is space to say so.
-            if let Some(why) = refused.as_ref().filter(|_| overdue && !noticed && !message.is_alarm()) {
+            if let Some(why) = refused.as_ref().filter(|_| overdue && !message.is_alarm()) {
                 let why = NotStored::Journal(why.clone());
                 let failure = Failure::NotStored { id: self.persistence_id(), why };
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
@@ -129,12 +129,12 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Stored
                 }
                 Verdict::Failed(failure) => {
-                    self.deadline_fails |= noticed && refused.is_none();
+                    self.deadline_fails |= noticed;
                     panicked = tell_panic(&failure, desk);
                     Answer::Fails(Box::new(failure))
                 }
                 Verdict::Broken(failure) => {
-                    self.deadline_fails |= noticed && refused.is_none();
+                    self.deadline_fails |= noticed;
                     broken = true;
                     tell_panic(&failure, desk);
                     let panic = match &failure {
