@@ -1,4 +1,5 @@
-//! What healthy entities notice of one that fails, or is flooded: their latency beside it, in pairs with a quiet system.
+//! What healthy entities notice of one that fails, or is flooded: their latency beside it, in pairs with the same load
+//! where nothing fails, or where the flood is spread over many.
 //!
 //! `supervision [pairs]` measures the latency, 9 pairs if not told otherwise; `supervision memory` shows that a flood and a
 //! million ids that are used once leave nothing behind. Latencies depend on the machine and on what else it does; the
@@ -21,6 +22,8 @@ const HEALTHY: usize = 16;
 const QUARANTINED: usize = 100;
 /// How many tasks disturb.
 const DISTURBERS: usize = 64;
+/// What each of them waits between two calls, where they don't call as fast as they can: 1,000 calls a second in all.
+const PAUSE: Duration = Duration::from_millis(64);
 const FLOOD: u64 = 1_000_000;
 const IDS: u64 = 1_000_000;
 
@@ -75,7 +78,6 @@ impl Counter {
 /// What goes on beside the healthy ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
-    Nothing,
     HandlerPanics,
     FoldPanics,
     Quarantined,
@@ -84,11 +86,21 @@ enum Beside {
 
 impl Beside {
     const ALL: [(Self, &'static str); 4] = [
-        (Self::HandlerPanics, "one that panics in its handler"),
-        (Self::FoldPanics, "one that panics in its folds"),
-        (Self::Quarantined, "100 in quarantine, hammered"),
-        (Self::Flood, "one that is flooded"),
+        (Self::HandlerPanics, "one that panics in its handler, or doesn't"),
+        (Self::FoldPanics, "one that panics in its folds, or doesn't"),
+        (Self::Quarantined, "100 in quarantine, or not"),
+        (Self::Flood, "one that is flooded, or 64 that share the flood"),
     ];
+}
+
+/// One side of a pair.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    beside: Beside,
+    /// Whether it fails, or the flood is one entity's.
+    fails: bool,
+    /// Whether the disturbing calls follow each other as fast as they can.
+    hammered: bool,
 }
 
 /// What the healthy ones noticed.
@@ -118,40 +130,42 @@ async fn poisoned(journal: &MemoryJournal) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends what disturbs until it is to stop; counts what was refused.
-async fn disturb(beside: Beside, disturbed: CounterRef, stop: Arc<AtomicBool>) -> u64 {
+/// Sends what disturbs until it is to stop; counts what was answered.
+async fn disturb(side: Side, disturbed: CounterRef, stop: Arc<AtomicBool>) -> u64 {
     let mut answered = 0;
     while !stop.load(Ordering::Relaxed) {
         // What becomes of it is its own matter.
-        match beside {
-            Beside::Nothing => return 0,
-            Beside::HandlerPanics => drop(disturbed.crash().await),
+        match side.beside {
+            Beside::HandlerPanics if side.fails => drop(disturbed.crash().await),
+            Beside::HandlerPanics | Beside::Quarantined => drop(disturbed.poke().await),
             Beside::FoldPanics => drop(disturbed.poison().await),
-            Beside::Quarantined => drop(disturbed.poke().await),
             Beside::Flood => drop(disturbed.poke().tell().await),
         }
         answered += 1;
-        // What is refused at once would not let anybody else run.
-        if answered % 64 == 0 {
+        if !side.hammered {
+            tokio::time::sleep(PAUSE).await;
+        } else if answered % 64 == 0 {
+            // What is refused at once would not let anybody else run.
             tokio::task::yield_now().await;
         }
     }
     answered
 }
 
-async fn measure(beside: Beside) -> Result<Noticed, Box<dyn Error>> {
+async fn measure(side: Side) -> Result<Noticed, Box<dyn Error>> {
     let journal = MemoryJournal::new();
     poisoned(&journal).await?;
-    POISONED.store(true, Ordering::Relaxed);
+    POISONED.store(side.fails, Ordering::Relaxed);
     let system = System::builder().shards(4).start(journal.reopen())?;
     let stop = Arc::new(AtomicBool::new(false));
     let (mut disturbing, mut healthy) = (JoinSet::new(), JoinSet::new());
-    for task in 0..if beside == Beside::Nothing { 0 } else { DISTURBERS } {
-        let id = match beside {
+    for task in 0..DISTURBERS {
+        let id = match side.beside {
             Beside::Quarantined => format!("quarantined {}", task % QUARANTINED),
+            Beside::Flood if !side.fails => format!("another {task}"),
             _ => "the other".to_owned(),
         };
-        disturbing.spawn(disturb(beside, system.get::<Counter>(id), stop.clone()));
+        disturbing.spawn(disturb(side, system.get::<Counter>(id), stop.clone()));
     }
     for number in 0..HEALTHY {
         let (counter, stop) = (system.get::<Counter>(format!("healthy {number}")), stop.clone());
@@ -197,47 +211,57 @@ fn median(mut times: Vec<Duration>) -> Duration {
     at(&times, 50)
 }
 
+/// What was noticed in some pairs, the side where nothing fails first.
+async fn pairs_of(beside: Beside, hammered: bool, pairs: usize) -> Result<Vec<(Noticed, Noticed)>, Box<dyn Error>> {
+    let side = |fails| Side { beside, fails, hammered };
+    let mut measured = Vec::new();
+    for pair in 0..pairs {
+        // What grows slower with time shall not always hit the same side.
+        measured.push(if pair % 2 == 0 {
+            let calm = measure(side(false)).await?;
+            (calm, measure(side(true)).await?)
+        } else {
+            let troubled = measure(side(true)).await?;
+            (measure(side(false)).await?, troubled)
+        });
+    }
+    Ok(measured)
+}
+
+fn tell(measured: &[(Noticed, Noticed)]) {
+    let ratios = |of: fn(&Noticed) -> Duration| {
+        let ratio = |(calm, troubled)| of(troubled).as_nanos() * 1000 / of(calm).as_nanos().max(1);
+        spread(measured.iter().map(|(calm, troubled)| ratio((calm, troubled))).collect())
+    };
+    let medians = |of: fn(&Noticed) -> Duration| {
+        let calm = median(measured.iter().map(|(calm, _)| of(calm)).collect());
+        (calm, median(measured.iter().map(|(_, troubled)| of(troubled)).collect()))
+    };
+    let ((p50, p50_beside), (p99, p99_beside)) = (medians(|noticed| noticed.p50), medians(|noticed| noticed.p99));
+    println!("    p50 {p50:?} -> {p50_beside:?}, ratio {}", ratios(|noticed| noticed.p50));
+    println!("    p99 {p99:?} -> {p99_beside:?}, ratio {}", ratios(|noticed| noticed.p99));
+    let of_most = |of: fn(&Noticed) -> u64| measured.iter().map(|(_, troubled)| of(troubled)).max().unwrap_or_default();
+    println!(
+        "    handled between a call and its turn: p99 {}, at the most {}; calls {} -> {}; the other's messages {} -> {}",
+        of_most(|noticed| noticed.between_p99),
+        of_most(|noticed| noticed.between_max),
+        measured.iter().map(|(calm, _)| calm.calls).sum::<usize>(),
+        measured.iter().map(|(_, troubled)| troubled.calls).sum::<usize>(),
+        measured.iter().map(|(calm, _)| calm.disturbed).sum::<u64>(),
+        measured.iter().map(|(_, troubled)| troubled.disturbed).sum::<u64>(),
+    );
+}
+
 async fn latencies(pairs: usize) -> Result<(), Box<dyn Error>> {
     println!("{pairs} pairs; each ratio is the median of the pairs, with the quartiles");
     // The first is slower than all others.
-    measure(Beside::Nothing).await?;
+    measure(Side { beside: Beside::Quarantined, fails: false, hammered: false }).await?;
     for (beside, name) in Beside::ALL {
-        let mut measured = Vec::new();
-        for pair in 0..pairs {
-            // What grows slower with time shall not always hit the same side.
-            measured.push(if pair % 2 == 0 {
-                let quiet = measure(Beside::Nothing).await?;
-                (quiet, measure(beside).await?)
-            } else {
-                let disturbed = measure(beside).await?;
-                (measure(Beside::Nothing).await?, disturbed)
-            });
-        }
-        let ratios = |of: fn(&Noticed) -> Duration| {
-            spread(
-                measured
-                    .iter()
-                    .map(|(quiet, beside)| of(beside).as_nanos() * 1000 / of(quiet).as_nanos().max(1))
-                    .collect(),
-            )
-        };
-        let medians = |of: fn(&Noticed) -> Duration| {
-            let quiet = median(measured.iter().map(|(quiet, _)| of(quiet)).collect());
-            (quiet, median(measured.iter().map(|(_, beside)| of(beside)).collect()))
-        };
-        let ((p50, p50_beside), (p99, p99_beside)) = (medians(|noticed| noticed.p50), medians(|noticed| noticed.p99));
         println!("{name}:");
-        println!("  p50 {p50:?} -> {p50_beside:?}, ratio {}", ratios(|noticed| noticed.p50));
-        println!("  p99 {p99:?} -> {p99_beside:?}, ratio {}", ratios(|noticed| noticed.p99));
-        let of_most = |of: fn(&Noticed) -> u64| measured.iter().map(|(_, beside)| of(beside)).max().unwrap_or_default();
-        println!(
-            "  handled between a call and its turn: p99 {}, at the most {}; calls {} -> {}; the other's messages {}",
-            of_most(|noticed| noticed.between_p99),
-            of_most(|noticed| noticed.between_max),
-            measured.iter().map(|(quiet, _)| quiet.calls).sum::<usize>(),
-            measured.iter().map(|(_, beside)| beside.calls).sum::<usize>(),
-            measured.iter().map(|(_, beside)| beside.disturbed).sum::<u64>(),
-        );
+        for (hammered, how) in [(false, "1,000 calls a second"), (true, "as fast as 64 tasks can")] {
+            println!("  {how}:");
+            tell(&pairs_of(beside, hammered, pairs).await?);
+        }
     }
     Ok(())
 }

@@ -73,7 +73,19 @@ impl JournalStore for OnDisk {
 
     fn crash(&mut self, journal: Box<dyn Journal>) {
         let dir = tempfile::tempdir().unwrap();
-        copy(&self.path(), &dir.path().join("journal"));
+        let (from, to) = (self.path(), dir.path().join("journal"));
+        fs::create_dir(&to).unwrap();
+        // What is written first is copied last: a key comes before the rows that it encrypts, and those before the head.
+        copy_file(&from.join("head"), &to.join("head"));
+        copy(&from.join("fjall"), &to.join("fjall"));
+        for name in ["keys", "lock"] {
+            if from.join(name).exists() {
+                copy_file(&from.join(name), &to.join(name));
+            }
+        }
+        if from.join("snapshots").exists() {
+            copy(&from.join("snapshots"), &to.join("snapshots"));
+        }
         drop(journal);
         self.dir = dir;
     }
@@ -87,7 +99,7 @@ impl JournalStore for OnDisk {
     }
 }
 
-/// Copies a directory; the zeros at the end of the engine's own journal stay a hole.
+/// Copies a directory.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -96,13 +108,18 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to);
         } else {
-            let bytes = fs::read(entry.path()).unwrap();
-            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            fs::write(&to, &bytes[..written]).unwrap();
-            let file = fs::File::options().write(true).open(&to).unwrap();
-            file.set_len(u64::try_from(bytes.len()).unwrap()).unwrap();
+            copy_file(&entry.path(), &to);
         }
     }
+}
+
+/// Copies a file; the zeros at the end of the engine's own journal stay a hole.
+fn copy_file(from: &Path, to: &Path) {
+    let bytes = fs::read(from).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    fs::write(to, &bytes[..written]).unwrap();
+    let file = fs::File::options().write(true).open(to).unwrap();
+    file.set_len(u64::try_from(bytes.len()).unwrap()).unwrap();
 }
 
 /// A journal that begins every stream as one that can be forgotten.
