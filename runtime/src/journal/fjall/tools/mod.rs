@@ -16,7 +16,7 @@ use super::{CACHE_BYTES, FjallOptions, Shared};
 use crate::id::PersistenceId;
 use crate::journal::head::{FORMAT, Found, Head, HeadError, State};
 use crate::journal::keys::{Keys, KeysError};
-use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
+use crate::journal::order::{Mark, OrderRow};
 use crate::journal::{Corrupt, Place, ReadError, lock};
 
 mod archive;
@@ -374,11 +374,8 @@ fn open_engine(
 
 /// The mark of the last group, or what the head says of it if it can't be read.
 fn last_mark(engine: &Engine, head: &Head) -> Mark {
-    let last = engine.last(&group_key(0), &group_key(u64::MAX));
-    let row = last.ok().flatten().and_then(|(key, row)| {
-        let group = group_of_key(&key)?;
-        OrderRow::parse(&row, head.store, group).ok()
-    });
+    let last = scan::last_group(engine);
+    let row = last.and_then(|(group, (_, row))| OrderRow::parse(&row, head.store, group).ok());
     row.map_or(head.acked, |row| row.mark)
 }
 

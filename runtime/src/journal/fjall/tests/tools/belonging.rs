@@ -163,3 +163,28 @@ fn a_deadline_that_the_records_do_not_say_is_found() {
     let report = verified(&path);
     assert!(reasons(&report).contains(&"the order has another deadline for it than its records"), "{report:?}");
 }
+
+#[test]
+fn rows_among_those_of_groups_that_are_none_are_found_however_many_there_are() {
+    let (_dir, path) = closed();
+    let keys = [&[1][..], &group_key(0), &group_key(u64::MAX), &[&[1][..], &[u8::MAX; 9]].concat()].map(<[u8]>::to_vec);
+    tamper(&path, |_, batch| {
+        for number in 0..100_000_u32 {
+            batch.insert(&[&group_key(2)[..], &number.to_be_bytes()].concat(), b"");
+        }
+        for key in &keys {
+            batch.insert(key, b"");
+        }
+    });
+    let report = verified(&path);
+    assert_eq!(report.groups, 8);
+    let found: Vec<_> = [1, 9, 13, 10]
+        .map(|bytes| format!("a row whose key begins with 0x01 and has {bytes} bytes belongs to nothing"))
+        .into();
+    let mut reasons = reasons(&report);
+    reasons.retain(|reason| reason.contains("belongs to nothing"));
+    assert_eq!(reasons, found);
+    // A new store doesn't have them.
+    repaired(&path, false);
+    assert!(verified(&path).is_whole());
+}

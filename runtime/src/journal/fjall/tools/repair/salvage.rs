@@ -86,6 +86,8 @@ impl Salvage {
                 }
                 Step::Missing(from, to) => this.push_hole(from, to),
                 Step::Bad(group, _) => this.push_hole(group, group),
+                // Neither is anything that was stored.
+                Step::Foreign(_) | Step::Cut(_) => {}
             }
         }
         this.end(required);

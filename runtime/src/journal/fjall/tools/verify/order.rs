@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::super::scan::{Groups, Step};
+use super::super::scan::{Groups, ORDER, Step};
 use super::super::{Progress, StoreError};
 use super::records::Records;
 use super::{Check, TELL_EVERY};
@@ -51,6 +51,14 @@ impl Check<'_> {
                     hole.get_or_insert_with(|| format!("group {group}: {reason}"));
                     continue;
                 }
+                Step::Foreign(bytes) => {
+                    self.foreign(ORDER, bytes);
+                    continue;
+                }
+                Step::Cut(reason) => {
+                    self.unreadable("some rows of the order", &reason);
+                    continue;
+                }
             };
             let from = Offset(before.offset.0 + 1);
             if let Some(reason) = hole.take() {
@@ -70,7 +78,7 @@ impl Check<'_> {
                 self.compare_deadlines(*mark, armed, &row, &deadlines);
             }
             self.report.groups += 1;
-            self.report.records += row.mark.offset.0 + 1 - row.base.0;
+            self.report.records = self.report.records.saturating_add(row.mark.offset.0 + 1 - row.base.0);
             if row.mark.group.is_multiple_of(TELL_EVERY) {
                 let of = Some(required.offset.0.max(row.mark.offset.0));
                 (self.tell)(Progress { doing: "reading the order", done: row.mark.offset.0, of });

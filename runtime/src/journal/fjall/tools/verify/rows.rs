@@ -51,7 +51,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn unreadable(&mut self, what: &str, reason: &str) {
+    pub(super) fn unreadable(&mut self, what: &str, reason: &str) {
         let path = self.engine_path();
         self.report.push_file(path, format!("{what} can't be read: {reason}"));
     }
@@ -299,7 +299,7 @@ impl Check<'_> {
         }
     }
 
-    fn foreign(&mut self, tag: u8, bytes: usize) {
+    pub(super) fn foreign(&mut self, tag: u8, bytes: usize) {
         let path = self.engine_path();
         let reason = format!("a row whose key begins with {tag:#04x} and has {bytes} bytes belongs to nothing");
         self.report.push_file(path, reason);
