@@ -356,13 +356,13 @@ fn open_engine(
         flaws.push((original.to_owned(), "it has no journal file".into()));
         look::count_on(copy).map_err(StoreError::io("write", copy))?;
     }
-    match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+    match Engine::open(copy, shape, CACHE_BYTES) {
         Ok(engine) => Ok((flaws, engine)),
         Err(EngineError::Damaged(reason)) => {
             flaws.push((original.to_owned(), reason));
             // A journal file may be missing whose rows are in tables.
             look::count_on(copy).map_err(StoreError::io("write", copy))?;
-            match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+            match Engine::open(copy, shape, CACHE_BYTES) {
                 Ok(engine) => Ok((flaws, engine)),
                 Err(EngineError::Damaged(_)) => Err(StoreError::Engine { flaws }),
                 Err(error) => Err(engine_error(path, error)),
@@ -377,12 +377,6 @@ fn last_mark(engine: &Engine, head: &Head) -> Mark {
     let last = scan::last_group(engine);
     let row = last.and_then(|(group, (_, row))| OrderRow::parse(&row, head.store, group).ok());
     row.map_or(head.acked, |row| row.mark)
-}
-
-/// Does something with the engine, which may panic on damaged files.
-fn contained<T>(act: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-    done.unwrap_or_else(|_| Err(EngineError::Damaged("it panicked while it was read".into())))
 }
 
 fn engine_error(path: &Path, error: EngineError) -> StoreError {

@@ -1,7 +1,6 @@
 //! Reading all groups of an order, whatever is wrong with some of them.
 
 use super::super::engine::{Engine, EngineError, Row};
-use super::contained;
 use crate::journal::order::{OrderRow, group_key, group_of_key};
 
 /// The keys of groups begin with this.
@@ -52,7 +51,7 @@ impl<'a> Groups<'a> {
     /// Looks for the one group alone, when what lies around it can't be read.
     fn alone(&mut self, reason: String) -> Step {
         let group = self.next;
-        match contained(|| self.engine.get(&group_key(group))) {
+        match self.engine.get(&group_key(group)) {
             Ok(Some(row)) => self.parse(group, &row),
             Ok(None) => {
                 self.next = group + 1;
@@ -82,7 +81,7 @@ impl Iterator for Groups<'_> {
                     self.rows.insert(Box::new(rows))
                 }
             };
-            match contained(|| rows.next().transpose()) {
+            match rows.next().transpose() {
                 Ok(Some((key, row))) => match numbered(&key) {
                     Some(group) if group == self.next => return Some(self.parse(group, &row)),
                     Some(group) if group > self.next => {
@@ -167,7 +166,7 @@ impl<F: FnMut(&[u8]) -> Option<Vec<u8>>> Iterator for Rows<'_, F> {
                 self.rows.insert(Box::new(rows))
             }
         };
-        match contained(|| rows.next().transpose()) {
+        match rows.next().transpose() {
             Ok(Some((key, row))) => {
                 self.from.clear();
                 self.from.extend_from_slice(&key);

@@ -12,7 +12,7 @@ use super::super::snapshots::{META, SNAPSHOT, parse_key, read_meta, row_key};
 use super::look::{self, Look};
 use super::scan::Rows;
 use super::verify::{LastOf, Report};
-use super::{Progress, StoreError, Tell, View, contained};
+use super::{Progress, StoreError, Tell, View};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::cipher::{IdDigest, StreamCipher};
 use crate::journal::run::{RunError, RunView};
@@ -112,7 +112,7 @@ pub(super) fn verify(
             found("its row is wrong".into());
             continue;
         };
-        let row = contained(|| shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr)));
+        let row = shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr));
         let stored = match row {
             Ok(Some(row)) => unseal(&id, seq_nr, row.to_vec()),
             Ok(None) => Err("it is missing".into()),
@@ -137,7 +137,7 @@ pub(super) fn verify(
                 if let Some(tag) = meta.first_mut() {
                     *tag = META;
                 }
-                match contained(|| shelf.engine.get(&meta)) {
+                match shelf.engine.get(&meta) {
                     Ok(Some(_)) => continue,
                     Ok(None) | Err(_) => "a snapshot that isn't listed belongs to nothing".to_owned(),
                 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::super::contained;
 use crate::id::{Offset, StreamNo};
 use crate::journal::fjall::engine::Engine;
 use crate::journal::fjall::rows::{FLOOR_KEY_BYTES, StreamRow, floor_key};
@@ -78,7 +77,7 @@ impl Groups {
 
 impl Group {
     fn read(engine: &Engine, store: u64, number: u64) -> Option<Self> {
-        let row = contained(|| engine.get(&group_key(number))).ok().flatten()?;
+        let row = engine.get(&group_key(number)).ok().flatten()?;
         let row = OrderRow::parse(&row, store, number).ok()?;
         let mut floors: Vec<_> = row.floors.iter().map(|(stream, floor)| floor_key(*stream, *floor)).collect();
         floors.sort_unstable();

@@ -126,7 +126,7 @@ impl Check<'_> {
         let mut met = HashSet::new();
         for (stream, floor) in &row.floors {
             let key = floor_key(*stream, *floor);
-            let found = super::super::contained(|| engine.get(&key));
+            let found = engine.get(&key);
             let found = found.ok().flatten().and_then(|row| read_floor_row(&row, store, &key));
             if found != Some((*floor, group)) {
                 let reason = format!("the floor at {}, of group {group}, is missing or damaged", floor.to);
@@ -160,7 +160,7 @@ impl Check<'_> {
         // What is deleted goes sooner or later. What is still there is looked at too.
         let is_deleted = run.last() <= self.floor(engine, stream).to;
         let key = stream_key(stream, first);
-        let found = match super::super::contained(|| engine.get(&key)) {
+        let found = match engine.get(&key) {
             Ok(found) => found,
             Err(EngineError::Damaged(reason)) => {
                 if !is_deleted {
@@ -212,7 +212,7 @@ impl Check<'_> {
     }
 
     fn look_for_name(&mut self, engine: &Engine, stream: StreamNo, group: u64, key: &[u8], whose: &str) {
-        let found = super::super::contained(|| engine.get(key)).ok().flatten();
+        let found = engine.get(key).ok().flatten();
         let found = found.and_then(|row| Some((read_id_row(&row, self.head.store, key)?, read_id_group(&row)?)));
         if found != Some((stream, group)) {
             self.stream(stream, SeqNr(1), format!("the id's row of {whose} is missing or damaged"));

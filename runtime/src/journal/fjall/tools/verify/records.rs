@@ -1,6 +1,6 @@
 //! The check of a run's records: whose they are, and what they say.
 
-use super::super::{StoreError, contained};
+use super::super::StoreError;
 use super::Check;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::ReadError;
@@ -58,7 +58,7 @@ impl Check<'_> {
         } else {
             id_key(&mut key, id);
         }
-        let found = contained(|| engine.get(&key)).ok().flatten();
+        let found = engine.get(&key).ok().flatten();
         if found.and_then(|row| read_id_row(&row, self.store(), &key)) != Some(stream) {
             self.stream(
                 stream,
