@@ -11,6 +11,7 @@ use crate::journal::order::group_key;
 use crate::journal::{Progress, Repair, RepairOptions, Repaired, Report, StoreDir};
 
 mod belonging;
+mod standing;
 
 /// A closed store with five groups of two records, an end, and a deletion.
 fn closed() -> (TempDir, PathBuf) {

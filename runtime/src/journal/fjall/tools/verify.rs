@@ -46,6 +46,9 @@ pub struct Report {
     pub streams: u64,
     /// The snapshots that were read.
     pub snapshots: u64,
+    /// The streams of which records were deleted by retention, while no snapshot in the store's directory stands for them.
+    /// They can be loaded only with one that is elsewhere: the journal doesn't know whether there is one.
+    pub without_snapshot: u64,
     /// The keys of streams that were read.
     pub keys: u64,
     /// The last record.
