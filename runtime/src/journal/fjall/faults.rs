@@ -13,6 +13,10 @@ const ASKED_FOR: &str = "a fault that was asked for";
 pub(super) enum Gate {
     /// Where somebody who reads everything has looked up a floor, and not yet the run.
     Reading,
+    /// Before it is looked how much space there is.
+    Looking,
+    /// Before new keys are stored.
+    StoringKeys,
     /// Before the engine has a group.
     BeforeCommit,
     /// When it is durable, and nobody knows.

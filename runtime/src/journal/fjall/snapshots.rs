@@ -196,7 +196,7 @@ impl FjallSnapshots {
     }
 
     fn save(&self, id: &PersistenceId, stored: &StoredSnapshot) -> Result<(), Failure> {
-        if let Some(low) = self.space.low() {
+        if let Some(low) = self.space.low(stored.bytes.len()) {
             return Err(Failure::Low(low));
         }
         let (meta_key, key) = (key(META, id, stored.seq_nr), key(SNAPSHOT, id, stored.seq_nr));
