@@ -13,6 +13,7 @@
 mod contents;
 mod damage;
 mod image;
+pub mod power;
 mod random;
 mod script;
 pub mod strace;
