@@ -83,7 +83,7 @@ impl Answer {
 
 /// Why something need not be synced when an answer is told; nothing where it must be.
 fn reason(answer: Answer, pending: Pending<'_>) -> Option<&'static str> {
-    let Act { deed, path } = pending.act;
+    let Act { deed, path, .. } = pending.act;
     if let Deed::Names(changes) = deed
         && changes.iter().all(|(_, _, node)| node.is_none())
     {
@@ -142,7 +142,7 @@ fn is_storing(deed: &Deed) -> bool {
 fn told_too_early(recording: &Recording, reasons: &mut BTreeSet<&'static str>) -> Vec<String> {
     let mut disk = Disk::new(recording);
     let mut early = Vec::new();
-    for (index, Act { deed, path }) in recording.acts.iter().enumerate() {
+    for (index, Act { deed, path, moved }) in recording.acts.iter().enumerate() {
         let mut noted = |what: &str, pending: Pending<'_>| {
             early.push(format!("deed {index}, {what}: deed {} on `{}`", pending.index, pending.act.path.display()));
         };
@@ -170,7 +170,18 @@ fn told_too_early(recording: &Recording, reasons: &mut BTreeSet<&'static str>) -
                     noted("what is encrypted with it is written", pending);
                 }
             }
-            Deed::Write { .. } | Deed::Names(_) | Deed::Length { .. } | Deed::Sync { .. } => {}
+            Deed::Names(_) => {
+                if let Some(node) = moved {
+                    // Whatever has a name for good is whole.
+                    disk.pending_in(*node).for_each(|pending| noted("it is moved to its place", pending));
+                }
+                if path == &Path::new(STORE).join("head") {
+                    let engine = Path::new(STORE).join("fjall");
+                    let pending = disk.pending().filter(|pending| pending.act.path == engine);
+                    pending.for_each(|pending| noted("the head comes to its place", pending));
+                }
+            }
+            Deed::Write { .. } | Deed::Length { .. } | Deed::Sync { .. } => {}
         }
         disk.step();
     }
@@ -184,6 +195,7 @@ fn kind(path: &Path) -> String {
         match name.rsplit_once('.') {
             Some((_, "jnl")) => "*.jnl".to_owned(),
             Some((_, "snapshot")) => "*.snapshot".to_owned(),
+            Some(("", drawn)) if drawn.starts_with("tmp") => ".tmp*".to_owned(),
             _ if name.trim_start_matches('v').bytes().all(|byte| byte.is_ascii_digit()) => "*".to_owned(),
             _ => name.into_owned(),
         }
@@ -204,7 +216,7 @@ fn everything_that_an_answer_stands_for_is_synced_before_it_is_told() {
         assert!(early.is_empty(), "{name}: {} are told too early:\n{}", early.len(), early.join("\n"));
         answers += recording.acts.iter().filter(|act| matches!(act.deed, Deed::Told(_))).count();
         for left_out in 0..recording.acts.len() {
-            let Act { deed: Deed::Sync { .. }, path } = &recording.acts[left_out] else { continue };
+            let Act { deed: Deed::Sync { .. }, path, .. } = &recording.acts[left_out] else { continue };
             let mut other = recording.clone();
             // What isn't begun is about nothing.
             if let Deed::Sync { began, .. } = &mut other.acts[left_out].deed {

@@ -175,6 +175,24 @@ impl<'a> Disk<'a> {
         self.changes.iter().chain(self.writes.values().flatten()).copied()
     }
 
+    /// What isn't synced of a file, or of a directory with everything that is in it.
+    pub fn pending_in(&self, node: Node) -> impl Iterator<Item = Pending<'a>> {
+        let mut names = self.names.clone();
+        for change in &self.changes {
+            enter(&mut names, changed(change.act));
+        }
+        let (mut inside, mut next) = (BTreeSet::from([node]), vec![node]);
+        while let Some(node) = next.pop() {
+            next.extend(names[node].values().filter(|inner| inside.insert(**inner)));
+        }
+        let is_inside = move |pending: &Pending<'_>| match &pending.act.deed {
+            Deed::Write { node, .. } | Deed::Length { node, .. } => inside.contains(node),
+            Deed::Names(changes) => changes.iter().all(|(dir, ..)| inside.contains(dir)),
+            Deed::Sync { .. } | Deed::Told(_) => false,
+        };
+        self.pending().filter(is_inside)
+    }
+
     /// What is there when power is lost now, and what of it is lost.
     pub fn image(&self, loss: Loss, random: &mut Random) -> (Image, Vec<String>) {
         let mut lost = Vec::new();
@@ -312,7 +330,7 @@ mod tests {
     use super::*;
 
     fn act(deed: Deed) -> Act {
-        Act { deed, path: PathBuf::new() }
+        Act { deed, path: PathBuf::new(), moved: None }
     }
 
     /// A file is made in the directory, written twice and synced in between.

@@ -60,6 +60,8 @@ pub struct Act {
     pub deed: Deed,
     /// To what.
     pub path: PathBuf,
+    /// The node that was moved there, if one was.
+    pub moved: Option<Node>,
 }
 
 /// What a program did.
@@ -198,7 +200,7 @@ impl Reader {
     }
 
     fn act(&mut self, deed: Deed, path: &Path) {
-        self.recording.acts.push(Act { deed, path: path.to_owned() });
+        self.recording.acts.push(Act { deed, path: path.to_owned(), moved: None });
     }
 
     fn names_change(&mut self, changes: Vec<(Node, OsString, Option<Node>)>, path: &Path) {
@@ -329,11 +331,15 @@ impl Reader {
         let node = self.find(from).ok_or("what is moved isn't known")?;
         let (dir, name) = self.place(to).ok_or("it comes to no directory that is known")?;
         let mut changes = vec![(dir, name, Some(node))];
-        if line.name.starts_with("rename") {
+        let is_moved = line.name.starts_with("rename");
+        if is_moved {
             let (dir, name) = self.place(from).ok_or("it comes from no directory that is known")?;
             changes.insert(0, (dir, name, None));
         }
         self.names_change(changes, to);
+        if let Some(act) = self.recording.acts.last_mut().filter(|_| is_moved) {
+            act.moved = Some(node);
+        }
         Ok(())
     }
 }
