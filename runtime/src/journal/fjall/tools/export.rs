@@ -6,8 +6,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::super::open::{LOCK, is_vacant, make_temporary, remove_leftovers};
+use super::super::open::{LOCK, is_vacant};
 use super::super::rows::{HIDDEN_ID, read_id_row, stream_key};
+use super::super::temporary::{make_temporary, remove_leftovers};
 use super::archive::{Flaw, Frame, Frames, Header, Writer};
 use super::making::{Making, Origin, Scaffold};
 use super::scan::Rows;
