@@ -19,7 +19,7 @@ impl Writer {
         shared.faults.pass(Gate::Looking);
         self.gauge.look(&shared.space);
         match shared.watch.take() {
-            Ok(_nobody) => self.tell_of_space(self.gauge.low(&shared.space)),
+            Ok(_nobody) => self.tell_of_space(self.gauge.low(&shared.space, shared.low())),
             Err(GivenUp) => self.halt(&Why::Failed(shared.watch.cause().unwrap_or_default()), || {}),
         }
     }
@@ -63,7 +63,7 @@ impl Writer {
                 Work::Delete { verdict, .. } | Work::Forget { verdict, .. } => take(RUN_OVERHEAD_BYTES, true, verdict),
             }
         }
-        let low = refused.or_else(|| self.gauge.low(&self.shared.space));
+        let low = refused.or_else(|| self.gauge.low(&self.shared.space, None));
         self.tell_of_space(low);
     }
 }
