@@ -333,6 +333,9 @@ impl Writer {
             self.removals.push(*stream, floor.to, before);
         }
         self.move_checkpoint(engine, mark, bytes);
+        if self.syncer.is_idle() {
+            self.head_file.was_synced();
+        }
         let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
         head.and_then(|()| self.syncer.written(shared.watch.within()))
             .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;

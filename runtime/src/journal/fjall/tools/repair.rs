@@ -216,7 +216,7 @@ impl StoreDir {
         let view = self.view.insert(super::View::open(&self.path, head, keys)?);
         let hidden = [super::super::rows::HIDDEN_ID];
         let needs_keys = view.with_engine(|engine| {
-            let first = super::contained(|| engine.range(&hidden, &[hidden[0] + 1]).next().transpose());
+            let first = engine.range(&hidden, &[hidden[0] + 1]).next().transpose();
             Ok(first.ok().flatten().is_some())
         })?;
         if needs_keys && !has_keys && !are_lost {

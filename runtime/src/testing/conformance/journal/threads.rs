@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::id;
 use super::super::told::{Shown, join};
-use super::hand::{Placed, Seen, Subject, id, is_conflict, stored};
+use super::hand::{Placed, Seen, Subject, is_conflict, stored};
 use super::rules;
 
 const WRITERS: u64 = 3;
