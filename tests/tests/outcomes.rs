@@ -328,10 +328,10 @@ async fn snapshots_that_can_not_be_written_cost_nothing_else_and_are_saved_again
         assert!(after.iter().zip(&balances).all(|(now, before)| now > before), "{case}: {balances:?} {after:?}");
         let journal = FjallJournal::open(&store, FjallOptions::new()).unwrap();
         let snapshots = journal.snapshots().unwrap();
-        for (entity, balance) in after.iter().enumerate() {
+        for (entity, balance) in balances.iter().enumerate() {
             let id = PersistenceId::new(Savings::NAME, format!("{entity}"));
             let newest = snapshots.list(&id).await.unwrap().first().map(|meta| meta.seq_nr.0);
-            assert!(newest.is_some_and(|newest| newest + 20 > *balance), "{case}: {newest:?} of {balance}");
+            assert!(newest.is_some_and(|newest| newest > *balance), "{case}: {newest:?}, and it was at {balance}");
         }
     }
     println!("{met} faults met");
