@@ -32,7 +32,7 @@ use crate::journal::due::file;
 use crate::journal::head::Head;
 use crate::journal::keys::{self, Keys};
 use crate::journal::order::Mark;
-use crate::journal::{Corrupt, Durability, Place, Report};
+use crate::journal::{Corrupt, Place, Report};
 
 use plan::Plan;
 use salvage::Salvage;
@@ -185,17 +185,8 @@ impl StoreDir {
              their offsets may be given again"
                 .into(),
         );
-        let head = Head {
-            store,
-            epoch: 0,
-            write: 0,
-            boot: [0; 16],
-            durability: Durability::Fsync,
-            state: crate::journal::head::State::Open,
-            acked: Mark::default(),
-            synced: Mark::default(),
-            checkpoint: Mark::default(),
-        };
+        // Nobody knows how it was left, nor since when the machine runs.
+        let head = Head { boot: [0; 16], state: crate::journal::head::State::Open, ..Head::begun(store) };
         Ok((head, true))
     }
 
