@@ -13,6 +13,7 @@
 mod contents;
 mod damage;
 mod image;
+pub mod power;
 mod script;
 mod setting;
 pub mod strace;
