@@ -53,15 +53,16 @@ async fn at_most_so_many_entities_stay() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_entity_that_waits_for_the_disk_is_not_dropped() {
     let journal = MemoryJournal::new();
     let system = System::builder().idle_after(Duration::from_millis(100)).start(journal.clone()).unwrap();
     let alice = system.get::<Account>("alice");
     journal.faults().hold();
     let deposit = tokio::spawn(alice.deposit(7));
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(system.stats().residents, 1);
+    until("it is with the journal", || journal.faults().held() == 1).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((system.stats().residents, system.stats().passivations), (1, 0));
     journal.faults().release();
     assert_eq!(deposit.await.unwrap().unwrap(), 7);
 }
