@@ -36,7 +36,7 @@ impl Random {
 
     /// A place in something so long.
     pub fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(count(length))).unwrap_or(0)
+        usize::try_from(self.below(count(length))).unwrap_or(usize::MAX)
     }
 
     /// One of these, as a time.

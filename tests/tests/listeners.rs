@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, Once, PoisonError};
 
-use annals::System;
 use annals::journal::MemoryJournal;
+use annals::prelude::*;
 use annals_tests::{Account, until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -24,26 +24,41 @@ static JOURNAL_PANICS: AtomicUsize = AtomicUsize::new(0);
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 static COUNTED: AtomicUsize = AtomicUsize::new(0);
 static UNSAID: AtomicU64 = AtomicU64::new(0);
+/// The lines about slow handlers, and the shortest time that one told, in milliseconds.
+static SLOW: AtomicU64 = AtomicU64::new(0);
+static SLOW_MIN: AtomicU64 = AtomicU64::new(u64::MAX);
 static BLOCKED: AtomicUsize = AtomicUsize::new(0);
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 #[derive(Default)]
 struct Seen {
     id: String,
+    message: String,
+    handled: u64,
+    took_ms: u64,
     unsaid: u64,
 }
 
 impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "id" {
-            self.id = format!("{value:?}");
+        match field.name() {
+            "id" => self.id = format!("{value:?}"),
+            "message" => self.message = format!("{value:?}"),
+            _ => {}
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "unsaid" {
-            self.unsaid = value;
+        match field.name() {
+            "unsaid" => self.unsaid = value,
+            "handled" => self.handled = value,
+            "took_ms" => self.took_ms = value,
+            _ => {}
         }
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.record_u64(field, u64::try_from(value).unwrap_or(u64::MAX));
     }
 }
 
@@ -55,6 +70,11 @@ fn listen(seen: &Seen) {
     if seen.id.contains("is counted") {
         COUNTED.fetch_add(1, Ordering::SeqCst);
         UNSAID.fetch_add(seen.unsaid, Ordering::SeqCst);
+    }
+    if seen.id.contains("takes its time") && seen.message.contains("slow handlers hold up their shard") {
+        assert_eq!(seen.handled, 1, "the turn ends with the slow one");
+        SLOW.fetch_add(1 + seen.unsaid, Ordering::SeqCst);
+        SLOW_MIN.fetch_min(seen.took_ms, Ordering::SeqCst);
     }
     if seen.id.contains("blocks the log") {
         BLOCKED.fetch_add(1, Ordering::SeqCst);
@@ -177,5 +197,39 @@ async fn what_goes_wrong_all_the_time_is_told_and_counted_but_floods_nothing() {
     // Its loading is told, too.
     assert!((8..40).contains(&said), "{said} lines of {rounds} panics");
     assert_eq!(system.stats().panics, rounds);
+    system.shutdown().await.unwrap();
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Snail {
+    crawled: u64,
+}
+
+#[aggregate]
+impl Snail {
+    #[event]
+    fn crawled(&mut self) {
+        self.crawled += 1;
+    }
+
+    /// Holds up its shard.
+    #[command]
+    fn crawl(&self) -> Step {
+        std::thread::sleep(std::time::Duration::from_millis(11));
+        applying(SnailEvent::Crawled)
+    }
+}
+
+#[tokio::test]
+async fn handlers_that_hold_up_their_shard_are_told_with_their_entity_and_their_time() {
+    listening();
+    let system = System::builder().shards(1).start(MemoryJournal::new()).unwrap();
+    let snail = system.get::<Snail>("takes its time");
+    for crawled in 1..=5 {
+        snail.crawl().await.unwrap();
+        until("it is told", || SLOW.load(Ordering::SeqCst) >= crawled).await;
+    }
+    assert_eq!(SLOW.load(Ordering::SeqCst), 5, "once for each turn");
+    assert!(SLOW_MIN.load(Ordering::SeqCst) >= 11);
     system.shutdown().await.unwrap();
 }

@@ -21,6 +21,11 @@ use crate::system::registry::{Registry, Services};
 
 /// Settings of a [`System`] before it starts.
 ///
+/// Some limits are no settings. Of repeated commands, which are looked up in the journal, 128 of an entity and 1,024 of a
+/// shard wait for their answers; the next ones stay in the queues of their entities. The effects of 1,024 steps wait for
+/// a shard's effect task; then the entities that have more of them wait, and when those are 1,024, their shard does. Each
+/// armed deadline is kept in memory, also that of an entity that isn't. What a journal queues is its own matter.
+///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use annals::System;

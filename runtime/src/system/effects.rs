@@ -16,23 +16,28 @@ use crate::system::shard::{Key, Stage};
 /// Runs the effects of one step, and hands out the futures that they spawned.
 pub(crate) type EffectJob = Box<dyn FnOnce(&mut Throttle) -> Vec<Spawned> + Send>;
 
-/// How many steps' effects may wait for the effect task of a shard.
+/// How many steps' effects may wait in the queue of a shard's effect task.
 pub(crate) const EFFECTS_WAITING_MAX: usize = 1024;
+/// How many entities may wait for room in it before the shard does.
+const ENTITIES_WAITING_MAX: usize = 1024;
 
 /// The shard's end: what there is no room for waits here, and so does its entity.
 pub(crate) struct EffectQueue {
     sender: mpsc::Sender<EffectJob>,
     waiting: VecDeque<(Key, EffectJob)>,
+    /// How many entities `waiting` is of. One has no more of them than it had handled when the first had no room.
+    entities: usize,
     activity: Arc<Activity>,
 }
 
 impl EffectQueue {
     pub(crate) fn new(sender: mpsc::Sender<EffectJob>, activity: Arc<Activity>) -> Self {
-        Self { sender, waiting: VecDeque::new(), activity }
+        Self { sender, waiting: VecDeque::new(), entities: 0, activity }
     }
 
-    /// Hands over the effects of a step. If this says `true`, they wait, and their entity must.
-    pub(crate) fn push(&mut self, key: Key, job: EffectJob) -> bool {
+    /// Hands over the effects of a step. If this says `true`, they wait, and their entity must; `is_first` if none of it
+    /// has waited before.
+    pub(crate) fn push(&mut self, key: Key, job: EffectJob, is_first: bool) -> bool {
         // ORDER: counted before its entity comes to rest, so that there is no moment in which it doesn't show.
         self.activity.begin(1);
         // ORDER: effects of one entity run in the order of its steps, so none may overtake.
@@ -48,7 +53,13 @@ impl EffectQueue {
         } else {
             self.waiting.push_back((key, job));
         }
+        self.entities += usize::from(is_first);
         true
+    }
+
+    /// Takes in that effects of an entity have been handed over; `was_last` if none of it waits any more.
+    pub(crate) fn left(&mut self, was_last: bool) {
+        self.entities -= usize::from(was_last);
     }
 
     /// Hands over the oldest that waits, if there is room, and says whose it was.
@@ -67,9 +78,9 @@ impl EffectQueue {
         }
     }
 
-    /// Whether so much waits that no entity may go on.
+    /// Whether so many entities wait that none may go on: each one may have effects, too.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= EFFECTS_WAITING_MAX
+        self.entities >= ENTITIES_WAITING_MAX
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
@@ -78,6 +89,7 @@ impl EffectQueue {
 
     pub(crate) fn clear(&mut self) {
         self.waiting.drain(..).for_each(|(_, job)| drop_contained("an effect", job));
+        self.entities = 0;
     }
 
     /// Ends when there is room, or when there never will be.

@@ -32,6 +32,8 @@ mod loading;
 mod settling;
 mod turn;
 
+pub(crate) use turn::TURN_MAX;
+
 /// One entity.
 pub(crate) struct Entity<A: Aggregate> {
     id: EntityId,
@@ -361,8 +363,31 @@ impl<A: Aggregate> Entity<A> {
     pub(crate) fn effect_left(&mut self, around: &mut Surroundings<'_, A>) {
         if let Some(work) = &mut self.work {
             work.effects_waiting -= 1;
+            around.desk.effects.left(work.effects_waiting == 0);
         }
         self.make_ready(around);
         self.rest(around);
+    }
+
+    /// One of its repeats was answered.
+    pub(crate) fn repeat_answered(&mut self, around: &mut Surroundings<'_, A>) {
+        if let Some(work) = &mut self.work {
+            work.end_repeat(around.desk);
+        }
+        self.make_ready(around);
+        self.rest(around);
+    }
+
+    /// There is room for its next repeat; says whether it has a turn.
+    pub(crate) fn feed(&mut self, around: &mut Surroundings<'_, A>) -> bool {
+        if let Some(work) = &mut self.work {
+            work.starved = false;
+        }
+        self.make_ready(around);
+        if let Some(work) = &mut self.work {
+            work.fed = work.ready;
+        }
+        self.rest(around);
+        self.work.as_ref().is_some_and(|work| work.fed)
     }
 }

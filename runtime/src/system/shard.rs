@@ -23,6 +23,7 @@ use crate::snapshot::SnapshotStore;
 use crate::system::builder::Settings;
 use crate::system::drain::Probe;
 use crate::system::effects::EffectQueue;
+use crate::system::entity::TURN_MAX;
 use crate::system::mailbox::{Delivery, Lanes, MailboxEnd};
 use crate::system::pace::Pace;
 use crate::system::quarantine::{Quarantined, Ward};
@@ -50,8 +51,10 @@ const LOADS_MAX: usize = 2;
 /// How many blocking jobs answer repeated commands for one shard at the same time, and how many one answers.
 const REPEAT_JOBS_MAX: usize = 2;
 const REPEAT_BATCH_MAX: usize = 64;
-/// How many repeated commands may wait for such a job.
-const REPEATS_WAITING_MAX: usize = 1024;
+/// How many repeated commands of one entity may wait for their answers at a time: as many as keep the jobs busy.
+pub(crate) const REPEATS_OF_ONE_MAX: usize = REPEAT_JOBS_MAX * REPEAT_BATCH_MAX;
+/// How many of all entities. Those beyond stay in the queues of their entities.
+pub(crate) const REPEATS_MAX: usize = 1024;
 
 /// An entity of this shard, while it stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +94,14 @@ pub(crate) struct Desk {
     /// Entities that wait to be loaded. INVARIANT: an entity is in it at most once.
     pub(crate) absent: VecDeque<Key>,
     pub(crate) effects: EffectQueue,
-    /// Repeated commands that wait for their answers.
-    pub(crate) repeats: VecDeque<Repeat>,
+    /// Repeated commands whose firsts are durable, and whose they are.
+    pub(crate) repeats: VecDeque<(Key, Repeat)>,
+    /// How many repeated commands were handled and aren't answered yet.
+    pub(crate) repeating: usize,
+    /// Entities whose next command is a repeat that there was no room for. INVARIANT: an entity is in it at most once.
+    pub(crate) starved: VecDeque<Key>,
+    /// How many of them were told that there is room, and haven't had their turns since.
+    pub(crate) fed: usize,
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) ward: Arc<Ward>,
     /// Why the last entity of this shard was quarantined: many may be for the same reason.
@@ -153,9 +162,12 @@ impl Desk {
 
     /// Whether so much waits for the journal, or for effects, that no entity may go on.
     fn is_saturated(&self) -> bool {
-        self.bytes_unsettled >= self.settings.run_ahead_bytes_max
-            || self.effects.is_full()
-            || self.repeats.len() >= REPEATS_WAITING_MAX
+        self.bytes_unsettled >= self.settings.run_ahead_bytes_max || self.effects.is_full()
+    }
+
+    /// How many more repeated commands may be handled.
+    pub(crate) fn room_for_repeats(&self) -> usize {
+        REPEATS_MAX.saturating_sub(self.repeating)
     }
 }
 
@@ -214,7 +226,8 @@ pub(crate) struct Shard {
     arrivals: Vec<Delivery>,
     in_flight: VecDeque<InFlight>,
     loads: JoinSet<Loaded>,
-    repeat_jobs: JoinSet<()>,
+    /// Each brings back whose repeats it has answered.
+    repeat_jobs: JoinSet<Vec<Key>>,
     stage: Stage,
     stages: watch::Receiver<Stage>,
     probes: mpsc::Receiver<Probe>,
@@ -226,6 +239,7 @@ enum Wake {
     Stage(Stage),
     Outcomes(Vec<Outcome>),
     Loaded(Option<Loaded>),
+    Repeated(Vec<Key>),
     Arrivals(usize),
     Probe(Probe),
     Sweep,
@@ -248,6 +262,9 @@ impl Shard {
             absent: VecDeque::new(),
             effects: setup.effects,
             repeats: VecDeque::new(),
+            repeating: 0,
+            starved: VecDeque::new(),
+            fed: 0,
             schedule: setup.schedule,
             ward: setup.ward,
             last_reason: Arc::from(""),
@@ -291,6 +308,7 @@ impl Shard {
                 Wake::Stage(stage) => self.enter(stage),
                 Wake::Outcomes(outcomes) => self.settle(outcomes),
                 Wake::Loaded(loaded) => self.install(loaded),
+                Wake::Repeated(keys) => self.repeated(&keys),
                 Wake::Arrivals(count) => self.accept(count),
                 Wake::Probe(probe) => self.probing.push(probe),
                 Wake::Sweep => self.sweep(),
@@ -298,6 +316,7 @@ impl Shard {
             }
             self.take_arrivals();
             self.flush_effects();
+            self.feed();
             let was_slow = self.take_turns();
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
@@ -320,12 +339,17 @@ impl Shard {
 
     async fn wake(&mut self, sweep: &mut Interval) -> Wake {
         let has_turns = !self.desk.ready.is_empty() && !self.desk.is_saturated();
+        // Those that were fed before may have needed nothing.
+        let may_feed = !self.desk.starved.is_empty() && self.desk.room_for_repeats() > 0;
         tokio::select! {
             biased;
             stage = next_stage(&mut self.stages), if self.stage != Stage::GivingUp => Wake::Stage(stage),
             outcomes = next_outcomes(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Outcomes(outcomes),
             Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => Wake::Loaded(loaded.ok()),
-            Some(_) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => Wake::GoOn,
+            // None is lost: what panics in such a job is contained.
+            Some(keys) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => {
+                Wake::Repeated(keys.unwrap_or_default())
+            }
             count = self.mailbox.recv_many(&mut self.arrivals, ARRIVALS_MAX), if self.mailbox_open => {
                 Wake::Arrivals(count)
             }
@@ -333,7 +357,7 @@ impl Shard {
             Some(probe) = self.probes.recv() => Wake::Probe(probe),
             _ = sweep.tick() => Wake::Sweep,
             // Lets the other tasks of this thread run between two passes.
-            () = tokio::task::yield_now(), if has_turns => Wake::GoOn,
+            () = tokio::task::yield_now(), if has_turns || may_feed => Wake::GoOn,
         }
     }
 
@@ -365,6 +389,8 @@ impl Shard {
             self.loads.detach_all();
             self.repeat_jobs.detach_all();
             self.desk.repeats.clear();
+            self.desk.starved.clear();
+            self.desk.fed = 0;
             self.desk.effects.clear();
             let Self { stores, desk, .. } = self;
             stores.all().for_each(|store| store.give_up(desk));
@@ -468,15 +494,38 @@ impl Shard {
     fn repeat(&mut self) {
         while self.repeat_jobs.len() < REPEAT_JOBS_MAX && !self.desk.repeats.is_empty() {
             let count = self.desk.repeats.len().min(REPEAT_BATCH_MAX);
-            let batch: Vec<Repeat> = self.desk.repeats.drain(..count).collect();
+            let batch: Vec<(Key, Repeat)> = self.desk.repeats.drain(..count).collect();
             let journal = self.desk.journal.clone();
             let runtime = self.desk.settings.blocking.here();
             runtime.clone().spawn_blocking_in(&mut self.repeat_jobs, move || {
-                for repeat in batch {
+                let answer = |(key, repeat): (Key, Repeat)| {
                     // One that panics is told that nobody knows, and no other.
                     let _told = contained(|| repeat(&*journal, &runtime));
-                }
+                    key
+                };
+                batch.into_iter().map(answer).collect()
             });
+        }
+    }
+
+    /// Takes in whose repeats were answered.
+    fn repeated(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.stores.get(key.store).repeat_answered(key.slot, &mut self.desk);
+        }
+    }
+
+    /// Lets entities go on whose repeats there is room for now, each with as many as fit in a turn. Those behind them keep
+    /// their order.
+    fn feed(&mut self) {
+        let mut room = self.desk.room_for_repeats();
+        while room > 0
+            && let Some(key) = self.desk.starved.pop_front()
+        {
+            if self.stores.get(key.store).feed(key.slot, &mut self.desk) {
+                self.desk.fed += 1;
+                room = room.saturating_sub(TURN_MAX);
+            }
         }
     }
 

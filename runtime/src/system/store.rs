@@ -41,6 +41,10 @@ pub(crate) trait Store: Send {
     fn install(&mut self, entities: Box<dyn Any + Send>, desk: &mut Desk);
     /// An effect of the entity that waited for room has been handed over.
     fn effect_left(&mut self, slot: u32, desk: &mut Desk);
+    /// A repeated command of the entity was answered.
+    fn repeat_answered(&mut self, slot: u32, desk: &mut Desk);
+    /// Lets the entity go on, since there is room for its repeats; says whether it has a turn.
+    fn feed(&mut self, slot: u32, desk: &mut Desk) -> bool;
     /// Drops entities that have been idle for long.
     fn sweep(&mut self, desk: &mut Desk);
     /// Drops entities beyond the resident maximum, those first that were not used since the last look.
@@ -225,6 +229,14 @@ impl<A: Aggregate> Store for EntityStore<A> {
 
     fn effect_left(&mut self, slot: u32, desk: &mut Desk) {
         self.with(slot, desk, Entity::effect_left);
+    }
+
+    fn repeat_answered(&mut self, slot: u32, desk: &mut Desk) {
+        self.with(slot, desk, Entity::repeat_answered);
+    }
+
+    fn feed(&mut self, slot: u32, desk: &mut Desk) -> bool {
+        self.with(slot, desk, Entity::feed).unwrap_or(false)
     }
 
     fn sweep(&mut self, desk: &mut Desk) {

@@ -87,9 +87,10 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 ///
 /// While it lives, no record that it has still to read is deleted: whoever keeps one and doesn't ask it keeps the records.
 ///
-/// It ends when the journal is closed or its system gone, with what it had read by then; and when the journal has failed,
-/// with all that is durable. Whoever must not miss anything keeps the `offset` of the last transition that was dealt with,
-/// and goes on behind it with [`Transitions::after`] after the restart.
+/// It ends when the journal is closed or its system gone, with what it had read by then; when the journal has failed, with
+/// all that is durable; and with an error when it is to begin where the journal doesn't reach. Whoever must not miss anything
+/// keeps the `offset` of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the
+/// restart.
 ///
 /// ```
 /// use annals::journal::MemoryJournal;
@@ -166,6 +167,15 @@ pub enum TransitionError {
         /// What is wrong with it.
         error: RunError,
     },
+    /// The journal doesn't reach so far: it isn't the one that gave this offset, or it was put back to an older copy. The
+    /// stream ends with this, since nobody knows where it would go on.
+    #[error("the transitions behind offset {after} were asked for, and the journal ends at {end}")]
+    Beyond {
+        /// What was asked for with [`Transitions::after`].
+        after: Offset,
+        /// The offset of the journal's last record.
+        end: Offset,
+    },
     /// A transition names a state that the machine doesn't have. The stream goes on behind it.
     #[error("{id}, sequence number {seq_nr}: no state is stored as `{name}`")]
     UnknownState {
@@ -188,17 +198,30 @@ impl<A: Machine> Transitions<A> {
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
+    ///
+    /// A journal that ends before it, such as a copy of an older day that was put back, would store other records there.
+    /// So the stream tells [`TransitionError::Beyond`], and ends.
     pub fn after(self, offset: Offset) -> Self {
         let following = self.following.again_after(offset);
-        let bytes_max = PAGE_BYTES_MAX;
-        Self { after: offset, told: None, bytes_max, following, found: VecDeque::new(), reading: None, ..self }
+        let end = self.journal.upgrade().map(|journal| journal.durable()).filter(|end| *end < offset);
+        let found = end.map(|end| Err(TransitionError::Beyond { after: offset, end })).into_iter().collect();
+        Self {
+            after: offset,
+            told: None,
+            bytes_max: PAGE_BYTES_MAX,
+            following,
+            found,
+            reading: None,
+            ended: end.is_some(),
+            ..self
+        }
     }
 
     /// The next transition; `None` when the journal is closed, or has failed and everything durable was told.
     ///
     /// # Errors
     ///
-    /// [`TransitionError`]; the stream goes on after it.
+    /// [`TransitionError`]; the stream goes on after it, but for [`TransitionError::Beyond`].
     ///
     /// # Cancel safety
     ///

@@ -1,6 +1,7 @@
 //! What an entity has only while it has something to do: queued messages, runs on their way, answers held back.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
@@ -8,7 +9,7 @@ use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Facts, Run, RunBuilder, RunKey, StoredKey, stored_checksum};
 use crate::message::Message;
-use crate::system::shard::Desk;
+use crate::system::shard::{Desk, REPEATS_OF_ONE_MAX};
 use crate::system::snapshots::Waiting;
 
 /// How many runs may wait to be handed over: one that is complete, and one that grows.
@@ -30,6 +31,12 @@ pub(crate) struct Work<A> {
     pub(super) snapshots: VecDeque<Waiting>,
     /// How many steps' effects wait for room.
     pub(super) effects_waiting: u32,
+    /// How many repeated commands were handled and aren't answered yet.
+    repeats: usize,
+    /// Whether it is in the desk's list of those whose repeats there was no room for.
+    pub(super) starved: bool,
+    /// Whether it has just been told that there is room.
+    pub(super) fed: bool,
     /// Whether it is in the desk's list of turns.
     pub(super) ready: bool,
     /// Whether it is in the desk's list of runs.
@@ -115,6 +122,9 @@ impl<A: Aggregate> Work<A> {
             held: VecDeque::new(),
             snapshots: VecDeque::new(),
             effects_waiting: 0,
+            repeats: 0,
+            starved: false,
+            fed: false,
             ready: false,
             dirty: false,
         }
@@ -127,6 +137,8 @@ impl<A: Aggregate> Work<A> {
             && self.held.is_empty()
             && self.snapshots.is_empty()
             && self.effects_waiting == 0
+            && self.repeats == 0
+            && !self.starved
             && !self.ready
             && !self.dirty
     }
@@ -162,6 +174,32 @@ impl<A: Aggregate> Work<A> {
 
     /// Whether the entity may run further ahead of the disk.
     pub(super) fn may_go_on(&self, run_ahead_max: usize) -> bool {
-        self.pending.len() < PENDING_MAX && self.held.len() < run_ahead_max && self.effects_waiting == 0
+        self.pending.len() < PENDING_MAX
+            && self.held.len() < run_ahead_max
+            && self.effects_waiting == 0
+            && self.repeats < REPEATS_OF_ONE_MAX
+            && !self.starved
+    }
+
+    /// Whether there is room for a repeat. Who was told so goes before others, and they before everybody else.
+    pub(super) fn may_repeat(&self, desk: &Desk) -> bool {
+        desk.room_for_repeats() > 0 && (self.fed || (desk.starved.is_empty() && desk.fed == 0))
+    }
+
+    /// Counts a repeated command that was handled.
+    pub(super) fn begin_repeat(&mut self, desk: &mut Desk) {
+        self.repeats += 1;
+        desk.repeating += 1;
+    }
+
+    /// It was answered.
+    pub(super) fn end_repeat(&mut self, desk: &mut Desk) {
+        self.repeats -= 1;
+        desk.repeating -= 1;
+    }
+
+    /// None of them will be.
+    pub(super) fn give_up_repeats(&mut self, desk: &mut Desk) {
+        desk.repeating -= mem::take(&mut self.repeats);
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals::journal::{
-    CloseError, Facts, Flaw, Fut, Journal, Malformed, MemoryJournal, Outcome, Page, ReadError, Run, RunError,
-};
+use annals::journal::{CloseError, Facts, Fut, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunError};
 use annals::prelude::*;
 use annals::snapshot::{DirSnapshots, DirSnapshotsError, SnapshotError, Snapshotted};
 use annals::testing::UnknownRun;

@@ -7,6 +7,7 @@
 
 mod bench;
 mod bench_machines;
+mod beyond;
 mod calls;
 mod deadlines;
 mod deadlines_again;
@@ -40,6 +41,8 @@ mod storage_low;
 mod supervision;
 mod traces;
 mod transitions;
+mod upcasting;
+mod values;
 mod world;
 
 use annals::System;

@@ -436,7 +436,7 @@ async fn a_clock_that_wakes_early_keeps_nobody_from_working() {
     let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
     let diary = Arc::default();
     let system = builder(&clock, &diary).clock(Nervous(clock.clone())).start(MemoryJournal::new()).unwrap();
-    let lease = system.get::<annals_tests::Lease>("car");
+    let lease = system.get::<Lease>("car");
     lease.take().await.unwrap();
     assert_eq!(lease.renew().await.unwrap(), 1);
     clock.advance(60 * DAY);

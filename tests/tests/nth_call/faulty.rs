@@ -43,6 +43,11 @@ impl Plan {
         *self.met.lock().unwrap()
     }
 
+    /// Whether all calls fail from one on.
+    pub fn is_for_good(&self) -> bool {
+        self.for_good
+    }
+
     pub fn heal(&self) {
         self.over.store(true, Ordering::Relaxed);
     }

@@ -12,14 +12,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::journal::{Health, Journal as _, MemoryJournal};
+use annals::journal::{Health, Journal as _, MemoryJournal, ReadError, RunKey, Settled};
 use annals::snapshot::MemorySnapshots;
-use annals::testing::ManualClock;
-use annals::{CallError, ForgetError, Key, Offset, ReadMark, SeqNr, System, Timestamp, Unknown};
+use annals::testing::{ManualClock, UnknownRun};
+use annals::{
+    CallError, ForgetError, Key, Offset, PersistenceId, ReadMark, Retried, SeqNr, System, Timestamp, Unknown,
+};
 use tokio::time::{sleep, timeout};
 
 use faulty::{Failure, FaultyJournal, FaultySnapshots, Plan};
-use log::{Echo, Log, LogRef, LogState};
+use log::{Echo, Log, LogCommand, LogRef, LogState};
 
 /// Nothing takes so long, unless somebody waits for ever. The time is simulated.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -45,6 +47,10 @@ enum Operation {
     Deadline,
     Effect,
     Passivation,
+    Send,
+    State,
+    Retry,
+    Settle,
     Shutdown,
 }
 
@@ -73,6 +79,8 @@ struct World {
     told: BTreeMap<(&'static str, u64), Fate>,
     /// What became of `a`.
     ended: Ended,
+    /// A run of the journal's last epoch whose outcome was unknown, and which is stored.
+    unknown: Option<Arc<RunKey>>,
 }
 
 /// What the entities have before anything fails.
@@ -226,6 +234,23 @@ impl World {
                     self.enter(id).await;
                 }
             }
+            Operation::Send => {
+                let op = self.next_op();
+                let sent = patiently("a command as data", self.log("a").send(LogCommand::Enter { op })).await;
+                self.told.insert(("a", op), sent.map_or_else(|error| fate_of(&error), |()| Fate::Stored));
+            }
+            Operation::State => {
+                match patiently("a state", self.log("b").state()).await {
+                    Ok(state) => assert_eq!(state, LogState::Lent),
+                    Err(error) => assert_ne!(fate_of(&error), Fate::Stored),
+                }
+                match patiently("what it accepts", self.log("b").accepts()).await {
+                    Ok(accepts) => assert_eq!(accepts, ["enter", "lend", "pass_on", "refuse"]),
+                    Err(error) => assert_ne!(fate_of(&error), Fate::Stored),
+                }
+            }
+            Operation::Retry => self.retry().await,
+            Operation::Settle => self.settle().await,
             Operation::Shutdown => {
                 for id in ["a", "b", "c"] {
                     let op = self.next_op();
@@ -257,6 +282,49 @@ impl World {
         }
         assert!(answers.windows(2).all(|two| two[0] == two[1]), "a repeat got another answer: {answers:?}");
         self.told.insert(("a", op), fate);
+    }
+
+    /// Brings `a` into quarantine, whatever else fails, and asks for another attempt.
+    async fn retry(&mut self) {
+        let error = ReadError::Engine { what: "a row".to_owned(), error: "the disk was away".into() };
+        self.journal.faults().fail_reads(error);
+        let answer = patiently("a query", self.log("a").entries()).await;
+        self.journal.faults().heal_reads();
+        assert!(matches!(answer, Err(CallError::Quarantined { .. })), "{answer:?}");
+        let mut retried = Vec::new();
+        for _ in 0..2 {
+            retried.push(patiently("an attempt", self.system.retry(&PersistenceId::new("Log", "a"))).await.unwrap());
+            match retried.last() {
+                Some(Retried::Loaded | Retried::NotQuarantined) => self.enter("a").await,
+                Some(Retried::Quarantined(quarantined)) => assert!(self.system.quarantined().contains(quarantined)),
+                retried => panic!("{retried:?}"),
+            }
+        }
+        let at_last = match retried.as_slice() {
+            // What it was told to enter may have failed.
+            [Retried::Loaded, _] | [Retried::Quarantined(_), Retried::Loaded] => true,
+            [Retried::Quarantined(first), Retried::Quarantined(second)] => second.failures == first.failures + 1,
+            _ => false,
+        };
+        assert!(at_last, "{retried:?}");
+    }
+
+    /// Asks twice what became of a run: what fails once answers then.
+    async fn settle(&mut self) {
+        let run = self.unknown.clone().expect("there is one to settle");
+        let mut known = 0;
+        for _ in 0..2 {
+            match patiently("settling", self.system.settle(&run)).await {
+                Ok(Settled::Stored(offset)) => {
+                    assert!(offset <= self.journal.durable());
+                    known += 1;
+                }
+                Ok(settled) => panic!("it is stored: {settled:?}"),
+                Err(ReadError::Engine { error, .. }) => assert_eq!(&*error, "it was its turn"),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(known > 0 || self.plan.is_for_good(), "one failure hides it for good");
     }
 
     async fn read_transitions(&mut self) {
@@ -321,6 +389,25 @@ async fn prepare(snapshots: &MemorySnapshots, clock: &ManualClock, echo: &Arc<Ec
     journal.reopen()
 }
 
+/// What `c` has of a run whose outcome nobody was told.
+const UNKNOWN: u64 = 50;
+
+/// Stores a run of `c` of which its caller doesn't know; the journal is opened again after it.
+async fn lose_an_answer(
+    journal: MemoryJournal,
+    snapshots: &MemorySnapshots,
+    clock: &ManualClock,
+    echo: &Arc<Echo>,
+) -> (MemoryJournal, Arc<RunKey>) {
+    let healthy = Plan::new(0, false, Failure::NotStored);
+    let system = start(journal.clone(), snapshots, &healthy, clock, echo);
+    journal.faults().fail_next(UnknownRun::Stored);
+    let answer = system.get::<Log>("c").enter(UNKNOWN).await;
+    let Err(CallError::Unknown { why: Unknown::Journal { run, .. }, .. }) = answer else { panic!("{answer:?}") };
+    let _ = system.shutdown().await;
+    (journal.reopen(), run)
+}
+
 /// Holds what is stored against what everybody was told.
 async fn compare(world: World, journal: &MemoryJournal, snapshots: &MemorySnapshots, echo: &Arc<Echo>) {
     let World { clock, told, ended, .. } = world;
@@ -371,11 +458,16 @@ fn run(operation: Operation, nth: u64, for_good: bool, failure: Failure) -> Opti
     runtime.block_on(async {
         let clock = ManualClock::at(Timestamp::from_second(1_000_000).unwrap());
         let (snapshots, echo) = (MemorySnapshots::new(), Arc::new(Echo::default()));
-        let journal = prepare(&snapshots, &clock, &echo).await;
+        let mut journal = prepare(&snapshots, &clock, &echo).await;
+        let (mut told, ended, mut unknown) = (BTreeMap::new(), Ended::No, None);
+        if operation == Operation::Settle {
+            let (reopened, run) = lose_an_answer(journal, &snapshots, &clock, &echo).await;
+            (journal, unknown) = (reopened, Some(run));
+            told.insert(("c", UNKNOWN), Fate::Stored);
+        }
         let plan = Plan::new(nth, for_good, failure);
         let system = start(journal.clone(), &snapshots, &plan, &clock, &echo);
-        let (told, ended) = (BTreeMap::new(), Ended::No);
-        let mut world = World { system, clock, journal: journal.clone(), plan, next_op: 100, told, ended };
+        let mut world = World { system, clock, journal: journal.clone(), plan, next_op: 100, told, ended, unknown };
         world.act(operation).await;
         if operation != Operation::Shutdown {
             world.check_the_rest(for_good).await;
@@ -477,5 +569,9 @@ fail_every_call! {
     a_deadline_survives_the_failure_of_any_call: Deadline;
     an_effect_survives_the_failure_of_any_call: Effect;
     passivation_survives_the_failure_of_any_call: Passivation;
+    a_command_as_data_survives_the_failure_of_any_call: Send;
+    asking_for_a_state_survives_the_failure_of_any_call: State;
+    another_attempt_at_quarantine_survives_the_failure_of_any_call: Retry;
+    settling_survives_the_failure_of_any_call: Settle;
     a_shutdown_survives_the_failure_of_any_call: Shutdown;
 }

@@ -3,7 +3,8 @@
 //!
 //! A world runs on simulated ground: one thread, time that stands still while anybody has something to do, no threads
 //! beside. So a seed decides all that happens, and `ANNALS_SEED` with the number that a failure tells repeats it exactly.
-//! `ANNALS_SEEDS` sets how many seeds are tried, other ones each time, and `ANNALS_TRACE` shows what happens. Some seeds run on threads, too.
+//! The same seeds are tried each time, and some that are drawn. `ANNALS_SEEDS` sets how many are tried, all of them drawn,
+//! and `ANNALS_TRACE` shows what happens. Some seeds run on threads, too.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,6 +34,8 @@ use ground::{Ground, Trace, take_trace};
 const ROUNDS: u64 = 3;
 /// Nothing here takes so long, unless somebody waits for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// To so many seeds that are the same each time, one is drawn.
+const DRAWN_OF: u64 = 8;
 /// How the message of each intended panic begins.
 const INTENDED: &str = "intended: ";
 
@@ -83,20 +86,23 @@ fn play_one(play: Play, ground: Ground, seed: u64) -> (Tally, Trace) {
 fn try_seeds(default: u64, ground: Ground, play: Play) -> Tally {
     hush_intended_panics();
     let now = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
-    let (first, seeds) = match setting("ANNALS_SEED") {
-        Some(seed) => (seed, 1),
-        // The same ones each time, but where more are asked for.
-        None => setting("ANNALS_SEEDS").map_or((1, default), |seeds| (now, seeds)),
+    // Far from those that are the same each time.
+    let drawn = (1 << 32) + now;
+    let (same, drawn) = match (setting("ANNALS_SEED"), setting("ANNALS_SEEDS")) {
+        (Some(seed), _) => (seed..seed + 1, 0..0),
+        (None, Some(seeds)) => (0..0, drawn..drawn + seeds),
+        (None, None) => (1..1 + default, drawn..drawn + default / DRAWN_OF),
     };
     let mut total = Tally::new();
-    for seed in first..first + seeds {
+    println!("{ground:?}, seeds {same:?} and {drawn:?}");
+    for seed in same.chain(drawn) {
         let (tally, trace) = play_one(play, ground, seed);
         *total.entry("happenings").or_default() += trace.happenings;
         for (ending, times) in tally {
             *total.entry(ending).or_default() += times;
         }
     }
-    println!("{ground:?}, seeds {first} to {}: {total:?}", first + seeds - 1);
+    println!("{total:?}");
     total
 }
 

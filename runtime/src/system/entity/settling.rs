@@ -23,7 +23,8 @@ impl<A: Aggregate> Entity<A> {
                 Answer::Fails(failure) => held.message.fail(*failure),
                 Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
                 Answer::Repeats { key, seq_nr } => {
-                    around.desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                    let repeat = repeat(held.message, key, self.stream, seq_nr);
+                    around.desk.repeats.push_back((around.key, repeat));
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
@@ -34,7 +35,8 @@ impl<A: Aggregate> Entity<A> {
                     let effects = held.message.release();
                     if !effects.is_empty() {
                         let job = self.effect_job(effects, around);
-                        work.effects_waiting += u32::from(around.desk.effects.push(around.key, job));
+                        let waits = around.desk.effects.push(around.key, job, work.effects_waiting == 0);
+                        work.effects_waiting += u32::from(waits);
                     }
                 }
             }
@@ -96,7 +98,7 @@ impl<A: Aggregate> Entity<A> {
                     log::warn!(%id, %why, unsaid, "a write was not stored; the entity is loaded again");
                 }
                 let id = self.persistence_id();
-                self.lose(&mut work, last, &Failure::NotStored { id, why }, around.desk);
+                self.lose(&mut work, last, &Failure::NotStored { id, why }, around);
             }
             Outcome::Unknown(cause) => {
                 let id = self.persistence_id();
@@ -109,7 +111,7 @@ impl<A: Aggregate> Entity<A> {
                     self.arm_for(self.due, around.desk);
                 }
                 let run = Arc::new(run.key(id.clone(), &around.desk.facts));
-                self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around.desk);
+                self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around);
             }
         }
         self.work = Some(work);
@@ -117,7 +119,14 @@ impl<A: Aggregate> Entity<A> {
     }
 
     /// Answers everybody who was promised what the failed run up to `last` held, or what was to follow it.
-    pub(super) fn lose(&mut self, work: &mut Work<A>, last: SeqNr, failure: &Failure, desk: &mut Desk) {
+    pub(super) fn lose(
+        &mut self,
+        work: &mut Work<A>,
+        last: SeqNr,
+        failure: &Failure,
+        around: &mut Surroundings<'_, A>,
+    ) {
+        let (of, desk) = (around.key, &mut *around.desk);
         self.leave_memory();
         for run in work.pending.drain(..) {
             desk.bytes_unsettled -= run.bytes();
@@ -129,9 +138,12 @@ impl<A: Aggregate> Entity<A> {
             match held.answer {
                 // What a repeat is told depends on where its first is.
                 Answer::Repeats { key, seq_nr } if seq_nr <= self.durable => {
-                    desk.repeats.push_back(repeat(held.message, key, self.stream, seq_nr));
+                    desk.repeats.push_back((of, repeat(held.message, key, self.stream, seq_nr)));
                 }
-                Answer::Repeats { seq_nr, .. } if seq_nr <= last => held.message.fail(failure.clone()),
+                Answer::Repeats { seq_nr, .. } if seq_nr <= last => {
+                    work.end_repeat(desk);
+                    held.message.fail(failure.clone());
+                }
                 Answer::Repeats { seq_nr, .. } if seq_nr <= still_in_flight => {
                     work.held.push_back(Held { tag: seq_nr, ..held });
                 }
@@ -139,9 +151,11 @@ impl<A: Aggregate> Entity<A> {
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
                 // Who wanted it to end as well learns whether it has.
                 Answer::Ended if held.tag <= last && held.message.is_end() => held.message.fail(failure.clone()),
-                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
+                Answer::Repeats { .. } => {
+                    work.end_repeat(desk);
                     held.message.fail(lost.clone());
                 }
+                Answer::Stored | Answer::Tells | Answer::Fails(_) | Answer::Ended => held.message.fail(lost.clone()),
             }
         }
         work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
@@ -153,8 +167,9 @@ impl<A: Aggregate> Entity<A> {
 
     /// Answers every waiting caller, because the shard ends.
     pub(crate) fn give_up(&mut self, desk: &mut Desk) {
-        let Some(work) = self.work.take() else { return };
+        let Some(mut work) = self.work.take() else { return };
         desk.busy -= 1;
+        work.give_up_repeats(desk);
         let submitted = work.in_flight.back().map_or(self.durable, |run| run.last);
         for held in work.held {
             let (id, is_end) = (self.persistence_id(), held.message.is_end());

@@ -1,5 +1,6 @@
 //! A turn of an entity: messages are handled in order, and what they store is added to the run that grows.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::system::stats::Counters;
 use crate::system::work::{Answer, Held, Work};
 
 /// How many messages an entity handles in one turn.
-const TURN_MAX: usize = 64;
+pub(crate) const TURN_MAX: usize = 64;
 /// How long it goes on handling them: it ends with the message during which this is over.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// A turn that takes longer holds up the whole shard, and is reported.
@@ -36,6 +37,10 @@ impl<A: Aggregate> Entity<A> {
         let Some(mut work) = self.work.take() else { return Next::Nothing };
         work.ready = false;
         let broken = self.handle_some(&mut work, around.desk, around.name);
+        around.desk.fed -= usize::from(mem::take(&mut work.fed));
+        if work.starved {
+            around.desk.starved.push_back(around.key);
+        }
         self.release(&mut work, around);
         self.work = Some(work);
         if broken {
@@ -68,7 +73,7 @@ impl<A: Aggregate> Entity<A> {
         while !broken && !panicked {
             // Behind a time that was over comes the message for which that was noticed, in the same turn: it takes no place of
             // its own, and until another turn the next state's time may be over, too, again and again.
-            let is_promised = std::mem::take(&mut noticed);
+            let is_promised = mem::take(&mut noticed);
             let may_go_on = handled < TURN_MAX && !pace.is_over(handled) && work.may_go_on(desk.settings.run_ahead_max);
             if !is_promised && !may_go_on {
                 break;
@@ -107,6 +112,13 @@ impl<A: Aggregate> Entity<A> {
             }
             let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
             if let Some((key, seq_nr)) = seen {
+                if !work.may_repeat(desk) {
+                    work.queue.push_front(message);
+                    handled -= 1;
+                    work.starved = true;
+                    break;
+                }
+                work.begin_repeat(desk);
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
                 continue;
             }

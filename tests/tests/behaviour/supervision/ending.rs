@@ -16,17 +16,17 @@ use super::wrapped::Wrapped;
 use super::{epoch, others_go_on, unrefused};
 use crate::until;
 
-const CALLS: u64 = 10_000;
-const ENTITIES: u64 = 100;
+pub(super) const CALLS: u64 = 10_000;
+pub(super) const ENTITIES: u64 = 100;
 const WITHIN: Duration = Duration::from_millis(100);
 
 /// What became of so many deposits of one cent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Told {
-    stored: u64,
-    unknown: u64,
-    not_stored: u64,
-    stopped: u64,
+pub(super) struct Told {
+    pub(super) stored: u64,
+    pub(super) unknown: u64,
+    pub(super) not_stored: u64,
+    pub(super) stopped: u64,
 }
 
 impl Told {
@@ -35,12 +35,12 @@ impl Told {
     }
 }
 
-fn queue(system: &System) -> Vec<JoinHandle<Result<u64, CallError<annals::Never>>>> {
+pub(super) fn queue(system: &System) -> Vec<JoinHandle<Result<u64, CallError<annals::Never>>>> {
     (0..CALLS).map(|call| tokio::spawn(system.get::<Account>(format!("{}", call % ENTITIES)).deposit(1))).collect()
 }
 
 /// Each caller is told; fails if one waits for ever.
-async fn told(calls: Vec<JoinHandle<Result<u64, CallError<annals::Never>>>>) -> Told {
+pub(super) async fn told(calls: Vec<JoinHandle<Result<u64, CallError<annals::Never>>>>) -> Told {
     let mut told = Told::default();
     for call in calls {
         let answer = tokio::time::timeout(Duration::from_secs(60), call).await.expect("a caller waits for ever");
