@@ -130,6 +130,8 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
     /// empty page. A journal may count what it stores around a run, up to 128 bytes, with the run's own.
+    ///
+    /// Where a run can't be read, a page may end before it with [`Page::more`]: whoever reads on gets the error.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
@@ -137,7 +139,7 @@ pub trait Journal: Send + Sync + 'static {
     /// wholly deleted.
     ///
     /// So a page may be empty though there are durable records behind `after`: then all that were durable before the call
-    /// are deleted, and whoever reads on begins behind them.
+    /// are deleted, and whoever reads on begins behind them. While there is more, none is empty.
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// The deadlines that are armed, in the order of their times and then of their streams: what [`Run::due`] of all
