@@ -102,6 +102,21 @@ pub(crate) enum HeadError {
 }
 
 impl Head {
+    /// That of a store in which nothing was written yet.
+    pub(crate) fn begun(store: u64) -> Self {
+        Self {
+            store,
+            epoch: 0,
+            write: 0,
+            boot: boot_id().unwrap_or_default(),
+            durability: Durability::Fsync,
+            state: State::Clean,
+            acked: Mark::default(),
+            synced: Mark::default(),
+            checkpoint: Mark::default(),
+        }
+    }
+
     fn encode(&self) -> [u8; SLOT_BYTES] {
         let mut slot = [0; SLOT_BYTES];
         let durability = match self.durability {

@@ -16,8 +16,8 @@ mod damage;
 mod image;
 mod mounted;
 pub mod power;
-mod random;
 mod script;
+mod setting;
 pub mod strace;
 mod summary;
 
@@ -25,9 +25,11 @@ pub use contents::{Contents, Trouble, contents, opened};
 pub use damage::{Damage, FILES, Patient, STORE, Verdict};
 pub use image::{Image, StoredFile, work_dir};
 pub use mounted::Mounted;
-pub use random::{Random, seed, setting};
 pub use script::{HALF, STEPS, Script, ids, is_deleted_later};
+pub use setting::{seed, setting};
 pub use summary::summary;
+
+pub use crate::random::Random;
 
 /// In how many entities a life of the filler stores texts.
 pub const ENTITIES_OF_A_LIFE: u64 = 4;

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use annals::journal::{
-    Armed, CloseError, Facts, Flaw, Fut, Health, Journal, Malformed, MemoryJournal, Outcome, Page, ReadError, Run,
-    RunError, StreamHead,
+    CloseError, Flaw, Fut, Journal, Malformed, MemoryJournal, Outcome, Page, ReadError, Run, RunError,
 };
 use annals::prelude::*;
 use annals::snapshot::{DirSnapshots, DirSnapshotsError, SnapshotError, Snapshotted};
@@ -65,6 +64,8 @@ impl Bent {
 }
 
 impl Journal for Bent {
+    annals_tests::through! { inner, but append, settle, read, read_all }
+
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         let page = self.inner.read(stream, from, to, bytes_max);
         Box::pin(async move { page.await.map(|page| self.bent(page)) })
@@ -80,50 +81,6 @@ impl Journal for Bent {
             return Box::pin(std::future::ready(Vec::new()));
         }
         self.inner.append(group)
-    }
-
-    fn facts(&self) -> Facts {
-        self.inner.facts()
-    }
-
-    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
-        self.inner.open_stream(id)
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.inner.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.inner.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.inner.forget(stream)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }
 
