@@ -82,7 +82,8 @@ pub trait Journal: Send + Sync + 'static {
     /// is opened again; what is on its way must have its outcome before.
     fn close_stream(&self, stream: StreamNo);
 
-    /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
+    /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order. With any other number
+    /// of outcomes nobody knows whose they are, and a system takes all of them for [`Outcome::Unknown`].
     ///
     /// A run is stored whole or not at all; a group need not be. A run whose first sequence number isn't the one after
     /// its stream's last is refused with [`Why::Conflict`]. A run that [`Run::check`] refuses is refused, for its reason. One
@@ -261,7 +262,7 @@ pub struct Facts {
     pub epoch: u64,
     /// The longest run, in bytes.
     pub run_bytes_max: usize,
-    /// How many groups a caller may have in flight.
+    /// How many groups a caller may have in flight: 1 or more, and a system takes 0 for 1.
     pub groups_in_flight: usize,
     /// What an acknowledged write survives.
     pub durability: Durability,
