@@ -304,6 +304,8 @@ impl Moves {
 const LIVES: u64 = 6;
 /// In each life it is killed when so many files were begun at the most.
 const BEGUN_MAX: u64 = 3;
+/// When so many files were begun, tables were merged.
+const MERGED_BEHIND: u64 = 12;
 /// Nothing takes so long but what hangs.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -354,6 +356,8 @@ async fn kills_while_rows_move_into_tables_and_tables_are_merged_lose_nothing() 
         moves.seen = EngineFiles::default();
         for life in 0..LIVES {
             let (files, delay) = (random.below(BEGUN_MAX) + 1, Duration::from_micros(random.below(60_000)));
+            // The last life goes on until there is a merge, if there was none.
+            let files = if life + 1 == LIVES && moves.merged == 0 { MERGED_BEHIND } else { files };
             let mut filler = Command::new(env!("CARGO_BIN_EXE_filler"));
             filler.arg(&store).arg(life.to_string());
             let (_, lines) = run_until(&mut filler, true, |_| wait_for_moves(&store, &mut moves, files, delay));

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use annals::System;
-use annals::journal::{FjallJournal, FjallOptions, OpenError};
+use annals::journal::{FjallJournal, FjallOptions, Journal as _, OpenError};
+use annals::{Aggregate as _, PersistenceId, System};
 use annals_tests::Account;
 use annals_tests::campaign::{Image, Mounted, STEPS, STORE, summary, work_dir};
 
@@ -171,6 +171,34 @@ async fn a_store_that_is_seen_at_another_place_too_is_one_store() {
     assert!(depositor.next(&mut known));
     assert!(depositor.close(&mut known));
     check(mounted.path(), &known).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_while_tables_are_made_and_merged_loses_nothing() {
+    let mut tables = Vec::new();
+    for size in ["300m", "430m", "560m"] {
+        let Some(mounted) = Mounted::memory(size) else { return };
+        let store = mounted.path().join(STORE);
+        let filled = limited("", env!("CARGO_BIN_EXE_filler"), &[store.to_str().unwrap(), "0"]);
+        assert!(is_well(&filled, size), "it ends when nothing is stored any more");
+        let mut told = BTreeMap::<u64, u64>::new();
+        for line in String::from_utf8_lossy(&filled.stdout).lines() {
+            let Some((entity, commands)) = line.split_once(' ') else { continue };
+            told.insert(entity.parse().unwrap(), commands.parse().unwrap());
+        }
+        tables.push(fs::read_dir(store.join("fjall/keyspaces/1/tables")).unwrap().count());
+        assert!(mounted.remount("size=3g"));
+        let journal = FjallJournal::open(&store, FjallOptions::default()).unwrap();
+        for (entity, told) in told {
+            let id = PersistenceId::new(Account::NAME, format!("{entity}"));
+            let head = journal.open_stream(&id).await.unwrap();
+            let stored = head.last.0;
+            assert!((told..=told + 1).contains(&stored), "{size}: entity {entity} has {stored} commands of {told}");
+        }
+        journal.close().await.unwrap();
+    }
+    summary(&format!("full disks: 3, with {tables:?} tables when they were full"));
+    assert!(tables.iter().max() > Some(&2), "hardly any tables were made");
 }
 
 #[test]
