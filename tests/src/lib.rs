@@ -5,13 +5,17 @@ mod diary;
 pub mod golden;
 mod lease;
 mod lock;
+pub mod random;
 mod savings;
+mod through;
+mod until;
 
 pub use diary::Diary;
 pub use lease::{Lease, LeaseCommand, LeaseEvent, LeaseRef, LeaseState, Mood, NotRenewed, furies};
 pub use lock::{Digit, Greeting, Lock, LockCommand, LockEvent, LockRef, LockState, SECRET};
 
 pub use savings::{Savings, SavingsCommand, SavingsEvent, SavingsRef};
+pub use until::{at_once, until, until_so};
 
 use std::error::Error;
 use std::path::Path;

@@ -10,18 +10,10 @@ use std::sync::{Condvar, Mutex, Once, PoisonError};
 
 use annals::System;
 use annals::journal::MemoryJournal;
-use annals_tests::Account;
+use annals_tests::{Account, until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !done() {
-        assert!(started.elapsed().as_secs() < 120, "waited in vain until {what}");
-        tokio::task::yield_now().await;
-    }
-}
 
 /// Does with each line what the id of its entity asks for, and nothing with all others.
 struct Listener;

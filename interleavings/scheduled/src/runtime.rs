@@ -1,6 +1,7 @@
 //! The runtime, of which there is always one.
 
 use std::future::Future;
+use std::marker::PhantomData;
 
 use crate::task::JoinHandle;
 
@@ -8,9 +9,23 @@ use crate::task::JoinHandle;
 #[derive(Debug, Clone)]
 pub struct Handle(());
 
+/// How many threads it has: as many as are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuntimeFlavor {
+    /// One.
+    CurrentThread,
+    /// More than one.
+    MultiThread,
+}
+
 /// There is no runtime; which never is.
 #[derive(Debug)]
 pub struct TryCurrentError(());
+
+/// As long as it is there, the runtime is the current one.
+#[derive(Debug)]
+pub struct EnterGuard<'a>(PhantomData<&'a Handle>);
 
 impl Handle {
     /// The one that is here.
@@ -25,6 +40,16 @@ impl Handle {
     /// None.
     pub fn try_current() -> Result<Self, TryCurrentError> {
         Ok(Self(()))
+    }
+
+    /// More threads than one.
+    pub fn runtime_flavor(&self) -> RuntimeFlavor {
+        RuntimeFlavor::MultiThread
+    }
+
+    /// It is the current one everywhere, so it stays that.
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard(PhantomData)
     }
 
     /// Waits for a future on this task.

@@ -1,15 +1,16 @@
 //! The head: a small file beside the engine that says how far the journal reaches.
 //!
 //! The engine may open after it has lost its tail without a word. The head is what it is held against. It has two
-//! slots, written in turn, so that a write that is cut off leaves the other. The bytes are described in `bytes.rs`.
+//! slots. One is written again and again until it is synced, and only then the other one: so a write that power loss cuts
+//! off leaves one that is whole on the disk. The bytes are described in `bytes.rs`.
 //!
 //! What one good slot is worth, if the other is bad:
 //!
 //! - At opening, at closing and after a failure both slots are written, one behind the other, each synced before the
 //!   next. So after a clean close either slot says all there is to say.
-//! - In between, slots alternate: the good one is at most one group behind the bad one. All that it claims is true, so
-//!   a journal that doesn't reach it is corrupt; what lies beyond it must still show a whole chain. Only the loss of
-//!   that one last group would go unnoticed, and only together with the damage to the slot: two faults at once.
+//! - In between, the older one is as far behind the newer one as a sync of the head is: 100 ms. All that it claims is
+//!   true, so a journal that doesn't reach it is corrupt; what lies beyond it must still show a whole chain. Only the loss
+//!   of the groups of that time would go unnoticed, and only together with the damage to the slot: two faults at once.
 //! - After power loss a torn slot is no damage at all: a slot is synced behind its group, and whoever was answered was
 //!   answered for a group that the engine had synced itself.
 //!
@@ -101,6 +102,21 @@ pub(crate) enum HeadError {
 }
 
 impl Head {
+    /// That of a store in which nothing was written yet.
+    pub(crate) fn begun(store: u64) -> Self {
+        Self {
+            store,
+            epoch: 0,
+            write: 0,
+            boot: boot_id().unwrap_or_default(),
+            durability: Durability::Fsync,
+            state: State::Clean,
+            acked: Mark::default(),
+            synced: Mark::default(),
+            checkpoint: Mark::default(),
+        }
+    }
+
     fn encode(&self) -> [u8; SLOT_BYTES] {
         let mut slot = [0; SLOT_BYTES];
         let durability = match self.durability {
@@ -198,22 +214,28 @@ impl Head {
     }
 }
 
-/// Writes the slots in turn.
+/// Writes the slots in turn, each once the other one is synced.
 #[derive(Debug)]
 pub(crate) struct HeadFile {
     file: File,
+    /// Whether the slot that was written last is known to be on the disk.
+    is_synced: bool,
 }
 
 impl HeadFile {
     /// Makes the file, with both slots written and synced.
     pub(crate) fn create(path: &Path, head: &mut Head) -> io::Result<Self> {
-        let mut this = Self { file: File::options().read(true).write(true).create_new(true).open(path)? };
+        let mut this =
+            Self { file: File::options().read(true).write(true).create_new(true).open(path)?, is_synced: true };
         this.write_both(head)?;
         Ok(this)
     }
 
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::options().read(true).write(true).open(path)? })
+        let file = File::options().read(true).write(true).open(path)?;
+        // Who wrote it last may have ended before the sync.
+        file.sync_data()?;
+        Ok(Self { file, is_synced: true })
     }
 
     /// Another handle, to sync the file from another thread.
@@ -221,9 +243,16 @@ impl HeadFile {
         self.file.try_clone()
     }
 
-    /// Writes the slot that is older. Not synced.
+    /// Says that all that was written is on the disk.
+    pub(crate) fn was_synced(&mut self) {
+        self.is_synced = true;
+    }
+
+    /// Writes the slot that is older, or the newer one again where it isn't synced. Not synced.
     pub(crate) fn write(&mut self, head: &mut Head) -> io::Result<()> {
-        head.write += 1;
+        // INVARIANT: the slot of an even number is the first one, and one of the slots isn't being written to the disk.
+        head.write += if self.is_synced { 1 } else { 2 };
+        self.is_synced = false;
         let slot = if head.write.is_multiple_of(2) { 0 } else { super::bytes::len_u64(SLOT_BYTES) };
         self.file.seek(SeekFrom::Start(slot))?;
         self.file.write_all(&head.encode())
@@ -234,6 +263,7 @@ impl HeadFile {
         for _ in 0..2 {
             self.write(head)?;
             self.file.sync_data()?;
+            self.is_synced = true;
         }
         Ok(())
     }
@@ -311,6 +341,30 @@ mod tests {
             let Found::Good(found) = Head::read(&path).unwrap() else { panic!("both are good") };
             assert_eq!(found, head);
         }
+    }
+
+    #[test]
+    fn a_slot_is_left_alone_until_the_other_one_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("head");
+        let mut head = sample();
+        let mut file = HeadFile::create(&path, &mut head).unwrap();
+        let slots = || {
+            let bytes = std::fs::read(&path).unwrap();
+            let (first, second) = bytes.split_at(SLOT_BYTES);
+            [first, second].map(|slot| Head::decode(slot).unwrap().write)
+        };
+        let mut found = vec![slots()];
+        for is_synced in [false, false, true, false] {
+            file.write(&mut head).unwrap();
+            found.push(slots());
+            if is_synced {
+                file.was_synced();
+            }
+        }
+        assert_eq!(found, [[2, 1], [2, 3], [2, 5], [2, 7], [8, 7]]);
+        file.write_both(&mut head).unwrap();
+        assert_eq!(slots(), [10, 11]);
     }
 
     #[test]

@@ -91,11 +91,26 @@ pub(super) fn events(journal: &dyn Journal, page: &Page) -> Vec<(u64, Vec<u8>)> 
     events
 }
 
+/// All events of a stream, page by page.
 pub(super) fn read(journal: &dyn Journal, id: &PersistenceId) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
     let stream = block_on(journal.open_stream(id))?.stream;
-    let page = block_on(journal.read(stream, SeqNr(1), SeqNr(u64::MAX), usize::MAX));
+    let all = read_number(journal, stream);
     journal.close_stream(stream);
-    Ok(events(journal, &page?))
+    all
+}
+
+/// All events of a stream of which the number is known.
+pub(super) fn read_number(journal: &dyn Journal, stream: StreamNo) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+    let (mut all, mut next) = (Vec::new(), SeqNr(1));
+    loop {
+        let page = block_on(journal.read(stream, next, SeqNr(u64::MAX), usize::MAX))?;
+        all.extend(events(journal, &page));
+        let last = page.runs.last().map(|run| RunView::parse(&run.bytes, journal.facts().store).unwrap().last());
+        match last.filter(|_| page.more) {
+            Some(last) => next = last.next(),
+            None => return Ok(all),
+        }
+    }
 }
 
 /// Everything in order, in small pages: offset, stream, first sequence number.

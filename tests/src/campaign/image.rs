@@ -23,14 +23,16 @@ pub fn work_dir() -> io::Result<TempDir> {
 }
 
 /// The files of a directory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
     directories: Vec<PathBuf>,
     files: Vec<StoredFile>,
+    /// Other names of some of the files, behind the first.
+    links: Vec<(PathBuf, PathBuf)>,
 }
 
 /// One file of an [`Image`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
     /// Where it is, from the directory on.
     pub path: PathBuf,
@@ -41,6 +43,12 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
+    /// A file with these bytes, and zeros behind them.
+    pub(super) fn new(path: PathBuf, mut bytes: Vec<u8>, len: usize) -> Self {
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        Self { path, bytes, len: u64::try_from(len).unwrap_or(u64::MAX) }
+    }
+
     /// Writes it anew.
     ///
     /// # Errors
@@ -82,8 +90,43 @@ impl Image {
     pub fn take(directory: &Path) -> io::Result<Self> {
         let mut image = Self::default();
         image.read(directory, Path::new(""))?;
-        image.files.sort_by(|one, other| one.path.cmp(&other.path));
+        image.sort();
         Ok(image)
+    }
+
+    pub(super) fn add_directory(&mut self, path: &Path) {
+        self.directories.push(path.to_owned());
+    }
+
+    pub(super) fn add_file(&mut self, file: StoredFile) {
+        self.files.push(file);
+    }
+
+    /// Gives a file that was added another name.
+    pub(super) fn add_link(&mut self, file: &Path, name: &Path) {
+        self.links.push((file.to_owned(), name.to_owned()));
+    }
+
+    /// Puts all in the order of their paths.
+    pub(super) fn sort(&mut self) {
+        self.directories.sort();
+        self.files.sort_by(|one, other| one.path.cmp(&other.path));
+    }
+
+    /// Its directories, each behind the one in which it is.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// The same with a file of its own for each name.
+    #[must_use]
+    pub fn without_links(mut self) -> Self {
+        for (file, name) in std::mem::take(&mut self.links) {
+            let linked = self.files.iter().find(|found| found.path == file).cloned();
+            self.files.extend(linked.map(|linked| StoredFile { path: name, ..linked }));
+        }
+        self.sort();
+        self
     }
 
     fn read(&mut self, root: &Path, below: &Path) -> io::Result<()> {
@@ -95,10 +138,9 @@ impl Image {
                 self.read(root, &path)?;
                 continue;
             }
-            let mut bytes = fs::read(entry.path())?;
-            let len = u64::try_from(bytes.len()).map_err(io::Error::other)?;
-            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
-            self.files.push(StoredFile { path, bytes, len });
+            let bytes = fs::read(entry.path())?;
+            let len = bytes.len();
+            self.files.push(StoredFile::new(path, bytes, len));
         }
         Ok(())
     }
@@ -121,6 +163,7 @@ impl Image {
         for below in &self.directories {
             fs::create_dir(directory.join(below))?;
         }
-        self.files.iter().try_for_each(|file| file.put(directory))
+        self.files.iter().try_for_each(|file| file.put(directory))?;
+        self.links.iter().try_for_each(|(file, name)| fs::hard_link(directory.join(file), directory.join(name)))
     }
 }

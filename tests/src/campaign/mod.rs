@@ -13,17 +13,20 @@
 mod contents;
 mod damage;
 mod image;
-mod random;
+pub mod power;
 mod script;
+mod setting;
 pub mod strace;
 mod summary;
 
 pub use contents::{Contents, Trouble, contents, opened};
 pub use damage::{Damage, FILES, Patient, STORE, Verdict};
 pub use image::{Image, StoredFile, work_dir};
-pub use random::{Random, seed, setting};
 pub use script::{HALF, STEPS, Script, ids, is_deleted_later};
+pub use setting::{seed, setting};
 pub use summary::summary;
+
+pub use crate::random::Random;
 
 /// How many commands the entities get whose ends the kills may meet.
 pub const COMMANDS_OF_A_LIFE: u64 = 3;

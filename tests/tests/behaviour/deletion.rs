@@ -379,16 +379,19 @@ async fn ended_entities_leave_memory_like_others() {
 
 #[tokio::test]
 async fn snapshots_go_with_the_entity_and_if_they_stay_asking_again_deletes_them() {
-    let shelf = Shelf::default();
+    let shelf = Shelf::new();
     let system = System::builder().snapshots(shelf.clone()).start(MemoryJournal::new()).unwrap();
     for id in ["one", "two"] {
         for _ in 0..4 {
             system.get::<Tally>(id).count(1).await.unwrap();
         }
-        until("they are saved", || shelf.of("Tally", id) == [2, 4]).await;
+        until("they are saved", || shelf.seqs(&PersistenceId::new("Tally", id)) == [4, 2]).await;
     }
     assert_eq!(system.delete::<Tally>("one").await.unwrap().snapshots, 2);
-    assert_eq!((shelf.of("Tally", "one").len(), shelf.of("Tally", "two").len()), (0, 2));
+    assert_eq!(
+        (shelf.seqs(&PersistenceId::new("Tally", "one")).len(), shelf.seqs(&PersistenceId::new("Tally", "two")).len()),
+        (0, 2)
+    );
     shelf.fail(true);
     let error = system.delete::<Tally>("two").await.unwrap_err();
     assert!(matches!(error, DeleteError::SnapshotsLeft { seq_nr: SeqNr(5), .. }), "{error:?}");
@@ -396,7 +399,7 @@ async fn snapshots_go_with_the_entity_and_if_they_stay_asking_again_deletes_them
     shelf.fail(false);
     let deleted = system.delete::<Tally>("two").await.unwrap();
     assert_eq!((deleted.seq_nr, deleted.snapshots), (SeqNr(5), 2));
-    assert_eq!(shelf.of("Tally", "two").len(), 0);
+    assert_eq!(shelf.seqs(&PersistenceId::new("Tally", "two")).len(), 0);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn what_is_not_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_journal_that_was_damaged_is_refused_or_whole() {
+async fn a_journal_whose_head_was_overwritten_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let system = System::open(directory.path()).await.unwrap();
     system.get::<Account>("alice").deposit(1).await.unwrap();

@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals::journal::{
-    Armed, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunError, StreamHead,
-};
+use annals::journal::{CloseError, Facts, Fut, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunError};
 use annals::prelude::*;
 use annals::snapshot::{DirSnapshots, DirSnapshotsError, SnapshotError, Snapshotted};
 use annals::testing::UnknownRun;
@@ -83,6 +81,8 @@ impl Bent {
 }
 
 impl Journal for Bent {
+    annals_tests::through! { inner, but append, facts, settle, read, read_all }
+
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
         let from = if *self.bend.lock().unwrap() == Bend::First { SeqNr(1) } else { from };
         let page = self.inner.read(stream, from, to, bytes_max);
@@ -112,46 +112,6 @@ impl Journal for Bent {
         let facts = self.inner.facts();
         let is_bent = *self.bend.lock().unwrap() == Bend::NoGroups;
         Facts { groups_in_flight: if is_bent { 0 } else { facts.groups_in_flight }, ..facts }
-    }
-
-    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
-        self.inner.open_stream(id)
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.inner.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.inner.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.inner.forget(stream)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }
 

@@ -5,12 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::journal::{
-    Armed, Cause, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunKey,
-    StreamHead, Why,
-};
+use annals::journal::{Cause, Fut, Health, Journal, MemoryJournal, Outcome, ReadError, Run, RunKey, Why};
 use annals::testing::{ManualClock, UnknownRun};
-use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp, Unknown};
+use annals::{CallError, NotStored, PersistenceId, SeqNr, System, Timestamp, Unknown};
 use annals_tests::Account;
 use tokio::sync::oneshot::{self, Sender};
 use tokio::task::JoinHandle;
@@ -120,64 +117,14 @@ impl Arbiter {
 }
 
 impl Journal for Arbiter {
+    annals_tests::through! { inner, but append }
+
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let (decide, decided) = oneshot::channel();
         self.groups.lock().unwrap().push_back(decide);
         self.keys.lock().unwrap().push(Arc::new(group[0].key(&self.inner.facts())));
         let runs = group.len();
         Box::pin(async move { vec![decided.await.unwrap(); runs] })
-    }
-
-    fn facts(&self) -> Facts {
-        self.inner.facts()
-    }
-
-    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
-        self.inner.open_stream(id)
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.inner.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.inner.read(stream, from, to, bytes_max)
-    }
-
-    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.inner.read_all(after, bytes_max)
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.inner.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.inner.forget(stream)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }
 

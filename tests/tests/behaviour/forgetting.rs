@@ -77,16 +77,16 @@ async fn assert_forgotten(system: &System, last: u64) {
 
 #[tokio::test]
 async fn a_forgotten_entity_is_gone_with_its_snapshots_and_its_id_stays_taken() {
-    let (shelf, journal) = (Shelf::default(), MemoryJournal::new());
+    let (shelf, journal) = (Shelf::new(), MemoryJournal::new());
     let system = builder(&shelf).start(journal.clone()).unwrap();
     tell(&system, 4).await;
-    until("they are saved", || shelf.of("Patient", NAME) == [2, 4]).await;
+    until("they are saved", || shelf.seqs(&PersistenceId::new("Patient", NAME)) == [4, 2]).await;
     // Nobody who has still to read is asked.
     system.register_reader(&ReadMark::new("billing", Offset(0))).unwrap();
     assert!(matches!(system.delete::<Patient>(NAME).await, Err(DeleteError::StillRead { .. })));
     let forgotten = system.forget::<Patient>(NAME).await.unwrap();
     assert_eq!((forgotten.seq_nr, forgotten.snapshots), (SeqNr(5), 2));
-    assert_eq!(shelf.of("Patient", NAME).len(), 0);
+    assert_eq!(shelf.seqs(&PersistenceId::new("Patient", NAME)).len(), 0);
     assert_forgotten(&system, 5).await;
     assert_eq!(system.forget::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(5), "again is harmless");
     assert_eq!(system.get::<Patient>("other").tell("hello".to_owned()).await.unwrap(), 1, "others go on");
@@ -101,7 +101,7 @@ async fn a_forgotten_entity_is_gone_with_its_snapshots_and_its_id_stays_taken() 
 
 #[tokio::test]
 async fn a_deleted_entity_can_be_forgotten() {
-    let (shelf, journal) = (Shelf::default(), MemoryJournal::new());
+    let (shelf, journal) = (Shelf::new(), MemoryJournal::new());
     let system = builder(&shelf).start(journal.clone()).unwrap();
     tell(&system, 1).await;
     assert_eq!(system.delete::<Patient>(NAME).await.unwrap().seq_nr, SeqNr(2));
@@ -113,7 +113,7 @@ async fn a_deleted_entity_can_be_forgotten() {
 
 #[tokio::test]
 async fn what_was_begun_without_encryption_can_only_be_deleted() {
-    let (shelf, journal) = (Shelf::default(), MemoryJournal::new());
+    let (shelf, journal) = (Shelf::new(), MemoryJournal::new());
     let old = System::builder().start(journal.clone()).unwrap();
     old.get::<yesterday::Patient>(NAME).tell(SECRET.to_owned()).await.unwrap();
     old.shutdown().await.unwrap();
@@ -132,10 +132,10 @@ async fn what_was_begun_without_encryption_can_only_be_deleted() {
 
 #[tokio::test]
 async fn what_was_interrupted_is_completed_by_asking_again() {
-    let (shelf, journal) = (Shelf::default(), MemoryJournal::new());
+    let (shelf, journal) = (Shelf::new(), MemoryJournal::new());
     let system = builder(&shelf).start(journal.clone()).unwrap();
     tell(&system, 4).await;
-    until("they are saved", || shelf.of("Patient", NAME) == [2, 4]).await;
+    until("they are saved", || shelf.seqs(&PersistenceId::new("Patient", NAME)) == [4, 2]).await;
     shelf.fail(true);
     let error = system.forget::<Patient>(NAME).await.unwrap_err();
     assert!(matches!(error, ForgetError::SnapshotsLeft { seq_nr: SeqNr(5), .. }), "{error:?}");
@@ -153,7 +153,7 @@ async fn what_was_interrupted_is_completed_by_asking_again() {
 
 #[tokio::test]
 async fn snapshots_that_cannot_be_deleted_do_not_save_the_key() {
-    let (shelf, directory) = (Shelf::default(), tempfile::tempdir().unwrap());
+    let (shelf, directory) = (Shelf::new(), tempfile::tempdir().unwrap());
     let system = builder(&shelf).open(directory.path()).await.unwrap();
     tell(&system, 2).await;
     until("it is saved", || system.stats().snapshots_saved == 1).await;

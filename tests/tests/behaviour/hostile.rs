@@ -1,5 +1,6 @@
 //! Code of the user's that goes wrong in odd ways: it harms its own entity at the most.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,13 +14,25 @@ use crate::until;
 /// How long is for ever: whatever comes takes less, on any machine.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Panics when it is dropped, if it is told to.
+thread_local! {
+    /// How often a bomb or a bomber went off in this thread, which is the only one of its test.
+    static WENT_OFF: Cell<u64> = const { Cell::new(0) };
+}
+
+fn go_off(what: &str) {
+    if !std::thread::panicking() {
+        WENT_OFF.set(WENT_OFF.get() + 1);
+        panic!("{what} went off");
+    }
+}
+
+/// Panics when it is dropped.
 #[derive(Debug)]
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        assert!(std::thread::panicking(), "the bomb went off");
+        go_off("the bomb");
     }
 }
 
@@ -33,7 +46,9 @@ struct Bomber {
 
 impl Drop for Bomber {
     fn drop(&mut self) {
-        assert!(!(self.loaded && ARMED.load(Ordering::SeqCst)) || std::thread::panicking(), "the bomber went off");
+        if self.loaded && ARMED.load(Ordering::SeqCst) {
+            go_off("the bomber");
+        }
     }
 }
 
@@ -77,6 +92,7 @@ async fn a_reply_that_panics_when_nobody_takes_it() {
     system.get::<Bomber>("b").hand_out().tell().await.unwrap();
     until("it is handled", || system.stats().commands == 1).await;
     another_goes_on(&system).await;
+    assert_eq!(WENT_OFF.get(), 1);
 }
 
 #[tokio::test]
@@ -86,6 +102,7 @@ async fn data_that_panics_when_it_is_dropped_from_memory() {
     ARMED.store(true, Ordering::SeqCst);
     until("it is passivated", || system.stats().passivations == 1).await;
     ARMED.store(false, Ordering::SeqCst);
+    assert_eq!(WENT_OFF.get(), 1);
     another_goes_on(&system).await;
 }
 
@@ -94,6 +111,7 @@ async fn a_panic_that_panics_when_it_is_dropped() {
     let system = one_shard();
     let error = system.get::<Bomber>("b").throw().await.unwrap_err();
     assert!(matches!(error, CallError::Panicked { command: "throw", .. }), "{error:?}");
+    assert_eq!(WENT_OFF.get(), 1);
     another_goes_on(&system).await;
 }
 

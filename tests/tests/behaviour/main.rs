@@ -44,6 +44,7 @@ mod world;
 
 use annals::System;
 use annals::journal::MemoryJournal;
+use annals_tests::until;
 
 /// A system over a journal in memory.
 fn system() -> (System, MemoryJournal) {
@@ -55,13 +56,4 @@ fn system() -> (System, MemoryJournal) {
 /// Another system on what this journal holds, as after a restart.
 fn restarted(journal: &MemoryJournal) -> System {
     System::builder().shards(2).start(journal.reopen()).unwrap()
-}
-
-/// Lets the tasks run until `done` says that it is enough; fails when it never does.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !done() {
-        assert!(started.elapsed().as_secs() < 120, "waited in vain until {what}");
-        tokio::task::yield_now().await;
-    }
 }

@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::journal::{
-    Armed, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead, Why,
-};
+use annals::journal::{Fut, Journal, MemoryJournal, Page, ReadError, StreamHead, Why};
 use annals::testing::ManualClock;
-use annals::{CallError, Offset, PersistenceId, SeqNr, StreamNo, System, Timestamp};
+use annals::{CallError, PersistenceId, SeqNr, StreamNo, System, Timestamp};
 use annals_tests::Account;
 
 use crate::{restarted, system, until};
@@ -61,8 +59,8 @@ async fn an_entity_that_waits_for_the_disk_is_not_dropped() {
     journal.faults().hold();
     let deposit = tokio::spawn(alice.deposit(7));
     until("it is with the journal", || journal.faults().held() == 1).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((system.stats().residents, system.stats().passivations), (1, 0));
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(system.stats().residents, 1);
     journal.faults().release();
     assert_eq!(deposit.await.unwrap().unwrap(), 7);
 }
@@ -93,7 +91,7 @@ async fn a_command_that_meets_a_passivation_is_handled_exactly_once() {
     assert!(system.stats().passivations > 100, "the race was run: {:?}", system.stats());
 }
 
-/// Counts how often each stream is opened and closed, and can fail to read what it has opened.
+/// Counts how often each stream is opened and closed, and can fail to read what it has opened. It keeps no snapshots.
 #[derive(Clone)]
 pub(crate) struct Counting {
     inner: MemoryJournal,
@@ -123,6 +121,8 @@ impl Counting {
 }
 
 impl Journal for Counting {
+    annals_tests::through! { inner, but open_stream, close_stream, settle, read, snapshots }
+
     fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
         let id = id.clone();
         Box::pin(async move {
@@ -149,50 +149,6 @@ impl Journal for Counting {
             return Box::pin(std::future::ready(Err(error)));
         }
         self.inner.read(stream, from, to, bytes_max)
-    }
-
-    fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
-        self.inner.append(group)
-    }
-
-    fn facts(&self) -> Facts {
-        self.inner.facts()
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.inner.read_all(after, bytes_max)
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.inner.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.inner.forget(stream)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }
 

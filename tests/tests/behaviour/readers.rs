@@ -22,5 +22,7 @@ async fn a_reader_that_was_started_again_takes_its_place() {
     let first = ReadMark::new("billing", Offset(3));
     let system = System::builder().reader(&first).start(MemoryJournal::new()).unwrap();
     drop(first);
-    system.register_reader(&ReadMark::new("billing", Offset(2))).unwrap();
+    let (again, third) = (ReadMark::new("billing", Offset(2)), ReadMark::new("billing", Offset(2)));
+    system.register_reader(&again).unwrap();
+    assert_eq!(system.register_reader(&third), Err(ReaderError::NameTaken { name: "billing".into() }));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use annals::journal::{EventRecord, Journal, MemoryJournal, Record, RunError, RunView, StoredCause};
 use annals::testing::ManualClock;
 use annals::{Builder, Codec, EntityId, Offset, System, Timestamp};
-use annals_tests::{Diary, Lease, LeaseRef, LeaseState, Lock, LockRef};
+use annals_tests::{Diary, Lease, LeaseRef, LeaseState, Lock, LockRef, until_so};
 
 /// A system of locks and leases whose deadlines are handled one after the other.
 pub(crate) struct World {
@@ -76,11 +76,7 @@ impl World {
 
     /// Waits until so many records of an entity are stored.
     pub(crate) async fn until_stored(&self, id: &str, records: usize) {
-        let started = std::time::Instant::now();
-        while self.stored(id).await.len() < records {
-            assert!(started.elapsed().as_secs() < 120, "{id} waited in vain for {records} records");
-            tokio::task::yield_now().await;
-        }
+        until_so(&format!("{id} has {records} records"), async || self.stored(id).await.len() >= records).await;
     }
 
     /// What is stored of one entity.
@@ -91,15 +87,8 @@ impl World {
 
 /// Waits until the lease is in a state.
 pub(crate) async fn until_in(lease: &LeaseRef, state: LeaseState) {
-    let started = std::time::Instant::now();
-    loop {
-        let now = lease.state().await.unwrap();
-        if now == state {
-            return;
-        }
-        assert!(started.elapsed().as_secs() < 120, "{} is {now:?} and waited in vain to be {state:?}", lease.id());
-        tokio::task::yield_now().await;
-    }
+    let what = format!("{} is {state:?}", lease.id());
+    until_so(&what, async || lease.state().await.unwrap() == state).await;
 }
 
 /// Lets the other tasks of this thread run.

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and tells its seed")]
 
+mod power;
 mod tools;
 
 use std::fs;

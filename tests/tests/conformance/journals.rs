@@ -2,15 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use annals::journal::{
-    Armed, Cipher, CloseError, Facts, FjallJournal, FjallOptions, Fut, Health, Journal, MemoryJournal, Outcome, Page,
-    ReadError, Run, StreamHead,
-};
-use annals::snapshot::SnapshotStore;
+use annals::journal::{FjallJournal, FjallOptions, Fut, Journal, MemoryJournal, Outcome, Run};
 use annals::testing::conformance::journal::{Forgets, JournalStore};
-use annals::{Offset, PersistenceId, SeqNr, StreamNo};
 use tempfile::TempDir;
 
 /// A journal in memory. What it holds outlives its handles, so a crash is a handle that is dropped.
@@ -126,71 +120,13 @@ fn copy_file(from: &Path, to: &Path) {
 struct AllForgettable(FjallJournal);
 
 impl Journal for AllForgettable {
+    annals_tests::through! { 0, but append }
+
     fn append(&self, mut group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         for run in &mut group {
             run.forgettable = true;
         }
         self.0.append(group)
-    }
-
-    fn facts(&self) -> Facts {
-        self.0.facts()
-    }
-
-    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
-        self.0.open_stream(id)
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.0.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.0.durable()
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.0.changed(beyond)
-    }
-
-    fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.0.read(stream, from, to, bytes_max)
-    }
-
-    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.0.read_all(after, bytes_max)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.0.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.0.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.0.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.0.forget(stream)
-    }
-
-    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
-        self.0.cipher(stream)
-    }
-
-    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
-        self.0.snapshots()
-    }
-
-    fn health(&self) -> Health {
-        self.0.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.0.close()
     }
 }
 

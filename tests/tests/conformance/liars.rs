@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use annals::journal::{
-    Armed, Cipher, CloseError, Due, EventRecord, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError,
-    Record, Run, RunBuilder, RunError, RunKey, RunView, Settled, StreamHead, Why, Write,
+    Armed, Due, EventRecord, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Record, Run,
+    RunBuilder, RunError, RunKey, RunView, Settled, StreamHead, Why, Write,
 };
 use annals::testing::conformance::journal::{CASES, Forgets, JournalStore};
 use annals::{Codec, EntityId, Offset, PersistenceId, SeqNr, StreamNo, Timestamp};
@@ -237,6 +237,12 @@ fn stored_all(durable: Offset, runs: usize) -> Vec<Outcome> {
 }
 
 impl Journal for Liar {
+    annals_tests::through! {
+        honest,
+        but facts, open_stream, close_stream, append, settle, durable, changed, read, read_all, armed, stream_id, delete_to,
+            forget, health
+    }
+
     fn facts(&self) -> Facts {
         let facts = self.honest.facts();
         match self.lie {
@@ -417,10 +423,6 @@ impl Journal for Liar {
         self.honest.forget(stream)
     }
 
-    fn cipher(&self, stream: StreamNo) -> Result<Option<Arc<dyn Cipher>>, ReadError> {
-        self.honest.cipher(stream)
-    }
-
     fn settle(&self, run: &RunKey) -> Fut<'_, Result<Settled, ReadError>> {
         let run = run.clone();
         Box::pin(async move {
@@ -440,10 +442,6 @@ impl Journal for Liar {
 
     fn health(&self) -> Health {
         if self.lie == Lie::StaysHealthy { Health::Good } else { self.honest.health() }
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.honest.close()
     }
 }
 

@@ -6,5 +6,6 @@
 mod journals;
 mod liars;
 mod outside;
+mod runtimes;
 mod snapshot_liars;
 mod snapshots;

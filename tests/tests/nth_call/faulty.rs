@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals::journal::{
-    Armed, Cause, Cipher, CloseError, Durability, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError,
-    Run, StreamHead, Why,
+    Armed, Cause, Cipher, CloseError, Durability, Fut, Journal, MemoryJournal, Outcome, Page, ReadError, Run,
+    StreamHead, Why,
 };
 use annals::snapshot::{Criteria, MemorySnapshots, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
 use annals::testing::UnknownRun;
@@ -105,16 +105,13 @@ impl FaultyJournal {
 }
 
 impl Journal for FaultyJournal {
-    fn facts(&self) -> Facts {
-        self.inner.facts()
+    annals_tests::through! {
+        inner,
+        but open_stream, append, settle, read, read_all, armed, stream_id, delete_to, forget, cipher, close
     }
 
     fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
         self.plan.read("open_stream").unwrap_or_else(|| self.inner.open_stream(id))
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.inner.close_stream(stream);
     }
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
@@ -125,14 +122,6 @@ impl Journal for FaultyJournal {
             Some(Failure::UnknownLost) => self.inner.faults().fail_next(UnknownRun::Lost),
         }
         self.inner.append(group)
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
     }
 
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
@@ -164,10 +153,6 @@ impl Journal for FaultyJournal {
             None => self.inner.cipher(stream),
             Some(_) => Err(ReadError::Engine { what: "a key".to_owned(), error: "it was its turn".into() }),
         }
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 
     fn close(&self) -> Fut<'_, Result<(), CloseError>> {

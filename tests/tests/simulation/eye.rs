@@ -4,8 +4,9 @@ use std::sync::Mutex;
 
 use annals::PersistenceId;
 use annals::journal::{Journal as _, MemoryJournal};
+use annals_tests::at_once;
 
-use crate::ground::{at_once, happened};
+use crate::ground::happened;
 
 /// Looks at the journal when an effect runs, and remembers what it has seen too early.
 #[derive(Debug, Default)]

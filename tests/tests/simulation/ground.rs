@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use annals::Builder;
-use annals::journal::{Fut, Journal as _, MemoryJournal};
+use annals::journal::{Journal as _, MemoryJournal};
+use annals_tests::at_once;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -90,15 +91,6 @@ pub fn on_this_ground(builder: Builder) -> Builder {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => builder.inline_blocking().retry_seed(7),
         _ => builder,
-    }
-}
-
-/// What a journal in memory answers at once.
-pub fn at_once<T>(mut answer: Fut<'_, T>) -> T {
-    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
-    match answer.as_mut().poll(&mut task) {
-        std::task::Poll::Ready(answer) => answer,
-        std::task::Poll::Pending => panic!("a journal in memory waits for nothing"),
     }
 }
 

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use annals::journal::{Journal as _, MemoryJournal, RunKey, Settled, Why};
+use annals::journal::{Journal as _, MemoryJournal, RunKey, Settled};
 use annals::prelude::*;
 use annals::testing::ManualClock;
-use annals::{Call, NotStored, PersistenceId, Timestamp, Unknown};
+use annals::{PersistenceId, Timestamp, Unknown};
+use annals_tests::at_once;
 use tokio::task::yield_now;
-use tokio::time::timeout;
 
+use crate::calling::{Manner, Unanswered, make};
 use crate::disturbance::{disturb, end, settings};
 use crate::eye::Eye;
-use crate::ground::{Crash, Ground, after_crash, all_stored, at_once, happened, on_this_ground};
+use crate::ground::{Crash, Ground, after_crash, all_stored, happened, on_this_ground};
 use crate::random::{Random, count};
-use crate::{INTENDED, Manner, ROUNDS, Tally, Waits, replay_seeds, setting, try_seeds};
+use crate::{INTENDED, ROUNDS, Tally, replay_seeds, setting, try_seeds};
 
 /// Remembers the operations that were done to it, in order.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -154,27 +155,31 @@ enum Ending {
     Unsettled(Arc<RunKey>),
 }
 
+impl From<Unanswered> for Ending {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotStored(why) => Ending::NotStored(why),
+            Unanswered::Open(why) => Ending::Open(why),
+        }
+    }
+}
+
 impl Ending {
-    fn of_error<E>(error: CallError<E>, refusal: impl FnOnce(E) -> Vec<u64>) -> Self {
+    fn of<E>(answer: Result<Vec<u64>, CallError<E>>, refusal: impl FnOnce(E) -> Vec<u64>) -> Self {
+        let error = match answer {
+            Ok(seen) => return Ending::Reply(seen),
+            Err(error) => error,
+        };
+        if let CallError::Unknown { why: Unknown::Journal { run, .. }, .. } = error {
+            return Ending::Unsettled(run);
+        }
+        if let Some(unanswered) = Unanswered::of(&error) {
+            return unanswered.into();
+        }
         match error {
             CallError::Refused(refused) => Ending::Refusal(refusal(refused)),
             CallError::Panicked { message, .. } => Ending::Panic(message),
-            CallError::NotAccepted { .. } | CallError::AlreadyDone { .. } | CallError::AnswerUnread { .. } => {
-                unreachable!("the account has no states, and its commands have no keys")
-            }
-            CallError::Overloaded { .. } => Ending::NotStored("overloaded"),
-            CallError::NotStored { why: NotStored::TimedOut { .. }, .. } => Ending::NotStored("too late to send"),
-            CallError::NotStored { why: NotStored::EarlierWriteFailed, .. } => Ending::NotStored("behind a failure"),
-            CallError::NotStored { why: NotStored::Journal(Why::StorageLow { .. }), .. } => {
-                Ending::NotStored("storage low")
-            }
-            CallError::NotStored { .. } => Ending::NotStored("not stored"),
-            CallError::Quarantined { .. } => Ending::NotStored("quarantined"),
-            CallError::Stopped { .. } => Ending::NotStored("stopped"),
-            CallError::Deleted { .. } => Ending::NotStored("deleted"),
-            CallError::Unknown { why: Unknown::TimedOut { .. }, .. } => Ending::Open("timed out"),
-            CallError::Unknown { why: Unknown::Journal { run, .. }, .. } => Ending::Unsettled(run),
-            CallError::Unknown { .. } => Ending::Open("dropped"),
+            _ => unreachable!("the account has no states, and its commands have no keys"),
         }
     }
 
@@ -187,30 +192,6 @@ impl Ending {
             Ending::NotStored(why) | Ending::Open(why) => why,
         }
     }
-}
-
-/// Makes a call, and says what it ended with; `refusal` gives what a refusal has seen.
-async fn make<E>(mut call: Call<Vec<u64>, E>, manner: Manner, refusal: impl FnOnce(E) -> Vec<u64>) -> Ending {
-    if let Some(within) = manner.within {
-        call = call.within(within);
-    }
-    if manner.or_overloaded {
-        call = call.or_overloaded();
-    }
-    let answer = match manner.waits {
-        Waits::ForTheAnswer => call.await,
-        Waits::NoLongerThan(patience) => match timeout(patience, call).await {
-            Ok(answer) => answer,
-            Err(_) => return Ending::Open("cancelled"),
-        },
-        Waits::UntilSent => {
-            let Err(error) = call.tell().await else { return Ending::Open("told") };
-            let ending = Ending::of_error(error, |never| match never {});
-            assert!(matches!(ending, Ending::NotStored(_)), "a call that was not sent ended with {ending:?}");
-            return ending;
-        }
-    };
-    answer.map_or_else(|error| Ending::of_error(error, refusal), Ending::Reply)
 }
 
 /// What has to hold of an operation in the end.
@@ -275,16 +256,17 @@ impl Caller {
 
     async fn call(&self, entity: u64, op: u64, action: Action, manner: Manner) -> Ending {
         let ledger = &self.ledgers[usize::try_from(entity).unwrap()];
-        match action {
-            Action::Enter => make(ledger.enter(op), manner, |never| match never {}).await,
-            Action::EnterTwice => make(ledger.enter_twice(op), manner, |never| match never {}).await,
-            Action::Refuse => make(ledger.refuse(), manner, |seen| seen).await,
-            Action::Curse => make(ledger.curse(op), manner, |never| match never {}).await,
-            Action::Crash => make(ledger.crash(), manner, |never| match never {}).await,
-            Action::CrashInReply => make(ledger.crash_in_reply(op), manner, |never| match never {}).await,
-            Action::Echo => make(ledger.echo(), manner, |never| match never {}).await,
-            Action::Query => make(ledger.entries(), manner, |never| match never {}).await,
-        }
+        let call = match action {
+            Action::Enter => ledger.enter(op),
+            Action::EnterTwice => ledger.enter_twice(op),
+            Action::Refuse => return make(ledger.refuse(), manner, |answer| Ending::of(answer, |seen| seen)).await,
+            Action::Curse => ledger.curse(op),
+            Action::Crash => ledger.crash(),
+            Action::CrashInReply => ledger.crash_in_reply(op),
+            Action::Echo => ledger.echo(),
+            Action::Query => ledger.entries(),
+        };
+        make(call, manner, |answer| Ending::of(answer, |never| match never {})).await
     }
 
     /// From here on, it may be stored, whether anybody hears of it or not.

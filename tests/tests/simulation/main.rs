@@ -13,20 +13,21 @@
 )]
 #![expect(unreachable_pub, reason = "the modules share what they need")]
 
+mod calling;
 mod disturbance;
 mod eye;
 mod ground;
 mod ledger;
 mod machine;
-mod random;
 mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use annals_tests::random;
+
 use ground::{Ground, Trace, take_trace};
-use random::Random;
 
 /// How often the system is started on one journal.
 const ROUNDS: u64 = 3;
@@ -34,40 +35,6 @@ const ROUNDS: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How the message of each intended panic begins.
 const INTENDED: &str = "intended: ";
-
-/// How a call is made.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
-    within: Option<Duration>,
-    or_overloaded: bool,
-    waits: Waits,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Waits {
-    ForTheAnswer,
-    /// It is told, and nobody waits for the reply.
-    UntilSent,
-    /// It is dropped after this time.
-    NoLongerThan(Duration),
-}
-
-impl Manner {
-    /// It waits as long as it takes.
-    const PATIENT: Self = Self { within: None, or_overloaded: false, waits: Waits::ForTheAnswer };
-
-    fn choose(random: &mut Random) -> Self {
-        let option = random.below(12);
-        let within = Duration::from_millis(random.below(3));
-        let patience = Duration::from_micros(random.below(300));
-        let waits = match random.below(75) {
-            0..=4 => Waits::UntilSent,
-            5..=7 => Waits::NoLongerThan(patience),
-            _ => Waits::ForTheAnswer,
-        };
-        Self { within: (option == 0).then_some(within), or_overloaded: option == 1, waits }
-    }
-}
 
 /// How often each kind of answer was given.
 type Tally = BTreeMap<&'static str, u64>;

@@ -23,6 +23,7 @@ pub(crate) fn report(report: &Report) -> Value {
         "streams": counted(report.streams),
         "snapshots": counted(report.snapshots),
         "keys": counted(report.keys),
+        "without_snapshot": counted(report.without_snapshot),
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "more_findings": report.more_findings,
         "notes": report.notes,

@@ -44,11 +44,16 @@ enum Failure {
     Output(#[from] io::Error),
     #[error("{0}")]
     File(String),
+    #[error(
+        "something went wrong that isn't foreseen, and nothing is known of the store; `RUST_BACKTRACE=1` says more"
+    )]
+    Panicked,
 }
 
 fn main() -> ExitCode {
     quiet_panics();
-    let failure = match Args::parse(lexopt::Parser::from_env()).map_err(Failure::from).and_then(commands::obey) {
+    let obey = || Args::parse(lexopt::Parser::from_env()).map_err(Failure::from).and_then(commands::obey);
+    let failure = match std::panic::catch_unwind(obey).unwrap_or(Err(Failure::Panicked)) {
         Ok(End::Fine) => return ExitCode::SUCCESS,
         Ok(End::Damaged) => return ExitCode::from(DAMAGED),
         // Nobody listens any more, as with `annals list .. | head`.
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
     let (usage, code) = match &failure {
         Failure::Usage(_) => (USAGE, UNUSABLE),
         Failure::Store(error) if error.is_damage() => ("", DAMAGED),
-        Failure::Store(_) | Failure::Output(_) | Failure::File(_) => ("", UNUSABLE),
+        Failure::Store(_) | Failure::Output(_) | Failure::File(_) | Failure::Panicked => ("", UNUSABLE),
     };
     // There is no way left to say that it failed.
     let _ = write!(io::stderr().lock(), "annals: {}\n{usage}", told::escaped(&failure.to_string()));

@@ -71,6 +71,9 @@ pub(crate) fn report(store: &Path, report: &Report) -> String {
 
 /// What a report comes to, in one line.
 fn comes_to(report: &Report) -> String {
+    if report.is_whole() && report.without_snapshot > 0 {
+        return "nothing is lost, if the snapshots that aren't here are elsewhere".to_owned();
+    }
     if report.is_whole() {
         return "nothing is lost".to_owned();
     }

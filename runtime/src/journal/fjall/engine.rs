@@ -102,17 +102,68 @@ impl Batch {
     }
 }
 
+/// Does something with the engine, which may panic on damaged files: that is damage too.
+fn contained<T>(done: &str, act: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    result.unwrap_or_else(|_| Err(EngineError::Damaged(format!("it panicked while it was {done}"))))
+}
+
+/// Rows whose reading may panic. Nothing is asked of what has panicked once.
+struct Contained<I> {
+    rows: Option<I>,
+    /// Whether that it panicked is still to be told.
+    is_untold: bool,
+}
+
+impl<I: DoubleEndedIterator<Item = Result<Row, EngineError>>> Contained<I> {
+    fn of(rows: impl FnOnce() -> I) -> Self {
+        let rows = contained("read", || Ok(rows())).ok();
+        Self { is_untold: rows.is_none(), rows }
+    }
+
+    fn step(&mut self, step: impl FnOnce(&mut I) -> Option<I::Item>) -> Option<I::Item> {
+        if let Some(rows) = &mut self.rows {
+            match contained("read", || Ok(step(rows))) {
+                Ok(row) => return row,
+                Err(_) => (self.rows, self.is_untold) = (None, true),
+            }
+        }
+        let panicked = || Err(EngineError::Damaged("it panicked while it was read".into()));
+        std::mem::take(&mut self.is_untold).then(panicked)
+    }
+}
+
+impl<I: DoubleEndedIterator<Item = Result<Row, EngineError>>> Iterator for Contained<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Iterator::next)
+    }
+}
+
+impl<I: DoubleEndedIterator<Item = Result<Row, EngineError>>> DoubleEndedIterator for Contained<I> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(DoubleEndedIterator::next_back)
+    }
+}
+
 impl Engine {
     /// Makes an empty engine in a directory that doesn't exist, and closes it.
     pub(super) fn create(path: &Path, shape: Shape) -> Result<(), EngineError> {
-        let db = Self::open_database(path, 0)?;
-        let rows = db.keyspace(shape.keyspace, || Self::keyspace_options(shape))?;
-        drop(rows);
-        db.persist(PersistMode::SyncAll)?;
-        Ok(())
+        contained("made", || {
+            let db = Self::open_database(path, 0)?;
+            let rows = db.keyspace(shape.keyspace, || Self::keyspace_options(shape))?;
+            drop(rows);
+            db.persist(PersistMode::SyncAll)?;
+            Ok(())
+        })
     }
 
     pub(super) fn open(path: &Path, shape: Shape, cache_bytes: u64) -> Result<Self, EngineError> {
+        contained("opened", || Self::open_files(path, shape, cache_bytes))
+    }
+
+    fn open_files(path: &Path, shape: Shape, cache_bytes: u64) -> Result<Self, EngineError> {
         // ORDER: before the engine opens, since it makes a new one where it finds no marker.
         if !path.join("version").exists() {
             return Err(EngineError::Damaged("its version marker is missing".into()));
@@ -135,18 +186,12 @@ impl Engine {
     }
 
     fn open_database(path: &Path, cache_bytes: u64) -> Result<Database, EngineError> {
-        let open = || {
-            Database::builder(path)
-                .cache_size(cache_bytes)
-                .journal_compression(CompressionType::None)
-                .max_journaling_size(JOURNAL_BYTES_MAX)
-                .open()
-        };
-        // The engine may panic on damaged files.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
-            Ok(opened) => Ok(opened?),
-            Err(_) => Err(EngineError::Damaged("it panicked while it was opened".into())),
-        }
+        let database = Database::builder(path)
+            .cache_size(cache_bytes)
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .open();
+        Ok(database?)
     }
 
     fn keyspace_options(shape: Shape) -> KeyspaceCreateOptions {
@@ -166,16 +211,16 @@ impl Engine {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, EngineError> {
-        Ok(self.rows.get(key)?)
+        contained("read", || Ok(self.rows.get(key)?))
     }
 
-    /// The rows from one key to another, both included.
+    /// The rows from one key to another, both included. Behind a panic there are none.
     pub(super) fn range(
         &self,
         from: &[u8],
         to: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<Row, EngineError>> + use<> {
-        self.rows.range(from..=to).map(|row| Ok(row.into_inner()?))
+        Contained::of(|| self.rows.range(from..=to).map(|row| Ok(row.into_inner()?)))
     }
 
     /// The last row from one key to another, both included.
@@ -198,6 +243,10 @@ impl Engine {
     /// The engine's journal may hold removals all the same: when its tables have nothing of a row any more, they keep
     /// nothing of its removal either.
     pub(super) fn is_all_in_tables(&self) -> Result<bool, EngineError> {
+        contained("read", || self.has_all_in_tables())
+    }
+
+    fn has_all_in_tables(&self) -> Result<bool, EngineError> {
         let tree = &self.rows.tree;
         if tree.get_highest_memtable_seqno().is_none() {
             return Ok(true);
@@ -247,5 +296,35 @@ impl Engine {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_rows_are_read_is_one_error_and_the_end() {
+        let row = |number: u8| -> Result<Row, EngineError> {
+            assert!(number != 3, "a row is damaged");
+            Ok((Slice::from([number]), Slice::from([])))
+        };
+        let told = |row: Result<Row, EngineError>| match row {
+            Ok((key, _)) => key.to_vec(),
+            Err(error) => error.to_string().into_bytes(),
+        };
+        let panicked = b"it panicked while it was read".to_vec();
+        let forward: Vec<_> = Contained::of(|| (1..6).map(row)).map(told).collect();
+        assert_eq!(forward, [vec![1], vec![2], panicked.clone()]);
+        let backward: Vec<_> = Contained::of(|| (1..6).map(row)).rev().map(told).collect();
+        assert_eq!(backward, [vec![5], vec![4], panicked.clone()]);
+        let none = || -> std::iter::Empty<Result<Row, EngineError>> { panic!("damaged") };
+        assert_eq!(Contained::of(none).map(told).collect::<Vec<_>>(), [panicked]);
+    }
+
+    #[test]
+    fn a_panic_of_the_engine_is_damage() {
+        let done: Result<(), _> = contained("read", || panic!("damaged"));
+        assert!(matches!(done, Err(EngineError::Damaged(reason)) if reason == "it panicked while it was read"));
     }
 }

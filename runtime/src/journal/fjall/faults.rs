@@ -8,9 +8,15 @@ use crate::sync::{Condvar, Mutex, PoisonError};
 
 const ASKED_FOR: &str = "a fault that was asked for";
 
-/// Where the writer can be held.
+/// Where the writer can be held, or who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
+    /// Where somebody who reads everything has looked up a floor, and not yet the run.
+    Reading,
+    /// Before it is looked how much space there is.
+    Looking,
+    /// Before new keys are stored.
+    StoringKeys,
     /// Before the engine has a group.
     BeforeCommit,
     /// When it is durable, and nobody knows.

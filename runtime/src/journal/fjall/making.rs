@@ -20,9 +20,7 @@ use super::engine::{Engine, TRUTH};
 use super::error::OpenError;
 use super::open::{ENGINE, HEAD, LOCK, io_error};
 use crate::disk::{sync_dir, sync_tree};
-use crate::journal::Durability;
-use crate::journal::head::{Head, HeadFile, State, boot_id};
-use crate::journal::order::Mark;
+use crate::journal::head::{Head, HeadFile};
 
 /// The directory for making.
 const MAKING: &str = ".annals.tmp";
@@ -121,17 +119,7 @@ fn make_in(path: &Path) -> Result<(), OpenError> {
     let engine = path.join(ENGINE);
     Engine::create(&engine, TRUTH)
         .map_err(|error| OpenError::Engine { path: engine, error: error.to_string().into() })?;
-    let mut head = Head {
-        store: RandomState::new().build_hasher().finish(),
-        epoch: 0,
-        write: 0,
-        boot: boot_id().unwrap_or_default(),
-        durability: Durability::Fsync,
-        state: State::Clean,
-        acked: Mark::default(),
-        synced: Mark::default(),
-        checkpoint: Mark::default(),
-    };
+    let mut head = Head::begun(RandomState::new().build_hasher().finish());
     let head_path = path.join(HEAD);
     HeadFile::create(&head_path, &mut head).map_err(io_error("write", &head_path))?;
     sync_tree(path).map_err(io_error("sync", path))

@@ -111,16 +111,19 @@ impl FjallOptions {
         Self { cache_bytes, ..self }
     }
 
-    /// Refuses writes with [`Why::StorageLow`](super::Why::StorageLow) while fewer bytes than this are free in the journal's
-    /// file system, for those who aren't privileged; 0 switches it off.
+    /// Refuses writes with [`Why::StorageLow`](super::Why::StorageLow) where fewer bytes than this are free in the journal's
+    /// file system, for those who aren't privileged, or would be behind them; 0 switches it off.
     ///
     /// What is refused is certainly not stored, the journal stays as good as it was, and it takes writes again when there
-    /// is more space. Deleting and forgetting are still taken while a quarter of it is free. Snapshots are skipped.
+    /// is more space. Deleting and forgetting are still taken down to a quarter of it. Snapshots are skipped.
     ///
     /// Without it, a disk that is full fails the journal in the middle of a write: what was acknowledged is safe, but nothing
     /// can be written until it is opened again. So it is to be more than the engine needs to merge tables: the default, 512
-    /// MiB, is what it needs for one merge of those that were written last. It is looked at before a group is written, at least
-    /// once for as much as was free above it; only on Unix.
+    /// MiB, is what it needs for one merge of those that were written last. A journal that holds less needs as much as it
+    /// holds. Less than 128 MiB isn't sensible: so much may still have to be moved into tables of what is written already.
+    ///
+    /// It is looked at once a second, and before a group is written at least once for as much as was free above it; only on
+    /// Unix.
     pub fn free_bytes_min(self, free_bytes_min: u64) -> Self {
         Self { free_bytes_min, ..self }
     }

@@ -7,13 +7,16 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::engine::{Engine, EngineError, Row};
+#[cfg(any(test, shuttle))]
+use super::faults::Gate;
+use super::queue::RUN_OVERHEAD_BYTES;
 use super::rows::{Content, StreamRow, floor_keys, id_key, read_floor_row, read_id_row, stream_key, stream_of_key};
 use super::streams::{Open, Stored};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::cipher::StreamCipher;
 use crate::journal::floor::Floor;
 use crate::journal::lock;
-use crate::journal::order::{OrderRow, OrderedRun, group_key};
+use crate::journal::order::{Mark, OrderRow, OrderedRun, group_key};
 use crate::journal::{Corrupt, Page, Place, ReadError, StoredRun};
 
 /// So many places are remembered at which somebody has stopped reading everything.
@@ -21,6 +24,9 @@ const CURSORS_MAX: usize = 16;
 
 /// So many floors are remembered while a page is read.
 const FLOORS_MAX: usize = 16 * 1024;
+
+/// About so many bytes are looked at while the engine is held, so that nobody who closes it waits for what is deleted.
+const PIECE_BYTES: usize = if cfg!(test) { 1024 } else { 4 * 1024 * 1024 };
 
 /// A stream, and what messages about it need.
 pub(super) struct Stream<'a> {
@@ -158,7 +164,14 @@ impl Shared {
             });
             let (last, floor) = match known {
                 Some(known) => known,
-                None => (this.last(engine)?.unwrap_or(SeqNr::ZERO), self.floor(engine, stream)?),
+                None => {
+                    let last = match this.last(engine) {
+                        // What is whole before its last run can be read. Whoever reads on meets that one.
+                        Err(ReadError::Corrupt(_)) => SeqNr(u64::MAX),
+                        last => last?.unwrap_or(SeqNr::ZERO),
+                    };
+                    (last, self.floor(engine, stream)?)
+                }
             };
             let (to, mut floor) = (to.min(last), floor.to);
             // It ends, since it only goes on when the floor rises, which it does up to the last record.
@@ -196,51 +209,15 @@ impl Shared {
 
     pub(super) fn read_order(&self, after: Offset, bytes_max: usize) -> Result<Page, ReadError> {
         let end = *lock(&self.durable);
-        let mut page = Page { runs: Vec::new(), more: false };
-        self.with_engine(|engine| {
-            if after >= end.offset {
-                return Ok(page);
-            }
-            let mut bytes = 0_usize;
-            let mut floors = Floors { shared: self, known: HashMap::new() };
-            let mut group = self.group_behind(engine, after, end.group)?;
-            loop {
-                let row = self.group(engine, group, Offset(after.0 + 1))?;
-                floors.check(engine, &row)?;
-                for (offset, run) in row.with_offsets() {
-                    if offset.0 + (run.records - 1) <= after.0 {
-                        continue;
-                    }
-                    let floor = floors.of(engine, run.stream)?;
-                    if run.last() <= floor.to {
-                        continue;
-                    }
-                    bytes = bytes.saturating_add(usize::try_from(run.bytes).unwrap_or(usize::MAX));
-                    if bytes > bytes_max && !page.runs.is_empty() {
-                        page.more = true;
-                        self.remember(Offset(offset.0 - 1), group);
-                        return Ok(page);
-                    }
-                    match self.ordered_run(engine, group, offset, run, floor, |this, row| this.plain(engine, row)) {
-                        Ok(Some(bytes)) => {
-                            page.runs.push(StoredRun { stream: run.stream, offset, floor: floor.to, bytes });
-                        }
-                        // Deleted, or forgotten since its floor was looked up.
-                        Ok(None) | Err(ReadError::Forgotten { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                if group == end.group {
-                    return Ok(page);
-                }
-                group += 1;
-                if bytes >= bytes_max {
-                    page.more = true;
-                    self.remember(row.mark.offset, group);
-                    return Ok(page);
-                }
-            }
-        })
+        let floors = Floors { shared: self, known: HashMap::new() };
+        let page = Page { runs: Vec::new(), more: false };
+        let mut reading = OrderPage { shared: self, end, bytes_max, after, group: None, floors, page, bytes: 0 };
+        if after > end.offset {
+            return self.with_engine(|_| Ok(reading.page));
+        }
+        // It ends, since each piece goes on where the one before has come to.
+        while self.with_engine(|engine| reading.go_on(engine))? == Progress::Part {}
+        Ok(reading.page)
     }
 
     /// A group's row, which must be there; `near` is an offset to name if nothing better is known.
@@ -292,7 +269,8 @@ impl Shared {
         then(&this, &row).map(Some)
     }
 
-    /// The group that contains the record behind `after`, which is durable.
+    /// The first group that isn't read by whoever has read everything up to `after`: the one that goes on behind it, or
+    /// the one behind that. Nothing may be stored in it but a floor, which is to be checked all the same.
     fn group_behind(&self, engine: &Engine, after: Offset, last: u64) -> Result<u64, ReadError> {
         if after == Offset(0) {
             return Ok(1);
@@ -300,25 +278,143 @@ impl Shared {
         if let Some((_, group)) = lock(&self.cursors).iter().find(|(at, _)| *at == after) {
             return Ok(*group);
         }
+        let end_of = |group| self.group(engine, group, after).map(|row| row.mark.offset);
         let (mut low, mut high) = (1, last);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.group(engine, middle, after)?.mark.offset <= after {
+            if end_of(middle)? < after {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Ok(low)
+        Ok(if end_of(low)? == after { low + 1 } else { low })
     }
 
-    /// Remembers that the record behind `after` is in `group`.
+    /// Remembers that what comes behind `after` begins in `group`.
     fn remember(&self, after: Offset, group: u64) {
         let mut cursors = lock(&self.cursors);
+        cursors.retain(|(at, _)| *at != after);
         if cursors.len() == CURSORS_MAX {
             cursors.pop_front();
         }
         cursors.push_back((after, group));
+    }
+}
+
+/// A page of everything while it is read.
+///
+/// What is deleted is passed over, and there may be much of it: so it is read in pieces, between which the engine is let
+/// go. INVARIANT: a page that has come to nothing yet goes on, so that none is empty while there is more.
+struct OrderPage<'a> {
+    shared: &'a Shared,
+    /// What was durable when it began.
+    end: Mark,
+    bytes_max: usize,
+    /// All up to here is in the page, or deleted.
+    after: Offset,
+    /// The group of what comes next, once it is known.
+    group: Option<u64>,
+    floors: Floors<'a>,
+    page: Page,
+    bytes: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// There is more to look at.
+    Part,
+    /// The page is what it is to be.
+    Done,
+}
+
+impl OrderPage<'_> {
+    /// Reads a piece.
+    fn go_on(&mut self, engine: &Engine) -> Result<Progress, ReadError> {
+        match self.piece(engine) {
+            // What was read before it is whole. Whoever reads on meets the error.
+            Err(_) if !self.page.runs.is_empty() => {
+                self.page.more = true;
+                Ok(Progress::Done)
+            }
+            progress => progress,
+        }
+    }
+
+    fn piece(&mut self, engine: &Engine) -> Result<Progress, ReadError> {
+        let mut looked = 0;
+        loop {
+            let near = Offset(self.after.0 + 1);
+            let group = match self.group {
+                Some(group) => group,
+                None => *self.group.insert(self.shared.group_behind(engine, self.after, self.end.group)?),
+            };
+            if group > self.end.group {
+                self.shared.remember(self.end.offset, group);
+                return Ok(Progress::Done);
+            }
+            let row = self.shared.group(engine, group, near)?;
+            self.floors.check(engine, &row)?;
+            for (offset, run) in row.with_offsets() {
+                let last = Offset(offset.0 + (run.records - 1));
+                if last <= self.after {
+                    continue;
+                }
+                looked += RUN_OVERHEAD_BYTES;
+                let floor = self.floors.of(engine, run.stream)?;
+                if run.last() > floor.to {
+                    let len = usize::try_from(run.bytes).unwrap_or(usize::MAX);
+                    let bytes = self.bytes.saturating_add(len);
+                    if bytes > self.bytes_max && !self.page.runs.is_empty() {
+                        return Ok(self.full(group));
+                    }
+                    looked = looked.saturating_add(len);
+                    if let Some(run) = self.run(engine, group, offset, run, floor)? {
+                        self.page.runs.push(run);
+                        self.bytes = bytes;
+                    }
+                }
+                self.after = last;
+                if looked >= PIECE_BYTES {
+                    return Ok(Progress::Part);
+                }
+            }
+            self.after = row.mark.offset;
+            self.group = Some(group + 1);
+            looked += RUN_OVERHEAD_BYTES;
+            if group < self.end.group && self.bytes >= self.bytes_max && !self.page.runs.is_empty() {
+                return Ok(self.full(group + 1));
+            }
+            if looked >= PIECE_BYTES {
+                return Ok(Progress::Part);
+            }
+        }
+    }
+
+    /// Reads a run, unless it is deleted or forgotten since its floor was looked up.
+    fn run(
+        &self,
+        engine: &Engine,
+        group: u64,
+        offset: Offset,
+        run: &OrderedRun,
+        floor: Floor,
+    ) -> Result<Option<StoredRun>, ReadError> {
+        #[cfg(any(test, shuttle))]
+        self.shared.faults.pass(Gate::Reading);
+        let read = self.shared.ordered_run(engine, group, offset, run, floor, |this, row| this.plain(engine, row));
+        match read {
+            Ok(bytes) => Ok(bytes.map(|bytes| StoredRun { stream: run.stream, offset, floor: floor.to, bytes })),
+            Err(ReadError::Forgotten { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The page has as much as fits, and the group has what comes next.
+    fn full(&mut self, group: u64) -> Progress {
+        self.page.more = true;
+        self.shared.remember(self.after, group);
+        Progress::Done
     }
 }
 
@@ -419,24 +515,43 @@ impl Stream<'_> {
         let mut page = Page { runs: Vec::new(), more: false };
         let mut bytes = 0_usize;
         let mut next = begin;
-        let rows = engine.range(&stream_key(self.stream, begin), &stream_key(self.stream, to));
-        for found in rows {
-            let (key, row) = found.map_err(|error| self.engine_error(next, error))?;
-            let row = self.row(&key, &row)?;
-            if row.first() != next {
-                return Err(self.corrupt(next, "a run is missing"));
-            }
-            bytes = bytes.saturating_add(row.run_bytes());
-            if bytes > bytes_max && !page.runs.is_empty() {
+        let mut rows = engine.range(&stream_key(self.stream, begin), &stream_key(self.stream, to));
+        while next <= to {
+            let room = if page.runs.is_empty() { usize::MAX } else { bytes_max.saturating_sub(bytes) };
+            let run = match self.next_run(engine, floor, next, rows.next(), room) {
+                // What was read before it is whole. Whoever reads on meets the error.
+                Err(_) if !page.runs.is_empty() => None,
+                run => run?,
+            };
+            let Some((run, len, last)) = run else {
                 page.more = true;
                 return Ok(page);
-            }
-            next = row.last().next();
-            page.runs.push(self.stored(engine, &row, floor)?);
-        }
-        if next <= to {
-            return Err(self.corrupt(next, "a run is missing"));
+            };
+            page.runs.push(run);
+            bytes = bytes.saturating_add(len);
+            next = last.next();
         }
         Ok(page)
+    }
+
+    /// The run that begins with `next`, how long it is, and its last sequence number; nothing if it is too long.
+    fn next_run(
+        &self,
+        engine: &Engine,
+        floor: SeqNr,
+        next: SeqNr,
+        found: Option<Result<Row, EngineError>>,
+        room: usize,
+    ) -> Result<Option<(StoredRun, usize, SeqNr)>, ReadError> {
+        let missing = || self.corrupt(next, "a run is missing");
+        let (key, row) = found.ok_or_else(missing)?.map_err(|error| self.engine_error(next, error))?;
+        let row = self.row(&key, &row)?;
+        if row.first() != next {
+            return Err(missing());
+        }
+        if row.run_bytes() > room {
+            return Ok(None);
+        }
+        Ok(Some((self.stored(engine, &row, floor)?, row.run_bytes(), row.last())))
     }
 }

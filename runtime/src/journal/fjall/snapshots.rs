@@ -147,14 +147,15 @@ impl FjallSnapshots {
         Ok(true)
     }
 
-    /// Checks the engine's files. What is torn at their end, as power loss leaves it, is cut off: nobody was told that it
-    /// is stored.
+    /// Checks the engine's files. What is torn at their end, as power loss or a write that failed leaves it, is cut off:
+    /// nobody was told that it is stored.
     fn guard(&self) -> Result<(), EngineError> {
         let refused = |refusal| match refusal {
             refusal @ Refusal::Damaged { .. } => EngineError::Damaged(refusal.to_string()),
             refusal @ Refusal::Io { .. } => EngineError::Failed(refusal.to_string()),
         };
-        let found = guard::check(&self.path, false, &|_, _| Ok(())).map_err(refused)?;
+        // Nobody has noted whether a write has failed here.
+        let found = guard::check(&self.path, true, &|_, _| Ok(())).map_err(refused)?;
         let Some(cut) = found.torn().and_then(TailCut::of) else { return Ok(()) };
         // Each batch is on the disk before the next one is written.
         if found.torn().is_some_and(|file| file.behind_flaw().batches > 0) {
@@ -196,7 +197,7 @@ impl FjallSnapshots {
     }
 
     fn save(&self, id: &PersistenceId, stored: &StoredSnapshot) -> Result<(), Failure> {
-        if let Some(low) = self.space.low() {
+        if let Some(low) = self.space.low(stored.bytes.len()) {
             return Err(Failure::Low(low));
         }
         let (meta_key, key) = (key(META, id, stored.seq_nr), key(SNAPSHOT, id, stored.seq_nr));
@@ -207,7 +208,7 @@ impl FjallSnapshots {
             let mut rows = engine.batch(2, self.durability());
             rows.insert(&meta_key, &meta);
             rows.insert(&key, &row);
-            Ok(rows.commit()?)
+            rows.commit().map_err(|error| unwritten(&error))
         })?;
         Ok(())
     }
@@ -272,11 +273,16 @@ impl FjallSnapshots {
                 rows.remove(&key(META, id, *seq_nr));
                 rows.remove(&key(SNAPSHOT, id, *seq_nr));
             }
-            rows.commit()?;
+            rows.commit().map_err(|error| unwritten(&error))?;
             Ok(meant.len())
         })?;
         Ok(deleted.unwrap_or(0))
     }
+}
+
+/// What is said of a write that failed. The engine takes no more then; what it has can be read, so it isn't let go.
+fn unwritten(error: &EngineError) -> Failure {
+    format!("{error}; snapshots are saved and deleted again when the journal is opened again").into()
 }
 
 /// Whether a snapshot of which only the number is known may be one of those that are meant.

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The engine writes each byte so often at the most, merging its tables included.
 const WRITTEN_TIMES: u64 = 8;
+/// So often it keeps each byte at once, before it merges tables: in its own journal, and in a table.
+const KEPT_TIMES: u64 = 2;
 /// Others write too: what was free so long ago doesn't count.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// While too little is free, it is looked at so often whether it still is.
 pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// What gives space back is still taken while this part of the floor is free.
@@ -22,7 +24,25 @@ const LEAST_PART: u64 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Low {
     pub(super) free: u64,
+    /// So much would have to be.
     pub(super) floor: u64,
+}
+
+impl Low {
+    /// Nothing if something of this length can be written where so much was free, of which a part is used since.
+    fn unless(free: u64, floor: u64, used: u64, len: u64) -> Option<Self> {
+        let needed = floor.saturating_add(used).saturating_add(len);
+        match free {
+            _ if free < floor => Some(Self { free, floor }),
+            _ if free < needed => Some(Self { free, floor: needed }),
+            _ => None,
+        }
+    }
+}
+
+/// How much space so many bytes take.
+fn kept(bytes: usize) -> u64 {
+    crate::journal::len_u64(bytes).saturating_mul(KEPT_TIMES)
 }
 
 /// The file system of the journal.
@@ -49,11 +69,15 @@ impl Space {
         }
     }
 
-    /// Says if too little is free. Where that can't be told, writing finds out.
-    pub(super) fn low(&self) -> Option<Low> {
-        let floor = self.floor;
+    /// Whether something is to stay free.
+    pub(super) fn has_floor(&self) -> bool {
+        self.floor > 0
+    }
+
+    /// Says if too little is free to write so many bytes. Where that can't be told, writing finds out.
+    pub(super) fn low(&self, bytes: usize) -> Option<Low> {
         let free = self.free()?;
-        (free < floor).then_some(Low { free, floor })
+        Low::unless(free, self.floor, 0, kept(bytes))
     }
 
     /// How many bytes a program that isn't privileged may still write; `None` if it doesn't matter or can't be told.
@@ -102,16 +126,6 @@ impl Space {
     }
 }
 
-/// How much there is room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    Enough,
-    /// Only what gives space back may be written.
-    Little(Low),
-    /// Not even that.
-    None(Low),
-}
-
 /// Knows what was free, and when that has to be looked at again.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
@@ -123,42 +137,55 @@ struct Known {
     /// `None` if it can't be told.
     free: Option<u64>,
     at: Instant,
-    /// How many bytes were handed to the engine since.
-    written: u64,
+    /// How much space is used since.
+    used: u64,
 }
 
 impl Gauge {
-    /// Says whether there is room for so many bytes, and counts them in.
-    ///
-    /// INVARIANT: between two looks no more is written than what was free above the floor at the first.
-    pub(super) fn room(&mut self, space: &Space, bytes: usize) -> Room {
+    /// Looks how much is free.
+    pub(super) fn look(&mut self, space: &Space) {
+        self.known = Some(Known { free: space.free(), at: Instant::now(), used: 0 });
+    }
+
+    /// Looks how much is free, if what is known doesn't count any more, or so many bytes might not find room, however often
+    /// the engine writes them.
+    pub(super) fn prepare(&mut self, space: &Space, bytes: usize) {
         let Space { floor, .. } = *space;
-        if floor == 0 {
-            return Room::Enough;
-        }
-        let bytes = crate::journal::len_u64(bytes);
         let is_known = self.known.as_ref().is_some_and(|known| match known.free {
             Some(free) if free < floor => known.at.elapsed() < LOOK_AGAIN_AFTER,
             Some(free) => {
-                let written = (known.written + bytes).saturating_mul(WRITTEN_TIMES);
-                written <= free - floor && known.at.elapsed() < LOOK_EVERY
+                let used = known.used.saturating_add(kept(bytes)).saturating_mul(WRITTEN_TIMES / KEPT_TIMES);
+                used <= free - floor && known.at.elapsed() < LOOK_EVERY
             }
             None => known.at.elapsed() < LOOK_EVERY,
         });
-        if !is_known {
-            self.known = Some(Known { free: space.free(), at: Instant::now(), written: 0 });
+        if space.has_floor() && !is_known {
+            self.look(space);
         }
-        let Some(known) = &mut self.known else { return Room::Enough };
-        match known.free {
-            Some(free) if free < floor => {
-                let least = floor / LEAST_PART;
-                if free < least { Room::None(Low { free, floor: least }) } else { Room::Little(Low { free, floor }) }
-            }
-            Some(_) | None => {
-                known.written += bytes;
-                Room::Enough
+    }
+
+    /// Takes room for so many bytes, or says that there isn't enough.
+    ///
+    /// INVARIANT: between two looks no more space is taken than what was free above the floor at the first; by what gives
+    /// space back, than what was free above a part of it. Each is judged by itself: so what needs little isn't refused for
+    /// what needs much, and nothing is refused for ever that has room above the floor when the file system is empty.
+    pub(super) fn take(&mut self, space: &Space, bytes: usize, gives_back: bool) -> Result<(), Low> {
+        let Some(Known { free: Some(free), used, .. }) = &mut self.known else { return Ok(()) };
+        let floor = if gives_back { space.floor / LEAST_PART } else { space.floor };
+        let len = kept(bytes);
+        match Low::unless(*free, floor, *used, len) {
+            Some(low) => Err(low),
+            None => {
+                *used += len;
+                Ok(())
             }
         }
+    }
+
+    /// Whether less than the floor was free when it was last looked.
+    pub(super) fn low(&self, space: &Space) -> Option<Low> {
+        let free = self.known.as_ref()?.free?;
+        Low::unless(free, space.floor, 0, 0)
     }
 }
 
@@ -174,68 +201,100 @@ mod tests {
         space
     }
 
+    /// Whether there is room for so many bytes that are written alone.
+    fn room(gauge: &mut Gauge, space: &Space, bytes: usize) -> Result<(), Low> {
+        gauge.prepare(space, bytes);
+        gauge.take(space, bytes, false)
+    }
+
     #[test]
     fn it_is_looked_again_before_what_was_free_can_be_written() {
         let (space, mut gauge) = (space(FLOOR + 10 * WRITTEN_TIMES), Gauge::default());
         for _ in 0..10 {
-            assert_eq!(gauge.room(&space, 1), Room::Enough);
+            assert_eq!(room(&mut gauge, &space, 1), Ok(()));
         }
         assert_eq!(space.looks(), 1);
-        assert_eq!(gauge.room(&space, 1), Room::Enough);
+        assert_eq!(room(&mut gauge, &space, 1), Ok(()));
         assert_eq!(space.looks(), 2, "the eleventh byte might not have found room");
-        space.pretend(FLOOR);
+        space.pretend(FLOOR + KEPT_TIMES);
         gauge.known = None;
         for looks in 3..6 {
-            assert_eq!(gauge.room(&space, 1), Room::Enough);
+            assert_eq!(room(&mut gauge, &space, 1), Ok(()));
             assert_eq!(space.looks(), looks, "with nothing to spare it is looked each time");
         }
     }
 
     #[test]
+    fn no_more_is_taken_than_is_free_above_the_floor_however_lately_it_was_looked() {
+        let (space, mut gauge) = (space(FLOOR), Gauge::default());
+        for (free, bytes, takes) in [(0, 1, false), (19, 10, false), (20, 10, true), (20, usize::MAX, false)] {
+            space.pretend(FLOOR + free);
+            gauge.known = None;
+            let needed = FLOOR.saturating_add(kept(bytes));
+            let expected = if takes { Ok(()) } else { Err(Low { free: FLOOR + free, floor: needed }) };
+            assert_eq!(room(&mut gauge, &space, bytes), expected, "{bytes} bytes with {free} to spare");
+        }
+        // Of a batch, what there is room for is taken, whatever comes before it.
+        space.pretend(FLOOR + 20);
+        gauge.known = None;
+        gauge.prepare(&space, 4 + 100 + 6 + 1);
+        let taken = [4, 100, 6, 1].map(|bytes| gauge.take(&space, bytes, false).is_ok());
+        assert_eq!((taken, space.looks()), ([true, false, true, false], 5));
+    }
+
+    #[test]
     fn too_little_is_too_little_until_it_is_looked_again() {
         let (space, mut gauge) = (space(FLOOR - 1), Gauge::default());
-        let little = Room::Little(Low { free: FLOOR - 1, floor: FLOOR });
-        assert_eq!(gauge.room(&space, 1), little);
-        space.pretend(FLOOR);
-        assert_eq!(gauge.room(&space, 1), little, "a storm of refusals doesn't ask the system each time");
+        let low = Low { free: FLOOR - 1, floor: FLOOR };
+        assert_eq!(room(&mut gauge, &space, 1), Err(low));
+        assert_eq!(gauge.low(&space), Some(low));
+        space.pretend(2 * FLOOR);
+        assert_eq!(room(&mut gauge, &space, 1), Err(low), "a storm of refusals doesn't ask the system each time");
         assert_eq!(space.looks(), 1);
         gauge.known.as_mut().unwrap().at -= LOOK_AGAIN_AFTER;
-        assert_eq!(gauge.room(&space, 1), Room::Enough);
+        assert_eq!(room(&mut gauge, &space, 1), Ok(()));
+        assert_eq!(gauge.low(&space), None);
     }
 
     #[test]
     fn what_gives_space_back_has_a_floor_of_its_own() {
-        let (space, mut gauge) = (space(FLOOR / LEAST_PART), Gauge::default());
-        assert!(matches!(gauge.room(&space, 1), Room::Little(_)));
+        let (space, mut gauge) = (space(FLOOR / LEAST_PART + KEPT_TIMES), Gauge::default());
+        gauge.prepare(&space, 3);
+        assert_eq!(gauge.take(&space, 1, false), Err(Low { free: 252, floor: FLOOR }));
+        assert_eq!(gauge.take(&space, 1, true), Ok(()));
+        assert_eq!(gauge.take(&space, 1, true), Err(Low { free: 252, floor: 254 }));
         space.pretend(FLOOR / LEAST_PART - 1);
-        gauge.known = None;
-        assert_eq!(gauge.room(&space, 1), Room::None(Low { free: 249, floor: 250 }));
+        gauge.look(&space);
+        assert_eq!(gauge.take(&space, 1, true), Err(Low { free: 249, floor: 250 }));
     }
 
     #[test]
     fn what_was_free_long_ago_does_not_count() {
         let (space, mut gauge) = (space(u64::MAX - 1), Gauge::default());
-        assert_eq!(gauge.room(&space, 1), Room::Enough);
+        assert_eq!(room(&mut gauge, &space, 1), Ok(()));
         space.pretend(0);
-        assert_eq!(gauge.room(&space, 1), Room::Enough);
+        assert_eq!(room(&mut gauge, &space, 1), Ok(()));
         gauge.known.as_mut().unwrap().at -= LOOK_EVERY;
-        assert!(matches!(gauge.room(&space, 1), Room::None(_)));
+        assert_eq!(room(&mut gauge, &space, 1), Err(Low { free: 0, floor: FLOOR }));
     }
 
     #[test]
     fn a_floor_of_nothing_switches_it_off() {
         let (space, mut gauge) = (Space::of(Path::new("/"), 0), Gauge::default());
         space.pretend(0);
-        assert_eq!((gauge.room(&space, 1), space.low(), space.looks()), (Room::Enough, None, 0));
+        assert_eq!(
+            (room(&mut gauge, &space, 1), space.low(1), gauge.low(&space), space.looks()),
+            (Ok(()), None, None, 0)
+        );
     }
 
     #[test]
     #[cfg(unix)]
     fn what_the_system_says_is_believed_and_what_it_cannot_say_is_no_hindrance() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Space::of(dir.path(), 1).low(), None);
-        assert!(Space::of(dir.path(), u64::MAX).low().is_some_and(|low| low.free > 0));
+        assert_eq!(Space::of(dir.path(), 1).low(1), None);
+        assert!(Space::of(dir.path(), u64::MAX).low(1).is_some_and(|low| low.free > 0));
         let gone = Space::of(&dir.path().join("gone"), u64::MAX);
-        assert_eq!((gone.low(), Gauge::default().room(&gone, 1)), (None, Room::Enough));
+        assert_eq!((gone.low(1), room(&mut Gauge::default(), &gone, 1)), (None, Ok(())));
     }
 }

@@ -59,6 +59,12 @@ impl Syncer {
         }
     }
 
+    /// Whether all that was written is synced.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.unsynced.is_none() && state.syncing.is_none() && state.failed.is_none()
+    }
+
     /// Says that the file was written; what went wrong with an earlier sync, if anything did, or if it isn't back `within`
     /// that time.
     pub(super) fn written(&self, within: Duration) -> Result<(), String> {

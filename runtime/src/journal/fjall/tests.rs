@@ -15,6 +15,7 @@ mod directories;
 mod forgetting;
 mod loss;
 mod models;
+mod reading;
 mod snapshots;
 mod space;
 mod stalled;

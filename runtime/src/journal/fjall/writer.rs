@@ -20,7 +20,7 @@ use super::lock::LockFile;
 use super::queue::{RUN_OVERHEAD_BYTES, Reply, Request, Wait, Work};
 use super::removal::Removals;
 use super::rows::{floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row};
-use super::space::{Gauge, LOOK_AGAIN_AFTER, Low, Room};
+use super::space::{Gauge, LOOK_AGAIN_AFTER, LOOK_EVERY, Low};
 use super::syncer::Syncer;
 use super::watch::{GivenUp, Step};
 use crate::id::{Offset, StreamNo};
@@ -142,8 +142,8 @@ impl Writer {
             while let Some(batch) = shared.queue.take(self.wait()) {
                 if !batch.is_empty() {
                     self.store(batch);
-                } else if shared.low().is_some() {
-                    self.look(0);
+                } else if self.looks_idly() {
+                    self.look_idly();
                 }
                 self.remove_some();
             }
@@ -169,11 +169,18 @@ impl Writer {
     fn wait(&self) -> Wait {
         if self.may_remove() {
             Wait::No
+        } else if !self.looks_idly() {
+            Wait::ForWork
         } else if self.shared.low().is_some() {
             Wait::AtMost(LOOK_AGAIN_AFTER)
         } else {
-            Wait::ForWork
+            Wait::AtMost(LOOK_EVERY)
         }
+    }
+
+    /// Whether it is looked how much space there is while nothing is written.
+    fn looks_idly(&self) -> bool {
+        self.shared.space.has_floor() && *lock(&self.shared.health) == Health::Good
     }
 
     fn store(&mut self, batch: Vec<Request>) {
@@ -343,7 +350,7 @@ impl Writer {
         };
         shared.watch.go_on(Step::Pacing)?;
         engine.pace().map_err(|error| Halt::Before(Why::Failed(format!("can't take a group: {error}").into())))?;
-        shared.watch.go_on(Step::Writing)?;
+        shared.watch.go_on(Step::Looking)?;
 
         self.refuse_what_has_no_room(batch);
         let before = self.head.acked;
@@ -362,6 +369,9 @@ impl Writer {
             self.removals.push(*stream, floor.to, before);
         }
         self.move_checkpoint(engine, mark, bytes);
+        if self.syncer.is_idle() {
+            self.head_file.was_synced();
+        }
         let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
         head.and_then(|()| self.syncer.written(shared.watch.within()))
             .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
@@ -388,13 +398,21 @@ impl Writer {
         self.parts.new_keys.clear();
     }
 
-    /// Looks whether there is room for so many bytes, and tells if that has changed.
-    fn look(&mut self, bytes: usize) -> Room {
-        let room = self.gauge.room(&self.shared.space, bytes);
-        let low = match room {
-            Room::Enough => None,
-            Room::Little(low) | Room::None(low) => Some(low),
-        };
+    /// Looks how much space there is though nothing is to be written, so that it is told before something is refused.
+    fn look_idly(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.watch.begin(Step::Looking, Vec::new());
+        #[cfg(any(test, shuttle))]
+        shared.faults.pass(Gate::Looking);
+        self.gauge.look(&shared.space);
+        match shared.watch.take() {
+            Ok(_nobody) => self.tell_of_space(self.gauge.low(&shared.space)),
+            Err(GivenUp) => self.halt(&Why::Failed(shared.watch.cause().unwrap_or_default()), || {}),
+        }
+    }
+
+    /// Tells whether too little space is free, if that has changed.
+    fn tell_of_space(&self, low: Option<Low>) {
         let before = std::mem::replace(&mut *lock(&self.shared.low), low);
         let path = self.shared.path.display();
         match (before, low) {
@@ -404,32 +422,36 @@ impl Writer {
             (Some(_), None) => crate::log::info!(%path, "there is space again: writes are taken"),
             (None, None) | (Some(_), Some(_)) => {}
         }
-        room
     }
 
-    /// Refuses what there is no room for: all, or all but what gives space back.
+    /// Refuses what there is no room for. What gives space back may go deeper than the rest.
     fn refuse_what_has_no_room(&mut self, batch: &mut [Work]) {
-        let bytes = batch.iter().map(Work::bytes).sum();
-        let (Low { free, floor }, is_nothing_taken) = match self.look(bytes) {
-            Room::Enough => return,
-            Room::Little(low) => (low, false),
-            Room::None(low) => (low, true),
-        };
-        let refuse = |verdict: &mut Result<u64, Why>| {
-            if verdict.is_ok() {
-                *verdict = Err(Why::StorageLow { free, floor });
+        #[cfg(any(test, shuttle))]
+        self.shared.faults.pass(Gate::Looking);
+        let Self { shared, gauge, .. } = self;
+        let space = &shared.space;
+        gauge.prepare(space, batch.iter().map(Work::bytes).sum());
+        let mut refused = None;
+        let mut take = |bytes, gives_back, verdict: &mut Result<u64, Why>| {
+            if verdict.is_ok()
+                && let Err(low) = gauge.take(space, bytes, gives_back)
+            {
+                refused.get_or_insert(low);
+                *verdict = Err(Why::StorageLow { free: low.free, floor: low.floor });
             }
         };
         for work in batch {
             match work {
                 Work::Append { runs, verdicts, .. } => {
-                    let all = runs.iter().zip(verdicts);
-                    all.filter(|(run, _)| is_nothing_taken || !run.ends).for_each(|(_, verdict)| refuse(verdict));
+                    for (run, verdict) in runs.iter().zip(verdicts) {
+                        take(run.bytes.len() + RUN_OVERHEAD_BYTES, run.ends, verdict);
+                    }
                 }
-                Work::Delete { verdict, .. } | Work::Forget { verdict, .. } if is_nothing_taken => refuse(verdict),
-                Work::Delete { .. } | Work::Forget { .. } => {}
+                Work::Delete { verdict, .. } | Work::Forget { verdict, .. } => take(RUN_OVERHEAD_BYTES, true, verdict),
             }
         }
+        let low = refused.or_else(|| self.gauge.low(&self.shared.space));
+        self.tell_of_space(low);
     }
 
     /// Decides what is stored, lists it in the order row, and turns its verdicts into offsets.
@@ -503,6 +525,8 @@ impl Writer {
         let group = before.group + 1;
         if !new_keys.is_empty() {
             // ORDER: before anything is stored that is encrypted with them.
+            #[cfg(any(test, shuttle))]
+            self.shared.faults.pass(Gate::StoringKeys);
             let keys: Vec<_> = new_keys.iter().map(|cipher| cipher.key()).collect();
             let stored = self.shared.keys.store(&keys);
             stored.map_err(|error| Halt::Before(Why::Failed(format!("can't store keys: {error}").into())))?;
@@ -541,6 +565,8 @@ impl Writer {
         rows.insert(&group_key(group), row);
         bytes += row.len();
         self.order_bytes += row.len();
+        // ORDER: nothing of the group is written before, and whoever was given up before writes nothing.
+        self.shared.watch.go_on(Step::Writing)?;
         #[cfg(any(test, shuttle))]
         self.shared
             .faults

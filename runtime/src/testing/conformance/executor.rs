@@ -7,6 +7,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::told::{Judge, join};
 use crate::journal::lock;
 
 /// Polls a future to its end on this thread, without a runtime: what a store is driven by that names no other way.
@@ -37,15 +40,87 @@ impl Wake for Unpark {
     }
 }
 
+/// Does something where waiting is allowed: on a thread of its own, if this one belongs to a tokio runtime. That runtime is
+/// the current one there, too.
+pub(super) fn outside<T: Send>(does: impl FnOnce() -> T + Send) -> T {
+    let Ok(around) = Handle::try_current() else { return does() };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(std::thread::current().name().unwrap_or("a case").to_owned());
+        let spawned = thread.spawn_scoped(scope, move || {
+            let _entered = around.enter();
+            does()
+        });
+        match spawned {
+            Ok(thread) => join(thread),
+            Err(error) => panic!("a case needs a thread: {error}"),
+        }
+    })
+}
+
+/// A store that cases are run on: how what it promises is waited for.
+pub(super) trait Drives {
+    /// The name of its `block_on`.
+    const BLOCK_ON: &'static str;
+
+    fn patience(&self) -> Duration;
+
+    fn block_on(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>);
+}
+
+/// Calls where the store's futures are driven.
+#[track_caller]
+pub(super) fn within<S: Drives + ?Sized, T: Send>(store: &S, judge: Judge<'_>, call: impl FnOnce() -> T + Send) -> T {
+    drive(store, judge, async { call() })
+}
+
+/// Waits for what the store has promised to do.
+#[track_caller]
+pub(super) fn wait<S, T>(store: &S, judge: Judge<'_>, what: &str, future: impl Future<Output = T> + Send + Unpin) -> T
+where
+    S: Drives + ?Sized,
+    T: Send,
+{
+    let patience = store.patience();
+    match drive(store, judge, Within::new(future, patience)) {
+        Some(value) => value,
+        None => judge.fail(what, &format!("to end within {patience:?}"), unended(judge.told.around())),
+    }
+}
+
+/// Why something may not have ended.
+fn unended(around: Option<&Handle>) -> &'static str {
+    match around.map(Handle::runtime_flavor) {
+        Some(RuntimeFlavor::CurrentThread) => {
+            "it hasn't ended; the case holds up the one thread of the runtime that it was called in: if the store works there, \
+             call it in one of more threads, such as `#[tokio::test(flavor = \"multi_thread\")]`"
+        }
+        _ => "it hasn't ended",
+    }
+}
+
+#[track_caller]
+fn drive<S: Drives + ?Sized, T: Send>(store: &S, judge: Judge<'_>, future: impl Future<Output = T> + Send) -> T {
+    let mut value = None;
+    {
+        let _entered = judge.told.around().map(Handle::enter);
+        let mut drives = std::pin::pin!(async { value = Some(future.await) });
+        store.block_on(drives.as_mut());
+    }
+    match value {
+        Some(value) => value,
+        None => judge.fail(S::BLOCK_ON, "to poll the future to its end", "it came back before"),
+    }
+}
+
 /// A future that ends with `None` when it takes longer than it may, whoever polls it.
-pub(super) struct Within<F> {
+struct Within<F> {
     future: F,
     deadline: Instant,
     watch: Option<Watch>,
 }
 
 impl<F> Within<F> {
-    pub(super) fn new(future: F, patience: Duration) -> Self {
+    fn new(future: F, patience: Duration) -> Self {
         Self { future, deadline: Instant::now() + patience, watch: None }
     }
 }

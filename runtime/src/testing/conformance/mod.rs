@@ -91,7 +91,43 @@
 //! - Make [`Facts::store`](crate::journal::Facts::store) once at random and keep it; count
 //!   [`Facts::epoch`](crate::journal::Facts::epoch) up with each opening, in the same transaction in which others are shut out.
 //!
-//! A journal that needs a runtime gives it in [`JournalStore::block_on`](journal::JournalStore::block_on).
+//! # Runtimes
+//!
+//! A journal that needs a runtime gives it in [`JournalStore::block_on`](journal::JournalStore::block_on), and a store of
+//! snapshots in [`SnapshotPlace::block_on`](snapshots::SnapshotPlace::block_on):
+//!
+//! ```
+//! use std::pin::Pin;
+//! # use annals::journal::{Journal, MemoryJournal};
+//! use annals::testing::conformance::journal::JournalStore;
+//! use tokio::runtime::Runtime;
+//!
+//! struct WithRuntime {
+//!     runtime: Runtime,
+//!     // ..
+//! #     journal: MemoryJournal,
+//! }
+//!
+//! impl JournalStore for WithRuntime {
+//!     fn block_on(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+//!         self.runtime.block_on(future);
+//!     }
+//!     // ..
+//! #     fn open(&self) -> Box<dyn Journal> {
+//! #         Box::new(self.journal.reopen())
+//! #     }
+//! #     fn crash(&mut self, journal: Box<dyn Journal>) {
+//! #         drop(journal);
+//! #     }
+//! }
+//!
+//! # let new = || WithRuntime { runtime: Runtime::new().unwrap(), journal: MemoryJournal::new() };
+//! annals::testing::conformance::journal::check("all_who_wait_hear", new());
+//! ```
+//!
+//! The macros make tests that no runtime is around. Where cases are called in a tokio runtime, such as in a `#[tokio::test]`,
+//! each takes a thread of its own beside it, and the caller's thread waits. So a store may have its own runtime there too. It
+//! may as well work in the one around it, if that has more than one thread: `#[tokio::test(flavor = "multi_thread")]`.
 //!
 //! # How to write a store of snapshots
 //!
@@ -122,6 +158,55 @@
 //! implementation's own tests. It measures nothing. That nothing of a forgotten stream is left in any file can only be shown by who
 //! knows the files. And what it has shown of threads holds for the ways in which they ran.
 
+use jiff::Timestamp;
+
+use crate::id::PersistenceId;
+
+/// Makes of a list of cases what is public of it: `Case`, `check` and `CASES`.
+macro_rules! cases {
+    (
+        [$store:ident as $name_of_it:ident, every $one:literal, $it:literal, $all:literal, $place:literal]
+        $($what:literal $rule:ident $module:ident $name:ident;)*
+    ) => {
+        #[doc = concat!("One case: something that every ", $one, " does.")]
+        #[derive(Debug, Clone, Copy)]
+        #[non_exhaustive]
+        pub struct Case {
+            /// Its name, which is that of its test.
+            pub name: &'static str,
+            /// What it shows.
+            pub what_it_shows: &'static str,
+            #[doc = concat!("The promise that it holds the ", $it, " to, in the documentation's words. A failure may name another one.")]
+            pub rule: &'static Rule,
+            #[doc = concat!(
+                "Does it, ", $place, " that is empty. It panics where the ", $it, " does something else, and says what was \
+                 done, what was expected, what came, and which rule that breaks."
+            )]
+            pub run: fn(&mut dyn $store),
+        }
+
+        /// Does the case of this name.
+        ///
+        /// # Panics
+        ///
+        #[doc = concat!("If the ", $it, " does something else than the case says, or if there is no such case.")]
+        pub fn check(name: &str, mut $name_of_it: impl $store) {
+            let case = CASES.iter().find(|case| case.name == name);
+            let Some(case) = case else { panic!("there is no case `{name}` for {}", $all) };
+            // It is dropped there, too: a runtime can't be dropped in another one.
+            executor::outside(move || (case.run)(&mut $name_of_it));
+        }
+
+        /// All cases.
+        pub const CASES: &[Case] = &[$(Case {
+            name: stringify!($name),
+            what_it_shows: $what,
+            rule: &rules::$rule,
+            run: |$name_of_it| run($name_of_it, stringify!($name), &rules::$rule, $module::$name),
+        }),*];
+    };
+}
+
 mod chance;
 mod executor;
 pub mod journal;
@@ -131,3 +216,12 @@ mod told;
 
 pub use executor::block_on;
 pub use told::Rule;
+
+fn id(entity: &str) -> PersistenceId {
+    PersistenceId::new("account", entity)
+}
+
+/// A time, in microseconds since 1970.
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::sync::{Mutex, OnceLock};
 
+use tokio::runtime::Handle;
+
 use super::chance::{self, Chance};
 use crate::journal::lock;
 
@@ -40,6 +42,8 @@ pub(super) struct Told {
     rule: Mutex<&'static Rule>,
     steps: Mutex<Steps>,
     seed: OnceLock<u64>,
+    /// The runtime that the case was called in.
+    around: Option<Handle>,
 }
 
 #[derive(Default)]
@@ -50,7 +54,12 @@ struct Steps {
 
 impl Told {
     pub(super) fn new(case: &'static str, rule: &'static Rule) -> Self {
-        Self { case, rule: Mutex::new(rule), steps: Mutex::default(), seed: OnceLock::new() }
+        let around = Handle::try_current().ok();
+        Self { case, rule: Mutex::new(rule), steps: Mutex::default(), seed: OnceLock::new(), around }
+    }
+
+    pub(super) fn around(&self) -> Option<&Handle> {
+        self.around.as_ref()
     }
 
     /// Judges by another rule from now on.
@@ -82,7 +91,7 @@ impl Told {
 
     /// Ends the case, which breaks this rule, or the one by which it judges.
     #[track_caller]
-    pub(super) fn fail(&self, rule: Option<&'static Rule>, what: &str, expected: &str, found: &str) -> ! {
+    fn fail(&self, rule: Option<&'static Rule>, what: &str, expected: &str, found: &str) -> ! {
         let rule = rule.unwrap_or_else(|| *lock(&self.rule));
         let (expected, found) = (shown(expected.to_owned()), shown(found.to_owned()));
         panic!("{}\n\n{self}    what: {what}\nexpected: {expected}\n   found: {found}\n    rule: {rule}\n", self.case);
@@ -106,6 +115,51 @@ impl fmt::Display for Told {
             writeln!(f, "    seed: {seed}; ANNALS_SEED={seed} does the same again")?;
         }
         Ok(())
+    }
+}
+
+/// What a case is judged by: its rule, or one that was named for a part of it.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub(super) told: &'a Told,
+    /// None: the rule of the case.
+    rule: Option<&'static Rule>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(told: &'a Told) -> Self {
+        Self { told, rule: None }
+    }
+
+    /// Judges by this rule.
+    pub(super) fn by(self, rule: &'static Rule) -> Self {
+        Self { rule: Some(rule), ..self }
+    }
+
+    /// Notes what was done.
+    pub(super) fn step(self, step: fmt::Arguments<'_>) {
+        self.told.step(step);
+    }
+
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
+    pub(super) fn is<T: PartialEq + Debug>(self, what: &str, found: T, expected: T) {
+        if found != expected {
+            self.fail(what, &format!("{expected:?}"), &format!("{found:?}"));
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn holds(self, what: &str, expected: &str, found: &dyn Debug, holds: bool) {
+        if !holds {
+            self.fail(what, expected, &format!("{found:?}"));
+        }
+    }
+
+    /// Ends the case.
+    #[track_caller]
+    pub(super) fn fail(self, what: &str, expected: &str, found: &str) -> ! {
+        self.told.fail(self.rule, what, expected, found)
     }
 }
 

@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use annals::journal::{
-    Armed, Cause, CloseError, Facts, FjallJournal, FjallOptions, Fut, Health, Journal, MemoryJournal, Outcome, Page,
-    ReadError, Run, StreamHead, Why,
+    Cause, FjallJournal, FjallOptions, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, Why,
 };
 use annals::prelude::*;
-use annals::snapshot::SnapshotStore;
 use annals::testing::UnknownRun;
-use annals::{NotStored, Offset, PersistenceId, SeqNr, StreamNo, System, Unknown};
+use annals::{NotStored, PersistenceId, SeqNr, StreamNo, System, Unknown};
 
 use super::{Short, StoredWrite, key, stored};
 use crate::until;
@@ -102,6 +100,8 @@ fn unreadable() -> ReadError {
 }
 
 impl Journal for Doubtful {
+    annals_tests::through! { inner, but append, settle, read, delete_to, forget, health }
+
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         let runs = group.len();
         if let Some(refusal) = self.refusal() {
@@ -141,46 +141,6 @@ impl Journal for Doubtful {
 
     fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
         self.refusal().map_or_else(|| self.inner.forget(stream), |refusal| Box::pin(ready(refusal)))
-    }
-
-    fn facts(&self) -> Facts {
-        self.inner.facts()
-    }
-
-    fn open_stream(&self, id: &PersistenceId) -> Fut<'_, Result<StreamHead, ReadError>> {
-        self.inner.open_stream(id)
-    }
-
-    fn close_stream(&self, stream: StreamNo) {
-        self.inner.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.inner.read_all(after, bytes_max)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
-        self.inner.snapshots()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }
 

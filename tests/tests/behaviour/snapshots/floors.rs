@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use annals::snapshot::{Criteria, SnapshotStore as _, StoredSnapshot};
 use annals::{Aggregate as _, CallError, Offset, ReadMark, ReplayError, SeqNr};
 
-use super::{Label, Shelf, Shop, Tally, damage, tally};
+use super::{Label, Shelf, Shop, Tally, tally};
 use crate::until;
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_snapshot_that_is_ahead_of_the_journal_stays_where_nothing_else_stands
     let shop = shop.restarted().await;
     let sound = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
     for seq_nr in [10, 20] {
-        damage(&shop.shelf, &tally("a"), seq_nr).await;
+        shop.shelf.damage(&tally("a"), seq_nr);
     }
     for seq_nr in [28, 30] {
         shop.shelf.kept.save(&tally("a"), StoredSnapshot { seq_nr: SeqNr(seq_nr), ..sound.clone() }).await.unwrap();
@@ -58,12 +58,12 @@ async fn a_snapshot_that_is_ahead_of_the_journal_stays_where_nothing_else_stands
         let told = format!("the one at {seq_nr}: it is ahead of the journal, which ends at 25");
         assert!(reason.contains(&told), "{reason}");
     }
-    assert_eq!(shop.seqs("a").await, [30, 28, 20, 10]);
+    assert_eq!(shop.seqs("a"), [30, 28, 20, 10]);
     // Somebody has put one back.
     shop.shelf.kept.save(&tally("a"), sound).await.unwrap();
     shop.clock.set(retry_at);
     assert_eq!(shop.tally("a").total().await.unwrap(), 25);
-    assert_eq!(shop.seqs("a").await, [20, 10]);
+    assert_eq!(shop.seqs("a"), [20, 10]);
 }
 
 #[tokio::test]
@@ -78,11 +78,11 @@ async fn a_replay_deletes_no_snapshot() {
     assert!(replay().to_seq(SeqNr(3)).await.is_err());
     assert!(replay().from_snapshots(Criteria::LATEST).steps().next().await.unwrap().is_some());
     assert!(replay().steps().next().await.unwrap().is_some());
-    assert_eq!(shop.seqs("a").await, [30, 20, 10]);
+    assert_eq!(shop.seqs("a"), [30, 20, 10]);
     assert_eq!(shop.shelf.log().iter().filter(|line| line.starts_with("delete")).count(), 0);
     // Who loads the entity does.
     assert_eq!(shop.tally("a").total().await.unwrap(), 25);
-    assert_eq!(shop.seqs("a").await, [20, 10]);
+    assert_eq!(shop.seqs("a"), [20, 10]);
 }
 
 #[tokio::test]
@@ -94,14 +94,14 @@ async fn a_snapshot_below_the_floor_is_not_begun_with() {
     let early = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
     shop.count("a", 20).await;
     let shop = shop.restarted().await;
-    assert_eq!((shop.seqs("a").await, shop.floor(Tally::NAME, "a").await), (vec![25, 15], 15));
+    assert_eq!((shop.seqs("a"), shop.floor(Tally::NAME, "a").await), (vec![25, 15], 15));
     shop.shelf.kept.save(&tally("a"), early).await.unwrap();
     let replay = || shop.system.replay::<Tally>("a");
     assert_eq!(replay().steps().next().await.unwrap().unwrap().seq_nr, SeqNr(16));
     let error = replay().to_seq(SeqNr(6)).await.unwrap_err();
     assert_eq!(error, ReplayError::Deleted { id: tally("a"), floor: SeqNr(15), from: Some(SeqNr(15)) });
     for seq_nr in [15, 25] {
-        damage(&shop.shelf, &tally("a"), seq_nr).await;
+        shop.shelf.damage(&tally("a"), seq_nr);
     }
     let error = shop.tally("a").total().await.unwrap_err();
     let CallError::Quarantined { reason, .. } = error else { panic!("{error:?}") };

@@ -8,7 +8,7 @@ use annals::snapshot::{Criteria, SnapshotStore as _, StoredSnapshot};
 use annals::testing::ManualClock;
 use annals::{Aggregate as _, CallError, Key, PersistenceId, SeqNr, System};
 
-use super::{Gate, GateState, Label, Shelf, Shop, Tally, builder, change, damage, tally};
+use super::{Gate, GateState, Label, Shelf, Shop, Tally, builder, tally};
 use crate::until;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn an_older_snapshot_stands_in_for_one_that_cannot_be_used() {
     let shop = Shop::new();
     shop.count("a", 25).await;
     let shop = shop.restarted().await;
-    damage(&shop.shelf, &tally("a"), 20).await;
+    shop.shelf.damage(&tally("a"), 20);
     assert_eq!(shop.tally("a").total().await.unwrap(), 25);
     let stats = shop.system.stats();
     assert_eq!((stats.events_replayed, stats.snapshots_unusable), (15, 1));
@@ -46,9 +46,9 @@ async fn the_whole_stream_stands_in_where_no_snapshot_can_be_used() {
     }
     system.shutdown().await.unwrap();
     drop(system);
-    assert_eq!(shelf.seqs(&tally("a")).await, [20, 10]);
+    assert_eq!(shelf.seqs(&tally("a")), [20, 10]);
     for seq_nr in [10, 20] {
-        damage(&shelf, &tally("a"), seq_nr).await;
+        shelf.damage(&tally("a"), seq_nr);
     }
     let system = builder(&shelf, &clock).start(open()).unwrap();
     assert_eq!(system.get::<Tally>("a").total().await.unwrap(), 25);
@@ -65,7 +65,7 @@ async fn every_bit_of_damage_is_found() {
     let sound = shop.shelf.kept.load(&tally("a"), Criteria::LATEST).await.unwrap().unwrap();
     let mut shop = shop;
     for place in (0..sound.bytes.len()).step_by(7).chain([sound.bytes.len() - 1]) {
-        change(&shop.shelf, &tally("a"), 20, |bytes| bytes[place] ^= 1).await;
+        shop.shelf.change(&tally("a"), 20, |bytes| bytes[place] ^= 1);
         assert_eq!(shop.tally("a").total().await.unwrap(), 20, "damaged at {place}");
         assert_eq!(shop.system.stats().snapshots_unusable, 1, "damaged at {place}");
         shop.shelf.kept.save(&tally("a"), sound.clone()).await.unwrap();
@@ -73,7 +73,7 @@ async fn every_bit_of_damage_is_found() {
     }
     for length in 0..sound.bytes.len() {
         if length % 11 == 0 {
-            change(&shop.shelf, &tally("a"), 20, |bytes| bytes.truncate(length)).await;
+            shop.shelf.change(&tally("a"), 20, |bytes| bytes.truncate(length));
             assert_eq!(shop.tally("a").total().await.unwrap(), 20, "cut off at {length}");
             assert_eq!(shop.system.stats().snapshots_unusable, 1, "cut off at {length}");
             shop.shelf.kept.save(&tally("a"), sound.clone()).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_snapshot_that_is_ahead_of_the_journal_is_deleted() {
     shop.shelf.kept.save(&tally("new"), StoredSnapshot { seq_nr: SeqNr(3), ..newest }).await.unwrap();
     assert_eq!(shop.tally("a").total().await.unwrap(), 25);
     assert_eq!(shop.tally("new").total().await.unwrap(), 0);
-    assert_eq!((shop.seqs("a").await, shop.seqs("new").await), (vec![20, 10], vec![]));
+    assert_eq!((shop.seqs("a"), shop.seqs("new")), (vec![20, 10], vec![]));
     assert_eq!(shop.system.stats().snapshots_unusable, 2);
 }
 
@@ -139,7 +139,7 @@ async fn a_snapshot_of_a_history_that_was_lost_is_not_used() {
     }
     system.shutdown().await.unwrap();
     drop(system);
-    assert_eq!(shelf.seqs(&tally("a")).await, [10]);
+    assert_eq!(shelf.seqs(&tally("a")), [10]);
     std::fs::remove_dir_all(directory.path()).unwrap();
     copy_all(copy.path(), directory.path());
 
@@ -210,7 +210,7 @@ async fn a_machine_stands_where_its_snapshot_has_it_until_its_time_is_over() {
     assert!(shop.floor(Gate::NAME, "g").await >= 2);
     let gate = shop.system.get::<Gate>("g");
     assert_eq!(gate.state().await.unwrap(), GateState::Open);
-    assert!(!shop.shelf.seqs(&id).await.is_empty());
+    assert!(!shop.shelf.seqs(&id).is_empty());
     // The deadline stands in a record that is deleted.
     shop.clock.advance(Duration::from_secs(3_600));
     let fallen = || async { gate.state().await.unwrap() == GateState::Shut };
@@ -423,7 +423,7 @@ async fn a_snapshot_of_another_journal_is_left_alone() {
     assert_eq!(stranger.get::<Tally>("a").total().await.unwrap(), 0);
     stranger.shutdown().await.unwrap();
     assert_eq!(shop.tally("a").total().await.unwrap(), 20);
-    assert_eq!(shop.seqs("a").await, [20, 10]);
+    assert_eq!(shop.seqs("a"), [20, 10]);
 }
 
 #[tokio::test]

@@ -8,17 +8,14 @@ mod taking;
 mod unusable;
 mod verifying;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::journal::{Durability, Fut, Journal, MemoryJournal};
+use annals::journal::{Journal, MemoryJournal};
 use annals::prelude::*;
-use annals::snapshot::{Criteria, MemorySnapshots, SnapshotMeta, SnapshotStore, SnapshotStoreError, StoredSnapshot};
 use annals::testing::ManualClock;
-use annals::{Builder, PersistenceId, SeqNr, System};
-use tokio::sync::watch;
+use annals::{Builder, PersistenceId, System};
 
+use crate::shelf::Shelf;
 use crate::until;
 
 /// A sum, with a snapshot after each ten records.
@@ -118,148 +115,6 @@ impl Label {
     }
 }
 
-/// A store of snapshots that a test can hold open, let fail, and ask what was wanted of it.
-#[derive(Clone)]
-pub(crate) struct Shelf {
-    pub(crate) kept: MemorySnapshots,
-    held: Arc<watch::Sender<bool>>,
-    /// How many saves wait at the gate.
-    waiting: Arc<AtomicUsize>,
-    refuses_saves: Arc<AtomicBool>,
-    refuses_deletes: Arc<AtomicBool>,
-    refuses_loads: Arc<AtomicBool>,
-    /// Whether a save fails, and what was there before with its sequence number is gone.
-    loses_saves: Arc<AtomicBool>,
-    /// Whether what is saved is damaged on the way.
-    damages_saves: Arc<AtomicBool>,
-    /// Whether a load panics.
-    panics: Arc<AtomicBool>,
-    /// Whether the next load waits with what it has found.
-    next_load_waits: Arc<AtomicBool>,
-    loads_held: Arc<watch::Sender<bool>>,
-    log: Arc<Mutex<Vec<String>>>,
-    durability: Durability,
-}
-
-impl Shelf {
-    pub(crate) fn new() -> Self {
-        Self {
-            kept: MemorySnapshots::new(),
-            held: Arc::new(watch::channel(false).0),
-            waiting: Arc::default(),
-            refuses_saves: Arc::default(),
-            refuses_deletes: Arc::default(),
-            refuses_loads: Arc::default(),
-            loses_saves: Arc::default(),
-            damages_saves: Arc::default(),
-            panics: Arc::default(),
-            next_load_waits: Arc::default(),
-            loads_held: Arc::new(watch::channel(true).0),
-            log: Arc::default(),
-            durability: Durability::Fsync,
-        }
-    }
-
-    fn hold(&self) {
-        self.held.send_replace(true);
-    }
-
-    fn release(&self) {
-        self.held.send_replace(false);
-    }
-
-    fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    fn note(&self, line: String) {
-        self.log.lock().unwrap().push(line);
-    }
-
-    async fn seqs(&self, id: &PersistenceId) -> Vec<u64> {
-        self.kept.list(id).await.unwrap().iter().map(|meta| meta.seq_nr.0).collect()
-    }
-}
-
-/// Says no, if that is wanted.
-fn refusal(refuses: &AtomicBool, tried: &'static str, id: &PersistenceId) -> Result<(), SnapshotStoreError> {
-    if refuses.load(Ordering::SeqCst) {
-        return Err(SnapshotStoreError::Failed { tried, id: id.clone(), error: "the shelf is full".into() });
-    }
-    Ok(())
-}
-
-impl SnapshotStore for Shelf {
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    fn save(&self, id: &PersistenceId, mut snapshot: StoredSnapshot) -> Fut<'_, Result<(), SnapshotStoreError>> {
-        let id = id.clone();
-        Box::pin(async move {
-            self.note(format!("save {}", snapshot.seq_nr));
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            let mut held = self.held.subscribe();
-            let _ = held.wait_for(|held| !held).await;
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            refusal(&self.refuses_saves, "save", &id)?;
-            if self.loses_saves.load(Ordering::SeqCst) {
-                self.kept.delete(&id, snapshot.seq_nr).await?;
-            }
-            refusal(&self.loses_saves, "save", &id)?;
-            if self.damages_saves.load(Ordering::SeqCst) {
-                let middle = snapshot.bytes.len() / 2;
-                snapshot.bytes[middle] ^= 0x10;
-            }
-            self.kept.save(&id, snapshot).await
-        })
-    }
-
-    fn load(
-        &self,
-        id: &PersistenceId,
-        criteria: Criteria,
-    ) -> Fut<'_, Result<Option<StoredSnapshot>, SnapshotStoreError>> {
-        let id = id.clone();
-        Box::pin(async move {
-            assert!(!self.panics.load(Ordering::SeqCst), "the shelf falls down");
-            refusal(&self.refuses_loads, "load", &id)?;
-            let found = self.kept.load(&id, criteria).await;
-            if self.next_load_waits.swap(false, Ordering::SeqCst) {
-                let mut held = self.loads_held.subscribe();
-                let _ = held.wait_for(|held| !held).await;
-            }
-            found
-        })
-    }
-
-    fn list(&self, id: &PersistenceId) -> Fut<'_, Result<Vec<SnapshotMeta>, SnapshotStoreError>> {
-        self.kept.list(id)
-    }
-
-    fn delete(&self, id: &PersistenceId, seq_nr: SeqNr) -> Fut<'_, Result<(), SnapshotStoreError>> {
-        self.note(format!("delete {seq_nr}"));
-        let refused = refusal(&self.refuses_deletes, "delete", id);
-        let deleted = self.kept.delete(id, seq_nr);
-        Box::pin(async move {
-            refused?;
-            deleted.await
-        })
-    }
-
-    fn delete_matching(&self, id: &PersistenceId, criteria: Criteria) -> Fut<'_, Result<usize, SnapshotStoreError>> {
-        let id = id.clone();
-        Box::pin(async move {
-            refusal(&self.refuses_deletes, "delete", &id)?;
-            self.kept.delete_matching(&id, criteria).await
-        })
-    }
-}
-
 /// A journal, a shelf and a clock that outlive their systems.
 pub(crate) struct Shop {
     journal: MemoryJournal,
@@ -313,8 +168,8 @@ impl Shop {
     }
 
     /// The sequence numbers of an entity's snapshots, the highest first.
-    async fn seqs(&self, id: &str) -> Vec<u64> {
-        self.shelf.seqs(&PersistenceId::new(Tally::NAME, id)).await
+    fn seqs(&self, id: &str) -> Vec<u64> {
+        self.shelf.seqs(&PersistenceId::new(Tally::NAME, id))
     }
 
     /// Up to where the records of an entity are deleted.
@@ -327,21 +182,4 @@ impl Shop {
 
 fn tally(id: &str) -> PersistenceId {
     PersistenceId::new(Tally::NAME, id)
-}
-
-/// Changes the stored snapshot at a sequence number.
-async fn change(shelf: &Shelf, id: &PersistenceId, seq_nr: u64, change: impl FnOnce(&mut Vec<u8>)) {
-    let newest = shelf.kept.load(id, Criteria::LATEST.to_seq(SeqNr(seq_nr))).await.unwrap();
-    let mut stored = newest.filter(|stored| stored.seq_nr == SeqNr(seq_nr)).unwrap();
-    change(&mut stored.bytes);
-    shelf.kept.save(id, stored).await.unwrap();
-}
-
-/// Damages the stored snapshot at a sequence number.
-async fn damage(shelf: &Shelf, id: &PersistenceId, seq_nr: u64) {
-    change(shelf, id, seq_nr, |bytes| {
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x10;
-    })
-    .await;
 }

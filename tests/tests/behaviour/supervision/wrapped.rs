@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use annals::journal::{
-    Armed, CloseError, Facts, Fut, Health, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead,
-};
-use annals::{Offset, PersistenceId, SeqNr, StreamNo};
+use annals::journal::{Fut, Journal, MemoryJournal, Outcome, Page, ReadError, Run, StreamHead};
+use annals::{PersistenceId, SeqNr, StreamNo};
 
 /// What a test does before something happens.
 pub(super) type Before = Arc<dyn Fn() + Send + Sync>;
@@ -30,6 +28,8 @@ impl Wrapped {
 }
 
 impl Journal for Wrapped {
+    annals_tests::through! { inner, but open_stream, close_stream, append, settle, read }
+
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
         (self.before_append)();
         self.inner.append(group)
@@ -45,48 +45,8 @@ impl Journal for Wrapped {
         self.inner.read(stream, from, to, bytes_max)
     }
 
-    fn facts(&self) -> Facts {
-        self.inner.facts()
-    }
-
     fn close_stream(&self, stream: StreamNo) {
         (self.before_close)();
         self.inner.close_stream(stream);
-    }
-
-    fn durable(&self) -> Offset {
-        self.inner.durable()
-    }
-
-    fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
-        self.inner.read_all(after, bytes_max)
-    }
-
-    fn changed(&self, beyond: Offset) -> Fut<'static, Offset> {
-        self.inner.changed(beyond)
-    }
-
-    fn armed(&self) -> Fut<'_, Result<Vec<Armed>, ReadError>> {
-        self.inner.armed()
-    }
-
-    fn stream_id(&self, stream: StreamNo) -> Fut<'_, Result<Option<PersistenceId>, ReadError>> {
-        self.inner.stream_id(stream)
-    }
-
-    fn delete_to(&self, stream: StreamNo, to: SeqNr) -> Fut<'static, Outcome> {
-        self.inner.delete_to(stream, to)
-    }
-
-    fn forget(&self, stream: StreamNo) -> Fut<'static, Outcome> {
-        self.inner.forget(stream)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn close(&self) -> Fut<'_, Result<(), CloseError>> {
-        self.inner.close()
     }
 }

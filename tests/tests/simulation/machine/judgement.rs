@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::journal::{Health, Journal as _, MemoryJournal, Record, RunError, RunView};
 use annals::{Offset, PersistenceId, SeqNr, Transition};
+use annals_tests::at_once;
 
 use super::job::{Echo, Job, Told};
 use super::truth::{Truth, truth};
 use super::{Action, Answer, Ending, Operation, Unread};
-use crate::ground::{at_once, happened};
+use crate::ground::happened;
 use crate::random::{Random, count};
 use crate::{INTENDED, Tally};
 

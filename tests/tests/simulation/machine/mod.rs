@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use annals::journal::{Health, Journal as _, MemoryJournal, ReadError, Why};
 use annals::testing::ManualClock;
-use annals::{Call, CallError, Key, NotStored, Repeatable, System, Timestamp, TransitionError, Unknown};
+use annals::{Call, CallError, Key, Repeatable, System, Timestamp, TransitionError};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::calling::{Manner, Unanswered, make};
 use crate::disturbance::{UNREAD, disturb, end, settings};
 use crate::ground::{Crash, Ground, after_crash, all_stored, happened};
 use crate::random::{Random, count};
-use crate::{Manner, PATIENCE, ROUNDS, Tally, Waits, replay_seeds, setting, try_seeds};
+use crate::{PATIENCE, ROUNDS, Tally, replay_seeds, setting, try_seeds};
 
 use job::{Echo, Job, JobRef, Told, poison};
 use judgement::{Notes, Reading, durable};
@@ -138,8 +139,20 @@ enum Ending {
     Open(&'static str),
 }
 
+impl From<Unanswered> for Ending {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotStored(why) => Ending::NotStored(why),
+            Unanswered::Open(why) => Ending::Open(why),
+        }
+    }
+}
+
 impl Ending {
     fn of_error<E>(error: CallError<E>, refusal: impl FnOnce(E) -> Told) -> Self {
+        if let Some(unanswered) = Unanswered::of(&error) {
+            return unanswered.into();
+        }
         match error {
             CallError::Refused(refused) => Ending::Answer(Answer::Refusal(refusal(refused))),
             CallError::NotAccepted { state, .. } => Ending::Answer(Answer::NotAccepted(state)),
@@ -150,19 +163,7 @@ impl Ending {
                 error => panic!("nothing makes a read fail with {error}"),
             }),
             CallError::Panicked { message, .. } => Ending::Panic(message),
-            CallError::Overloaded { .. } => Ending::NotStored("overloaded"),
-            CallError::NotStored { why: NotStored::TimedOut { .. }, .. } => Ending::NotStored("too late to send"),
-            CallError::NotStored { why: NotStored::EarlierWriteFailed, .. } => Ending::NotStored("behind a failure"),
-            CallError::NotStored { why: NotStored::Journal(Why::StorageLow { .. }), .. } => {
-                Ending::NotStored("storage low")
-            }
-            CallError::NotStored { .. } => Ending::NotStored("not stored"),
-            CallError::Quarantined { .. } => Ending::NotStored("quarantined"),
-            CallError::Stopped { .. } => Ending::NotStored("stopped"),
-            CallError::Deleted { .. } => Ending::NotStored("deleted"),
-            CallError::Unknown { why: Unknown::TimedOut { .. }, .. } => Ending::Open("timed out"),
-            CallError::Unknown { why: Unknown::Journal { .. }, .. } => Ending::Open("unknown"),
-            CallError::Unknown { .. } => Ending::Open("dropped"),
+            _ => unreachable!("who isn't answered is told so above"),
         }
     }
 
@@ -178,35 +179,6 @@ impl Ending {
             Ending::NotStored(why) | Ending::Open(why) => why,
         }
     }
-}
-
-/// Makes a call, and says what it ended with.
-async fn make<R, E>(
-    mut call: Call<R, E>,
-    manner: Manner,
-    reply: impl FnOnce(R) -> Ending,
-    refusal: impl FnOnce(E) -> Told,
-) -> Ending {
-    if let Some(within) = manner.within {
-        call = call.within(within);
-    }
-    if manner.or_overloaded {
-        call = call.or_overloaded();
-    }
-    let answer = match manner.waits {
-        Waits::ForTheAnswer => call.await,
-        Waits::NoLongerThan(patience) => match timeout(patience, call).await {
-            Ok(answer) => answer,
-            Err(_) => return Ending::Open("cancelled"),
-        },
-        Waits::UntilSent => {
-            return match call.tell().await {
-                Ok(()) => Ending::Open("told"),
-                Err(error) => Ending::of_error(error, |never| match never {}),
-            };
-        }
-    };
-    answer.map_or_else(|error| Ending::of_error(error, refusal), reply)
 }
 
 /// A command of a caller: the same one when it is repeated.
@@ -228,6 +200,7 @@ impl Operation {
         }
         let Self { op, key, .. } = self;
         let told = |told| Ending::Answer(Answer::Reply(told));
+        let of_error = |error| Ending::of_error(error, |never| match never {});
         let call = match self.action {
             Action::Start { millis } => job.start(op, millis),
             Action::Bounce => job.bounce(op),
@@ -240,14 +213,19 @@ impl Operation {
             Action::Finish => job.finish(),
             Action::Crash => job.crash(),
             Action::Curse => job.curse(op),
-            Action::Refuse => return make(keyed(job.refuse(), key), manner, told, |told| told).await,
+            Action::Refuse => {
+                let refused = |error| Ending::of_error(error, |told| told);
+                return make(keyed(job.refuse(), key), manner, |answer| answer.map_or_else(refused, told)).await;
+            }
             Action::State => {
                 let state = |state| Ending::State(format!("{state:?}"));
-                return make(job.state(), manner, state, |never| match never {}).await;
+                return make(job.state(), manner, |answer| answer.map_or_else(of_error, state)).await;
             }
-            Action::Accepts => return make(job.accepts(), manner, Ending::Accepts, |never| match never {}).await,
+            Action::Accepts => {
+                return make(job.accepts(), manner, |answer| answer.map_or_else(of_error, Ending::Accepts)).await;
+            }
         };
-        make(keyed(call, key), manner, told, |never| match never {}).await
+        make(keyed(call, key), manner, |answer| answer.map_or_else(of_error, told)).await
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use annals::journal::{Journal as _, MemoryJournal, Record, RunError, RunView, StoredCause, StoredKey, Write};
 use annals::{By, Offset, PersistenceId, SeqNr, StateInfo, StateKind, Timestamp};
+use annals_tests::at_once;
 
 use super::job::Job;
 use crate::Tally;
-use crate::ground::at_once;
 use crate::random::count;
 
 /// Where an entity stands, since which record, and until when.

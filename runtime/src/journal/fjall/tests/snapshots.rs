@@ -174,6 +174,62 @@ fn an_engine_that_can_not_be_opened_is_tried_again() {
 }
 
 #[test]
+fn a_save_that_failed_is_cut_off_though_the_engine_has_begun_another_file_behind_it() {
+    let (dir, path, journal) = new();
+    fill(&journal, 3);
+    let expected = contents(&journal).unwrap();
+    for seq_nr in [1, 2] {
+        save(&*snapshots(&journal), seq_nr);
+    }
+    let image = dir.path().join("image");
+    copy_sparse(&path, &image);
+    drop(journal);
+    let first = image.join("snapshots/0.jnl");
+    let mut bytes = fs::read(&first).unwrap();
+    bytes.truncate(written(&bytes));
+    // The disk was full in the middle of a batch.
+    bytes.extend_from_slice(&torn::number_alone(u64::from(u32::MAX))[..20]);
+    fs::write(&first, &bytes).unwrap();
+    let behind = image.join("snapshots/1.jnl");
+    // But nothing may have been written there since.
+    for (content, is_taken) in [(torn::number_alone(u64::from(u32::MAX) + 1), false), (vec![0; 4096], true)] {
+        fs::write(&behind, content).unwrap();
+        let journal = journal_in(&image).unwrap();
+        assert_eq!(contents(&journal).unwrap(), expected);
+        let store = snapshots(&journal);
+        if !is_taken {
+            assert_failed(&*store, "0.jnl");
+            continue;
+        }
+        assert_eq!(latest(&*store), Ok(Some(snapshot(2))));
+        save(&*store, 3);
+        drop(journal);
+        assert_eq!(latest(&*snapshots(&journal_in(&image).unwrap())), Ok(Some(snapshot(3))));
+    }
+}
+
+#[test]
+fn what_is_none_of_the_engines_files_is_told_by_its_name() {
+    for name in ["x.jnl", "keyspaces/1/tables/x", "keyspaces/7"] {
+        let (_dir, path, journal) = new();
+        save(&*snapshots(&journal), 1);
+        drop(journal);
+        let stray = path.join("snapshots").join(name);
+        if name.ends_with('7') {
+            fs::create_dir(&stray).unwrap();
+        } else {
+            fs::write(&stray, "stray").unwrap();
+        }
+        let journal = journal_in(&path).unwrap();
+        let store = snapshots(&journal);
+        assert_failed(&*store, stray.to_str().unwrap());
+        fs::remove_file(&stray).or_else(|_| fs::remove_dir(&stray)).unwrap();
+        drop(journal);
+        assert_eq!(latest(&*snapshots(&journal_in(&path).unwrap())), Ok(Some(snapshot(1))));
+    }
+}
+
+#[test]
 fn a_copy_of_an_open_journal_has_the_snapshots_that_were_saved() {
     let (dir, path, journal) = new();
     let store = snapshots(&journal);

@@ -4,8 +4,21 @@ use std::thread;
 
 use super::super::faults::Gate;
 use super::*;
+use crate::journal::keys::Slot;
 use crate::journal::suite::forgetting::forgettable_run;
 use crate::journal::{Run, Settled};
+
+/// Looks at no space while nothing is written: only what a test does makes a step.
+fn options() -> FjallOptions {
+    FjallOptions::new().free_bytes_min(0)
+}
+
+fn new() -> (TempDir, PathBuf, FjallJournal) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let journal = FjallJournal::open(&path, options()).unwrap();
+    (dir, path, journal)
+}
 
 /// Opens it once the lock is free.
 fn open_when_free(path: &Path) -> FjallJournal {
@@ -190,11 +203,15 @@ fn keys_that_are_not_destroyed_in_time_leave_their_streams_end_unknown_and_the_n
     journal.shared.faults.wait_for_arrival();
     journal.shared.watch.expire();
     assert!(matches!(block_on(forgotten), Outcome::Unknown(_)));
+    let store = journal.facts().store;
     drop(journal);
     // Its writer is gone for good: this is what is on the disk.
     let image = path.with_file_name("image");
     copy(&path, &image);
+    let slot = || Keys::look(&image, store).unwrap().slot(1).unwrap();
+    assert_eq!(slot(), Slot::Of(stream), "there is nothing to destroy");
     let journal = journal_in(&image).unwrap();
+    assert_eq!(slot(), Slot::Nothing);
     assert!(matches!(journal.cipher(open(&journal, &id("alice")).stream), Err(ReadError::Forgotten { .. }) | Ok(None)));
 }
 
@@ -217,33 +234,63 @@ fn a_step_is_given_up_when_its_time_is_over_and_one_that_is_in_time_is_not() {
 
 #[test]
 fn either_the_writer_tells_or_the_watchdog_and_what_was_acknowledged_is_there() {
-    let rounds = 24;
-    let outcomes: Vec<_> = (0..rounds).map(late_at_once).collect();
-    let unknown = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Unknown(_))).count();
-    assert_eq!(outcomes.len(), rounds);
-    assert!(unknown > 0, "none was ever too late");
+    for gate in [Gate::BeforeCommit, Gate::BehindCommit] {
+        assert!(matches!(late(gate, First::Writer), Outcome::Stored(_)), "{gate:?}");
+        assert!(matches!(late(gate, First::Watchdog), Outcome::Unknown(_)), "{gate:?}");
+        // Whoever it is.
+        for _ in 0..12 {
+            late(gate, First::Nobody);
+        }
+    }
 }
 
-/// A commit that comes back when its time is over.
-fn late_at_once(round: usize) -> Outcome {
+/// Who comes first when a commit comes back about when its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    Writer,
+    Watchdog,
+    /// Both at once.
+    Nobody,
+}
+
+/// What is told of a commit that stood at a gate, and is true.
+fn late(gate: Gate, first: First) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    let journal = FjallJournal::open(&path, FjallOptions::new().durability(Durability::Os)).unwrap();
-    journal.shared.faults.hold(if round.is_multiple_of(2) { Gate::BeforeCommit } else { Gate::BehindCommit });
-    let group = journal.append(vec![alice(&journal, 1)]);
+    let journal = FjallJournal::open(&path, options().durability(Durability::Os)).unwrap();
+    journal.shared.faults.hold(gate);
+    let mut group = journal.append(vec![alice(&journal, 1)]);
     journal.shared.faults.wait_for_arrival();
-    let (shared, start) = (Arc::clone(&journal.shared), Arc::new(std::sync::Barrier::new(2)));
-    let both = Arc::clone(&start);
-    let expiring = thread::spawn(move || {
-        both.wait();
-        shared.watch.expire();
-    });
-    start.wait();
-    journal.shared.faults.release();
-    let outcome = block_on(group).remove(0);
+    let shared = Arc::clone(&journal.shared);
+    let outcome = match first {
+        First::Writer => {
+            shared.faults.release();
+            let outcome = block_on(group).remove(0);
+            shared.watch.expire();
+            outcome
+        }
+        First::Watchdog => {
+            shared.watch.expire();
+            let outcome = block_on(&mut group).remove(0);
+            shared.faults.release();
+            outcome
+        }
+        First::Nobody => {
+            let start = std::sync::Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    shared.watch.expire();
+                });
+                start.wait();
+                shared.faults.release();
+                block_on(group).remove(0)
+            })
+        }
+    };
     let durable = journal.durable();
-    expiring.join().unwrap();
     drop(journal);
+    drop(shared);
     let found = read(&open_when_free(&path), &id("alice")).unwrap().len();
     match &outcome {
         Outcome::Stored(offset) => assert_eq!((*offset, durable, found), (Offset(1), Offset(1), 1)),
@@ -251,4 +298,28 @@ fn late_at_once(round: usize) -> Outcome {
         Outcome::NotStored(why) => panic!("{why}"),
     }
     outcome
+}
+
+#[test]
+fn what_hangs_before_anything_is_written_is_not_stored() {
+    for gate in [Gate::Looking, Gate::StoringKeys] {
+        let (_dir, path, journal) = new();
+        store(&journal, &id("bob"), &[b"x"]);
+        let stream = open(&journal, &id("alice")).stream;
+        let hanging = forgettable_run(&journal, stream, &id("alice"), 1, &[b"x"]);
+        let key = hanging.key(&journal.facts());
+        journal.shared.faults.hold(gate);
+        let hanging = journal.append(vec![hanging]);
+        journal.shared.faults.wait_for_arrival();
+        journal.shared.watch.expire();
+        let outcome = block_on(hanging).remove(0);
+        assert!(is_failed(&outcome), "{gate:?}: {outcome:?}");
+        // It comes back, and writes nothing any more.
+        journal.shared.faults.release();
+        drop(journal);
+        let journal = open_when_free(&path);
+        assert_eq!(block_on(journal.settle(&key)), Ok(Settled::NotStored), "{gate:?}");
+        assert_eq!(read(&journal, &id("alice")), Ok(vec![]));
+        store(&journal, &id("alice"), &[b"y"]);
+    }
 }

@@ -10,6 +10,9 @@ use crate::journal::head::{Found, Head, HeadFile, State};
 use crate::journal::order::group_key;
 use crate::journal::{Progress, Repair, RepairOptions, Repaired, Report, StoreDir};
 
+mod belonging;
+mod standing;
+
 /// A closed store with five groups of two records, an end, and a deletion.
 fn closed() -> (TempDir, PathBuf) {
     let (dir, path, journal) = new();

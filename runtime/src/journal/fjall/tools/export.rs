@@ -12,7 +12,7 @@ use super::archive::{Flaw, Frame, Frames, Header, Writer};
 use super::making::{Making, Origin, Scaffold};
 use super::scan::Rows;
 use super::snapshots::Shelf;
-use super::{Progress, StoreDir, StoreError, Tell, contained};
+use super::{Progress, StoreDir, StoreError, Tell};
 use crate::disk::sync_dir;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::bytes::len_u64;
@@ -154,7 +154,7 @@ impl StoreDir {
                 if let Some(tag) = snapshot_key.first_mut() {
                     *tag = super::super::snapshots::SNAPSHOT;
                 }
-                let row = contained(|| shelf.engine.get(&snapshot_key));
+                let row = shelf.engine.get(&snapshot_key);
                 let row = row.map_err(|error| unreadable(error.to_string()))?;
                 let row = row.ok_or_else(|| unreadable("a snapshot is missing".into()))?;
                 writer.snapshot(&key, &meta, &row).map_err(StoreError::Output)?;

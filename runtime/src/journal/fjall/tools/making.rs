@@ -9,7 +9,7 @@ use super::super::snapshots::SNAPSHOT;
 use super::{StoreDir, StoreError, read_head};
 use crate::disk::sync_tree;
 use crate::journal::Durability;
-use crate::journal::head::{Head, HeadFile, State, boot_id};
+use crate::journal::head::{Head, HeadFile};
 use crate::journal::order::Mark;
 
 /// So many rows at most, and about so many bytes, are stored at once.
@@ -109,16 +109,13 @@ impl Making {
             shelf.finish()?;
         }
         let mut head = Head {
-            store: origin.store,
             epoch: origin.epoch,
-            write: 0,
-            boot: boot_id().unwrap_or_default(),
             durability: origin.durability,
-            state: State::Clean,
             acked: end,
             synced: end,
             // What is deleted may have to be removed behind it.
             checkpoint: if origin.is_tidy { end } else { Mark::default() },
+            ..Head::begun(origin.store)
         };
         let head_path = path.join(HEAD);
         HeadFile::create(&head_path, &mut head).map_err(StoreError::io("write", &head_path))?;

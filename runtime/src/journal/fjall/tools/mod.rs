@@ -16,7 +16,7 @@ use super::{CACHE_BYTES, FjallOptions, Shared};
 use crate::id::PersistenceId;
 use crate::journal::head::{FORMAT, Found, Head, HeadError, State};
 use crate::journal::keys::{Keys, KeysError};
-use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
+use crate::journal::order::{Mark, OrderRow};
 use crate::journal::{Corrupt, Place, ReadError, lock};
 
 mod archive;
@@ -356,13 +356,13 @@ fn open_engine(
         flaws.push((original.to_owned(), "it has no journal file".into()));
         look::count_on(copy).map_err(StoreError::io("write", copy))?;
     }
-    match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+    match Engine::open(copy, shape, CACHE_BYTES) {
         Ok(engine) => Ok((flaws, engine)),
         Err(EngineError::Damaged(reason)) => {
             flaws.push((original.to_owned(), reason));
             // A journal file may be missing whose rows are in tables.
             look::count_on(copy).map_err(StoreError::io("write", copy))?;
-            match contained(|| Engine::open(copy, shape, CACHE_BYTES)) {
+            match Engine::open(copy, shape, CACHE_BYTES) {
                 Ok(engine) => Ok((flaws, engine)),
                 Err(EngineError::Damaged(_)) => Err(StoreError::Engine { flaws }),
                 Err(error) => Err(engine_error(path, error)),
@@ -374,18 +374,9 @@ fn open_engine(
 
 /// The mark of the last group, or what the head says of it if it can't be read.
 fn last_mark(engine: &Engine, head: &Head) -> Mark {
-    let last = engine.last(&group_key(0), &group_key(u64::MAX));
-    let row = last.ok().flatten().and_then(|(key, row)| {
-        let group = group_of_key(&key)?;
-        OrderRow::parse(&row, head.store, group).ok()
-    });
+    let last = scan::last_group(engine);
+    let row = last.and_then(|(group, (_, row))| OrderRow::parse(&row, head.store, group).ok());
     row.map_or(head.acked, |row| row.mark)
-}
-
-/// Does something with the engine, which may panic on damaged files.
-fn contained<T>(act: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-    done.unwrap_or_else(|_| Err(EngineError::Damaged("it panicked while it was read".into())))
 }
 
 fn engine_error(path: &Path, error: EngineError) -> StoreError {

@@ -31,7 +31,7 @@ use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
 use crate::journal::head::Head;
 use crate::journal::keys::{self, Keys};
 use crate::journal::order::Mark;
-use crate::journal::{Corrupt, Durability, Place, Report};
+use crate::journal::{Corrupt, Place, Report};
 
 use plan::Plan;
 use salvage::Salvage;
@@ -184,17 +184,8 @@ impl StoreDir {
              their offsets may be given again"
                 .into(),
         );
-        let head = Head {
-            store,
-            epoch: 0,
-            write: 0,
-            boot: [0; 16],
-            durability: Durability::Fsync,
-            state: crate::journal::head::State::Open,
-            acked: Mark::default(),
-            synced: Mark::default(),
-            checkpoint: Mark::default(),
-        };
+        // Nobody knows how it was left, nor since when the machine runs.
+        let head = Head { boot: [0; 16], state: crate::journal::head::State::Open, ..Head::begun(store) };
         Ok((head, true))
     }
 
@@ -225,7 +216,7 @@ impl StoreDir {
         let view = self.view.insert(super::View::open(&self.path, head, keys)?);
         let hidden = [super::super::rows::HIDDEN_ID];
         let needs_keys = view.with_engine(|engine| {
-            let first = super::contained(|| engine.range(&hidden, &[hidden[0] + 1]).next().transpose());
+            let first = engine.range(&hidden, &[hidden[0] + 1]).next().transpose();
             Ok(first.ok().flatten().is_some())
         })?;
         if needs_keys && !has_keys && !are_lost {

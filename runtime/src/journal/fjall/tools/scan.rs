@@ -1,8 +1,10 @@
 //! Reading all groups of an order, whatever is wrong with some of them.
 
 use super::super::engine::{Engine, EngineError, Row};
-use super::contained;
 use crate::journal::order::{OrderRow, group_key, group_of_key};
+
+/// The keys of groups begin with this.
+pub(super) const ORDER: u8 = 1;
 
 /// What is found where a group should be.
 pub(super) enum Step {
@@ -12,9 +14,13 @@ pub(super) enum Step {
     Missing(u64, u64),
     /// A row that can't be read.
     Bad(u64, String),
+    /// A row among those of groups whose key is none of a group; how many bytes that has.
+    Foreign(usize),
+    /// Behind the last group that is known, rows can't be read.
+    Cut(String),
 }
 
-/// The groups of an order, in order, up to a last one that must be there.
+/// The groups of an order, in order, up to a last one that must be there, and what else is among their rows.
 pub(super) struct Groups<'a> {
     engine: &'a Engine,
     store: u64,
@@ -23,14 +29,15 @@ pub(super) struct Groups<'a> {
     rows: Option<Box<dyn Iterator<Item = Result<Row, EngineError>>>>,
     /// One that was found behind others that are missing.
     found: Option<(u64, Row)>,
+    /// Whether all rows were met.
+    is_done: bool,
 }
 
 impl<'a> Groups<'a> {
     /// All groups that there are, and those that must be there up to `last`.
     pub(super) fn all(engine: &'a Engine, store: u64, last: u64) -> Self {
-        let found = contained(|| engine.last(&group_key(0), &group_key(u64::MAX))).ok().flatten();
-        let last = found.and_then(|(key, _)| group_of_key(&key)).unwrap_or(0).max(last);
-        Self { engine, store, next: 1, last, rows: None, found: None }
+        let last = last_group(engine).map_or(last, |(found, _)| found.max(last));
+        Self { engine, store, next: 1, last, rows: None, found: None, is_done: false }
     }
 
     fn parse(&mut self, group: u64, row: &[u8]) -> Step {
@@ -44,7 +51,7 @@ impl<'a> Groups<'a> {
     /// Looks for the one group alone, when what lies around it can't be read.
     fn alone(&mut self, reason: String) -> Step {
         let group = self.next;
-        match contained(|| self.engine.get(&group_key(group))) {
+        match self.engine.get(&group_key(group)) {
             Ok(Some(row)) => self.parse(group, &row),
             Ok(None) => {
                 self.next = group + 1;
@@ -62,41 +69,67 @@ impl Iterator for Groups<'_> {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        if self.next > self.last {
-            return None;
-        }
         if let Some((group, (_, row))) = self.found.take() {
             return Some(self.parse(group, &row));
         }
-        let rows = match &mut self.rows {
-            Some(rows) => rows,
-            None => {
-                let rows = self.engine.range(&group_key(self.next), &group_key(self.last));
-                self.rows.insert(Box::new(rows))
-            }
-        };
-        match contained(|| rows.next().transpose()) {
-            Ok(Some((key, row))) => match group_of_key(&key) {
-                Some(group) if group == self.next => Some(self.parse(group, &row)),
-                Some(group) if group > self.next => {
-                    let missing = Step::Missing(self.next, group - 1);
-                    self.found = Some((group, (key, row)));
-                    Some(missing)
+        if !self.is_done {
+            let rows = match &mut self.rows {
+                Some(rows) => rows,
+                None => {
+                    let from = if self.next == 1 { vec![ORDER] } else { group_key(self.next).to_vec() };
+                    let rows = self.engine.range(&from, &behind_all(ORDER));
+                    self.rows.insert(Box::new(rows))
                 }
-                // Its key is none of a group, so it is in nobody's way.
-                _ => self.next(),
-            },
-            Ok(None) => {
-                let missing = Step::Missing(self.next, self.last);
-                self.next = self.last + 1;
-                Some(missing)
-            }
-            Err(error) => {
-                self.rows = None;
-                Some(self.alone(error.to_string()))
+            };
+            match rows.next().transpose() {
+                Ok(Some((key, row))) => match numbered(&key) {
+                    Some(group) if group == self.next => return Some(self.parse(group, &row)),
+                    Some(group) if group > self.next => {
+                        let missing = Step::Missing(self.next, group - 1);
+                        self.found = Some((group, (key, row)));
+                        return Some(missing);
+                    }
+                    _ => return Some(Step::Foreign(key.len())),
+                },
+                Ok(None) => self.is_done = true,
+                Err(error) if self.next <= self.last => {
+                    self.rows = None;
+                    return Some(self.alone(error.to_string()));
+                }
+                Err(error) => {
+                    self.is_done = true;
+                    return Some(Step::Cut(error.to_string()));
+                }
             }
         }
+        if self.next > self.last {
+            return None;
+        }
+        let missing = Step::Missing(self.next, self.last);
+        self.next = self.last + 1;
+        Some(missing)
     }
+}
+
+/// The number and the row of the last group, if it can be read.
+pub(super) fn last_group(engine: &Engine) -> Option<(u64, Row)> {
+    let mut rows = engine.range(&[ORDER], &behind_all(ORDER)).rev();
+    // Rows whose keys are none of a group are in nobody's way.
+    let found = rows.find_map(|row| match row {
+        Ok(row) => numbered(&row.0).map(|group| Some((group, row))),
+        Err(_) => Some(None),
+    });
+    found.flatten()
+}
+
+/// The number of the group whose row has this key. The first one is 1, and behind the last number there is none.
+fn numbered(key: &[u8]) -> Option<u64> {
+    group_of_key(key).filter(|group| (1..u64::MAX).contains(group))
+}
+
+/// Behind all keys that begin with a byte.
+fn behind_all(tag: u8) -> Vec<u8> {
+    [&[tag][..], &[u8::MAX; 1024]].concat()
 }
 
 /// All rows whose keys begin with a byte. Where some can't be read, the rest is looked for behind them, if `behind` says
@@ -115,8 +148,7 @@ const TRIES_MAX: u32 = 4096;
 
 impl<'a, F: FnMut(&[u8]) -> Option<Vec<u8>>> Rows<'a, F> {
     pub(super) fn of(engine: &'a Engine, tag: u8, behind: F) -> Self {
-        let to = vec![tag; 1].into_iter().chain([u8::MAX; 1024]).collect();
-        Self { engine, from: vec![tag], to, rows: None, behind, tries: TRIES_MAX }
+        Self { engine, from: vec![tag], to: behind_all(tag), rows: None, behind, tries: TRIES_MAX }
     }
 }
 
@@ -134,7 +166,7 @@ impl<F: FnMut(&[u8]) -> Option<Vec<u8>>> Iterator for Rows<'_, F> {
                 self.rows.insert(Box::new(rows))
             }
         };
-        match contained(|| rows.next().transpose()) {
+        match rows.next().transpose() {
             Ok(Some((key, row))) => {
                 self.from.clear();
                 self.from.extend_from_slice(&key);

@@ -1,5 +1,6 @@
 //! The snapshots in a store's directory, seen from outside.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,13 +13,17 @@ use super::super::snapshots::{META, SNAPSHOT, parse_key, read_meta, row_key};
 use super::look::{self, Look};
 use super::scan::Rows;
 use super::verify::{LastOf, Report};
-use super::{Progress, StoreError, Tell, View, contained};
+use super::{Progress, StoreError, Tell, View};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::cipher::{IdDigest, StreamCipher};
+use crate::journal::floor::Floor;
 use crate::journal::run::{RunError, RunView};
 use crate::journal::{Cipher, Place, ReadError};
 use crate::snapshot::bytes::{OpenedSnapshot, SnapshotBytesError};
 use crate::snapshot::sealed::unseal;
+
+/// So many streams are named for which no snapshot stands.
+const WITHOUT_MAX: usize = 100;
 
 /// The engine of the snapshots, open as a copy.
 pub(super) struct Shelf {
@@ -72,13 +77,17 @@ pub(super) fn verify(
 ) -> Result<(), StoreError> {
     let directory = path.join(SNAPSHOTS);
     let shelf = match Shelf::open(path, view.shared.facts.store)? {
-        None => return Ok(()),
+        None => {
+            note_without(view, last_of, None, report);
+            return Ok(());
+        }
         Some(Ok(shelf)) => shelf,
         Some(Err(reason)) => {
             report.push_file(directory, reason);
             return Ok(());
         }
     };
+    let mut standing = HashSet::new();
     for (path, reason) in &shelf.flaws {
         report.push_file(path.clone(), reason.clone());
     }
@@ -112,7 +121,7 @@ pub(super) fn verify(
             found("its row is wrong".into());
             continue;
         };
-        let row = contained(|| shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr)));
+        let row = shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr));
         let stored = match row {
             Ok(Some(row)) => unseal(&id, seq_nr, row.to_vec()),
             Ok(None) => Err("it is missing".into()),
@@ -121,7 +130,11 @@ pub(super) fn verify(
         match stored {
             Ok(stored) if stored.meta() != meta => found("it has another time or length than its row says".into()),
             Ok(stored) => match look_at(view, last_of, &id, seq_nr, stored.time, &stored.bytes)? {
-                Looked::Right => {}
+                Looked::Right(stream) => {
+                    if last_of.get(&stream.0).is_some_and(|(_, floor)| floor.to <= seq_nr) {
+                        standing.insert(stream.0);
+                    }
+                }
                 Looked::Damaged(reason) => found(reason),
                 Looked::Unusable(reason) => {
                     report.note(format!("the snapshot of {id} at sequence number {seq_nr} can't be used: {reason}"));
@@ -137,7 +150,7 @@ pub(super) fn verify(
                 if let Some(tag) = meta.first_mut() {
                     *tag = META;
                 }
-                match contained(|| shelf.engine.get(&meta)) {
+                match shelf.engine.get(&meta) {
                     Ok(Some(_)) => continue,
                     Ok(None) | Err(_) => "a snapshot that isn't listed belongs to nothing".to_owned(),
                 }
@@ -146,11 +159,43 @@ pub(super) fn verify(
         };
         report.push_file(directory.clone(), reason);
     }
+    note_without(view, last_of, Some(&standing), report);
     Ok(())
 }
 
+/// Notes the streams of which records were deleted by retention, and for which no snapshot stands of those in the store's
+/// directory, if there are any. That is no damage: it may be in a store of snapshots elsewhere, and nothing in the journal
+/// says where. A stream that was deleted as a whole ends with a tombstone, and needs none.
+fn note_without(view: &View, last_of: &LastOf, standing: Option<&HashSet<u64>>, report: &mut Report) {
+    let needs_one = |floor: &Floor| floor.to > SeqNr::ZERO && !floor.ended && !floor.forgotten;
+    let mut without: Vec<_> = last_of
+        .iter()
+        .filter(|(stream, (_, floor))| needs_one(floor) && standing.is_none_or(|standing| !standing.contains(stream)))
+        .map(|(stream, (_, floor))| (StreamNo(*stream), floor.to))
+        .filter(|(stream, _)| *stream != StreamNo(0))
+        .collect();
+    without.sort_unstable();
+    report.without_snapshot = crate::journal::bytes::len_u64(without.len());
+    if without.is_empty() {
+        return;
+    }
+    let elsewhere = "no snapshot that stands for them is in the store's directory: it is elsewhere, or they are lost";
+    if standing.is_none() {
+        report.note(format!("records of {} streams were deleted, and {elsewhere}", without.len()));
+        return;
+    }
+    for (stream, to) in without.iter().take(WITHOUT_MAX) {
+        let id = view.shared.stream_id(*stream).ok().flatten();
+        let whose = id.map_or_else(|| format!("stream {stream}"), |id| id.to_string());
+        report.note(format!("the records of {whose} up to sequence number {to} were deleted, and {elsewhere}"));
+    }
+    if let Some(more) = without.len().checked_sub(WITHOUT_MAX).filter(|more| *more > 0) {
+        report.note(format!("the same goes for {more} streams more"));
+    }
+}
+
 enum Looked {
-    Right,
+    Right(StreamNo),
     /// It isn't what was written.
     Damaged(String),
     /// It is what was written, and not one for this history.
@@ -177,7 +222,7 @@ fn look_at(
         None => None,
         Some((stream, digest)) => match cipher_of(view, stream, digest) {
             Ok(Some(cipher)) => Some(cipher),
-            Ok(None) => return Ok(Looked::Right),
+            Ok(None) => return Ok(Looked::Right(stream)),
             Err(ReadError::Corrupt(corrupt)) => return Ok(Looked::Damaged(corrupt.reason)),
             Err(ReadError::Forgotten { .. }) => return Ok(Looked::Unusable("its stream is forgotten".into())),
             Err(error) => return Err(error.into()),
@@ -199,7 +244,7 @@ fn look_at(
         }
         Err(error) => return Ok(Looked::Damaged(error.to_string())),
     }
-    let Some((last, floor)) = last_of.get(&stream.0) else { return Ok(Looked::Right) };
+    let Some((last, floor)) = last_of.get(&stream.0) else { return Ok(Looked::Right(stream)) };
     if seq_nr > *last {
         return Ok(Looked::Unusable(format!("its stream ends with {last}: it is of a history that is lost")));
     }
@@ -209,7 +254,7 @@ fn look_at(
     {
         return Ok(Looked::Unusable(format!("record {seq_nr} is of {found}: it is of another history")));
     }
-    Ok(Looked::Right)
+    Ok(Looked::Right(stream))
 }
 
 fn plain_stream(view: &View, id: &PersistenceId) -> Result<Option<StreamNo>, StoreError> {

@@ -93,6 +93,8 @@ impl StoreDir {
                     Step::Bad(group, reason) => {
                         return Err(ReadError::Corrupt(view.corrupt_rows(format!("group {group}: {reason}"))));
                     }
+                    Step::Cut(reason) => return Err(ReadError::Corrupt(view.corrupt_rows(reason))),
+                    Step::Foreign(_) => continue,
                 };
                 stats.groups += 1;
                 for run in &row.runs {

@@ -1,11 +1,14 @@
 //! The check of everything that a store holds.
 
+mod groups;
 mod order;
+mod records;
 mod rows;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::super::engine::Engine;
 use super::super::open::ENGINE;
 use super::look::Torn;
 use super::{Progress, StoreDir, StoreError, Tell, View};
@@ -18,8 +21,6 @@ use crate::journal::{Corrupt, Durability, Place, ReadError};
 
 /// So many findings are listed; the others are counted.
 const FINDINGS_MAX: usize = 1000;
-/// So many floors are remembered while the order is read.
-const FLOORS_MAX: usize = 64 * 1024;
 /// So many groups pass between two reports of progress.
 const TELL_EVERY: u64 = 256;
 
@@ -45,6 +46,9 @@ pub struct Report {
     pub streams: u64,
     /// The snapshots that were read.
     pub snapshots: u64,
+    /// The streams of which records were deleted by retention, while no snapshot in the store's directory stands for them.
+    /// They can be loaded only with one that is elsewhere: the journal doesn't know whether there is one.
+    pub without_snapshot: u64,
     /// The keys of streams that were read.
     pub keys: u64,
     /// The last record.
@@ -60,8 +64,13 @@ impl Report {
         self.findings.is_empty()
     }
 
+    /// Whether further findings are only counted.
+    fn is_full(&self) -> bool {
+        self.findings.len() >= FINDINGS_MAX
+    }
+
     pub(super) fn push(&mut self, place: Place, reason: impl Into<String>) {
-        if self.findings.len() < FINDINGS_MAX {
+        if !self.is_full() {
             self.findings.push(Corrupt { place, reason: reason.into() });
         } else {
             self.more_findings += 1;
@@ -95,6 +104,14 @@ impl StoreDir {
     ///
     /// [`StoreError`] if the system below fails. Damage is no error: it is in the report.
     pub fn verify(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
+        self.verify_counted(progress).map(|(report, _)| report)
+    }
+
+    /// The same, and how many order rows were read once more, to look for what a row belongs to.
+    pub(in crate::journal::fjall) fn verify_counted(
+        &mut self,
+        progress: Tell<'_>,
+    ) -> Result<(Report, u64), StoreError> {
         let mut report = Report::default();
         let head_path = self.path.join(super::HEAD);
         if let Some(flaw) = &self.head.flaw {
@@ -110,7 +127,7 @@ impl StoreDir {
             report.note(
                 "without a head nothing else can be checked: it has the store's id, which all checksums need".into(),
             );
-            return Ok(report);
+            return Ok((report, 0));
         };
         report.store = Some(head.store);
         self.verify_keys(&head, &mut report)?;
@@ -121,24 +138,24 @@ impl StoreDir {
                     report.push_file(path, reason);
                 }
                 report.note("the engine can't be opened, so what it holds wasn't checked".into());
-                return Ok(report);
+                return Ok((report, 0));
             }
             Err(StoreError::Open(super::OpenError::Corrupt { corrupt, .. })) => {
                 if !report.findings.contains(&corrupt) {
                     report.push(corrupt.place, corrupt.reason);
                 }
                 report.note("what the engine holds wasn't checked".into());
-                return Ok(report);
+                return Ok((report, 0));
             }
             Err(error) => return Err(error),
         }
-        let Some(view) = &self.view else { return Ok(report) };
+        let Some(view) = &self.view else { return Ok((report, 0)) };
         note_state(&head, view, &mut report);
         let mut check = Check::new(view, head, &mut report, progress);
         check.order()?;
         check.rows()?;
         check.keys_of_streams()?;
-        let Check { last_of, .. } = check;
+        let Check { last_of, looked_into, .. } = check;
         report.is_counted = true;
         note_torn(&head, view, &mut report);
         super::snapshots::verify(&self.path, view, head.state == State::Clean, &last_of, &mut report, progress)?;
@@ -146,7 +163,7 @@ impl StoreDir {
         if let (true, Some((path, reason))) = (report.is_whole(), &view.refusal) {
             report.push_file(path.clone(), reason.clone());
         }
-        Ok(report)
+        Ok((report, looked_into))
     }
 
     /// Checks the file of keys as far as that goes without knowing the streams.
@@ -212,18 +229,58 @@ struct Check<'a> {
     head: Head,
     report: &'a mut Report,
     tell: Tell<'a>,
-    floors: HashMap<u64, Floor>,
+    /// What the order says of each stream, and what was found of that.
+    listed: HashMap<u64, Listed>,
+    /// The groups that can't be read, from one to another, both included; in order.
+    holes: Vec<(u64, u64)>,
+    /// The last group.
+    last_group: u64,
     last_of: LastOf,
     /// The streams that are encrypted, by the numbers of their keys, and whether they are forgotten.
     keys: HashMap<u64, (StreamNo, bool)>,
+    /// So many order rows were read once more.
+    looked_into: u64,
 }
 
 /// The last record of each stream, and its floor.
 pub(super) type LastOf = HashMap<u64, (SeqNr, Floor)>;
 
+/// What the order says of a stream, and what was found of that.
+///
+/// INVARIANT: each row that is counted is another one. A row has one key, and names one group and one offset; so it is the
+/// row of one run only, and of one floor. So a stream with as many rows as were counted has none that belongs to nothing.
+#[derive(Debug, Default)]
+struct Listed {
+    /// As its rows say.
+    floor: Floor,
+    /// The last record that is listed.
+    last: SeqNr,
+    /// The runs whose rows are there, and are the ones that are listed.
+    runs: u64,
+    /// The floors whose rows are there.
+    floors: u64,
+    /// The group that lists its name, and the digest of the key of its id's row.
+    name: Option<(u64, u64)>,
+    /// The first record of the last run that can be read, and whether that run ends with a tombstone.
+    ends: Option<(SeqNr, bool)>,
+    /// Whether some run can't be read.
+    is_broken: bool,
+}
+
 impl<'a> Check<'a> {
     fn new(view: &'a View, head: Head, report: &'a mut Report, tell: Tell<'a>) -> Self {
-        Self { view, head, report, tell, floors: HashMap::new(), last_of: LastOf::new(), keys: HashMap::new() }
+        Self {
+            view,
+            head,
+            report,
+            tell,
+            listed: HashMap::new(),
+            holes: Vec::new(),
+            last_group: 0,
+            last_of: LastOf::new(),
+            keys: HashMap::new(),
+            looked_into: 0,
+        }
     }
 
     fn store(&self) -> u64 {
@@ -252,18 +309,27 @@ impl<'a> Check<'a> {
     }
 
     /// The floor of a stream, as its rows say.
-    fn floor(&mut self, stream: StreamNo) -> Floor {
-        if let Some(floor) = self.floors.get(&stream.0) {
-            return *floor;
+    fn floor(&self, engine: &Engine, stream: StreamNo) -> Floor {
+        match self.listed.get(&stream.0) {
+            Some(listed) => listed.floor,
+            // A damaged row is found when the rows of floors are read.
+            None => self.view.shared.floor(engine, stream).unwrap_or_default(),
         }
-        let found = self.view.with_engine(|engine| self.view.shared.floor(engine, stream));
-        // A damaged row is found when the rows of floors are read.
-        let floor = found.unwrap_or_default();
-        if self.floors.len() >= FLOORS_MAX {
-            self.floors.clear();
-        }
-        self.floors.insert(stream.0, floor);
-        floor
+    }
+
+    /// What the order says of a stream so far.
+    fn listed(&mut self, engine: &Engine, stream: StreamNo) -> &mut Listed {
+        let shared = &self.view.shared;
+        self.listed.entry(stream.0).or_insert_with(|| {
+            let floor = shared.floor(engine, stream).unwrap_or_default();
+            Listed { floor, ..Listed::default() }
+        })
+    }
+
+    /// Whether a group is one that can't be read.
+    fn is_in_hole(&self, group: u64) -> bool {
+        let hole = self.holes.partition_point(|(_, to)| *to < group);
+        self.holes.get(hole).is_some_and(|(from, _)| *from <= group)
     }
 
     /// Passes on what isn't damage, and notes what is.

@@ -1,6 +1,7 @@
 //! What a journal says of itself, and its end.
 
-use super::hand::{Subject, id, numbered, stored};
+use super::super::id;
+use super::hand::{Subject, numbered, stored};
 use super::rules;
 use crate::journal::{Health, Outcome, ReadError, Why};
 

@@ -1,7 +1,8 @@
 //! What a crash leaves.
 
+use super::super::id;
 use super::super::told::Shown;
-use super::hand::{Hand, InFlight, Placed, Seen, Subject, id, numbered, stored};
+use super::hand::{Hand, InFlight, Placed, Seen, Subject, numbered, stored};
 use super::rules;
 use crate::id::PersistenceId;
 use crate::journal::{Outcome, Run};
@@ -12,7 +13,13 @@ pub(super) fn what_was_answered_survives_a_crash(s: &mut Subject<'_>) {
         let j = s.hand();
         let offset = j.put(&alice, &[b"x"]);
         let armed = j.put_run(&id("bob"), |stream, first| {
-            super::deadlines::run_with(j, stream, &id("bob"), first, &[crate::journal::Due::At(super::hand::at(round))])
+            super::deadlines::run_with(
+                j,
+                stream,
+                &id("bob"),
+                first,
+                &[crate::journal::Due::At(super::super::at(round))],
+            )
         });
         s.crash();
         let j = s.hand();

@@ -1,6 +1,7 @@
 //! The deadlines that the runs of a journal come to.
 
-use super::hand::{Hand, Subject, at, id, is_conflict, stored};
+use super::super::{at, id};
+use super::hand::{Hand, Subject, is_conflict, stored};
 use super::rules;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Record, Run, RunBuilder, TransitionRecord, Write};

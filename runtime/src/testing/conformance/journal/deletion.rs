@@ -1,6 +1,7 @@
 //! What is deleted doesn't come back, and a stream that has ended takes nothing more.
 
-use super::hand::{Hand, Seen, Subject, at, id, is_bad_run, numbered, stored};
+use super::super::{at, id};
+use super::hand::{Hand, Seen, Subject, is_bad_run, numbered, stored};
 use super::rules;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Outcome, Run, Why};

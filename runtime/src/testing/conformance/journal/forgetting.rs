@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::hand::{Hand, Subject, at, id, is_bad_run, numbered, stored};
+use super::super::{at, id};
+use super::hand::{Hand, Subject, is_bad_run, numbered, stored};
 use super::{Forgets, rules};
 use crate::id::{PersistenceId, StreamNo};
 use crate::journal::{Cipher, Due, Outcome, ReadError, Run, Why};

@@ -220,6 +220,8 @@ macro_rules! __journal_cases {
             WHOLE threads readers_see_a_prefix_of_whole_runs_while_others_write;
             "What is said to be durable is there to be read, at any time."
             READ_ALL_DURABLE threads what_is_heard_of_can_be_read;
+            "A page is never empty while there is more, whatever is deleted while it is read."
+            READ_ALL threads a_page_has_something_while_others_delete;
             "Opening and closing streams on many threads mixes nothing up."
             NUMBERS threads streams_are_opened_and_closed_on_many_threads;
             "Random writes, ends, deletions, deadlines, restarts and crashes leave what a model has."

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::executor::block_on;
+use super::executor::{self, Drives, block_on};
 use super::told::Rule;
 use crate::journal::Journal;
 
@@ -87,51 +87,27 @@ pub enum Forgets {
     Everything,
 }
 
-/// One case: something that every journal does.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Case {
-    /// Its name, which is that of its test.
-    pub name: &'static str,
-    /// What it shows.
-    pub what_it_shows: &'static str,
-    /// The promise that it holds the journal to, in the documentation's words. A failure may name another one.
-    pub rule: &'static Rule,
-    /// Does it, with a store that is empty. It panics where the journal does something else, and says what was done, what
-    /// was expected, what came, and which rule that breaks.
-    pub run: fn(&mut dyn JournalStore),
-}
+impl Drives for dyn JournalStore + '_ {
+    const BLOCK_ON: &'static str = "JournalStore::block_on";
 
-/// Does the case of this name.
-///
-/// # Panics
-///
-/// If the journal does something else than the case says, or if there is no such case.
-pub fn check(name: &str, mut store: impl JournalStore) {
-    let case = CASES.iter().find(|case| case.name == name);
-    let Some(case) = case else { panic!("there is no case `{name}` for journals") };
-    (case.run)(&mut store);
+    fn patience(&self) -> Duration {
+        JournalStore::patience(self)
+    }
+
+    fn block_on(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+        JournalStore::block_on(self, future);
+    }
 }
 
 fn run(store: &mut dyn JournalStore, name: &'static str, rule: &'static Rule, case: fn(&mut Subject<'_>)) {
-    let mut subject = Subject::new(store, name, rule);
-    case(&mut subject);
-    subject.end();
+    executor::outside(|| {
+        let mut subject = Subject::new(store, name, rule);
+        case(&mut subject);
+        subject.end();
+    });
 }
 
-macro_rules! table {
-    ([] $($what:literal $rule:ident $module:ident $name:ident;)*) => {
-        /// All cases.
-        pub const CASES: &[Case] = &[$(Case {
-            name: stringify!($name),
-            what_it_shows: $what,
-            rule: &rules::$rule,
-            run: |store| run(store, stringify!($name), &rules::$rule, $module::$name),
-        }),*];
-    };
-}
-
-crate::__journal_cases! { table, [] }
+crate::__journal_cases! { cases, [JournalStore as store, every "journal", "journal", "journals", "with a store"] }
 
 #[cfg(test)]
 mod tests;

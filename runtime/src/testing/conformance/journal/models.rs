@@ -1,8 +1,9 @@
 //! Whatever is done to a journal, it is afterwards what a model of it is.
 
+use super::super::at;
 use super::super::chance::Chance;
 use super::super::told::Shown;
-use super::hand::{Hand, InFlight, Placed, Seen, Subject, at, conflict, is_bad_run, stored};
+use super::hand::{Hand, InFlight, Placed, Seen, Subject, conflict, is_bad_run, stored};
 use super::{Forgets, rules};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Fut, Outcome, Run, Why, len_u64};

@@ -1,6 +1,7 @@
 //! What is read: windows, pages, and where they end.
 
-use super::hand::{Hand, Placed, Subject, at, every_kind, id, numbered};
+use super::super::{at, id};
+use super::hand::{Hand, Placed, Subject, every_kind, numbered};
 use super::rules;
 use crate::id::{PersistenceId, StreamNo};
 use crate::journal::Page;

@@ -1,6 +1,7 @@
 //! What became of a run whose outcome nobody heard.
 
-use super::hand::{Subject, id, stored};
+use super::super::id;
+use super::hand::{Subject, stored};
 use super::{Forgets, rules};
 use crate::id::Offset;
 use crate::journal::{Facts, ReadError, Run, RunKey, Settled};

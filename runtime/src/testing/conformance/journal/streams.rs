@@ -1,6 +1,7 @@
 //! Streams, their names and their numbers.
 
-use super::hand::{Subject, id, numbered};
+use super::super::id;
+use super::hand::{Subject, numbered};
 use super::rules;
 use crate::id::{InvalidId, PersistenceId, StreamNo};
 use crate::journal::{Outcome, ReadError, Why};

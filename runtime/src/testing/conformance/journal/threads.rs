@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::id;
 use super::super::told::{Shown, join};
-use super::hand::{Placed, Seen, Subject, id, is_conflict, stored};
+use super::hand::{Placed, Seen, Subject, is_conflict, stored};
 use super::rules;
 
 const WRITERS: u64 = 3;
@@ -152,6 +153,48 @@ pub(super) fn what_is_heard_of_can_be_read(s: &mut Subject<'_>) {
         done.store(true, Ordering::SeqCst);
         join(reader);
     });
+}
+
+pub(super) fn a_page_has_something_while_others_delete(s: &mut Subject<'_>) {
+    let j = s.hand();
+    let names: Vec<_> = (0..WRITERS).map(|writer| id(&format!("writer {writer}"))).collect();
+    for index in 0..RUNS {
+        for id in &names {
+            j.put(id, &[&index.to_le_bytes()]);
+        }
+    }
+    // It stays, so that there is always something behind what is deleted.
+    let stays = j.put(&id("stays"), &[b"x"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = [1, 500, usize::MAX]
+            .into_iter()
+            .map(|bytes_max| {
+                let done = &done;
+                scope.spawn(move || {
+                    loop {
+                        let last_look = done.load(Ordering::SeqCst);
+                        let mut after = 0;
+                        while after < stays {
+                            let page = j.read_all(after, bytes_max);
+                            let what = format!("what is read behind {after}, when {stays} stays");
+                            j.holds(&what, "at least one run", &page.runs.len(), !page.runs.is_empty());
+                            after = page.runs.last().map_or(stays, |run| j.placed(run).last_offset());
+                        }
+                        if last_look {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for to in 1..=RUNS {
+            names.iter().for_each(|id| j.deletes(id, to));
+        }
+        done.store(true, Ordering::SeqCst);
+        readers.into_iter().for_each(join);
+    });
+    j.is("the offset of what is left", j.order().iter().map(|run| run.offset).collect::<Vec<_>>(), vec![stays]);
 }
 
 pub(super) fn streams_are_opened_and_closed_on_many_threads(s: &mut Subject<'_>) {

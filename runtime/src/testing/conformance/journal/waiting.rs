@@ -1,7 +1,8 @@
 //! Waiting for what becomes durable.
 
+use super::super::id;
 use super::super::told::join;
-use super::hand::{Subject, id, is_conflict};
+use super::hand::{Subject, is_conflict};
 use super::rules;
 
 pub(super) fn who_waits_hears_of_what_became_durable(s: &mut Subject<'_>) {

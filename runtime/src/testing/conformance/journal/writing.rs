@@ -1,6 +1,7 @@
 //! What is stored, in which order, and what is refused.
 
-use super::hand::{Hand, InFlight, Subject, at, conflict, id, is_bad_run, is_conflict, numbered, stored};
+use super::super::{at, id};
+use super::hand::{Hand, InFlight, Subject, conflict, is_bad_run, is_conflict, numbered, stored};
 use super::rules;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Journal, MemoryJournal, Outcome, Record, Run, RunBuilder, Why, Write, len_u64};

@@ -1,6 +1,7 @@
 //! What is deleted, and what stays.
 
-use super::hand::{Subject, at, id, snapshot, to_seq};
+use super::super::{at, id};
+use super::hand::{Subject, snapshot, to_seq};
 use super::rules;
 use crate::id::SeqNr;
 use crate::journal::Durability;

@@ -1,11 +1,9 @@
 //! What the cases hold a store of snapshots with: each call is noted.
 
-use std::fmt::Debug;
+use std::ops::Deref;
 
-use jiff::Timestamp;
-
-use super::super::executor::Within;
-use super::super::told::{Rule, Told};
+use super::super::told::{Judge, Rule, Told};
+use super::super::{at, executor};
 use super::SnapshotPlace;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::{Durability, Fut};
@@ -26,7 +24,7 @@ impl<'s> Subject<'s> {
 
     pub(super) fn hand(&self) -> Hand<'_> {
         match &self.store {
-            Some(store) => Hand { place: &*self.place, store: &**store, told: &self.told, rule: None },
+            Some(store) => Hand { place: &*self.place, store: &**store, judge: Judge::new(&self.told) },
             None => unreachable!("a store is open but while it is opened anew"),
         }
     }
@@ -60,18 +58,15 @@ impl<'s> Subject<'s> {
 pub(super) struct Hand<'a> {
     place: &'a dyn SnapshotPlace,
     store: &'a dyn SnapshotStore,
-    told: &'a Told,
-    /// By which this is judged; none: by the rule of the case.
-    rule: Option<&'static Rule>,
+    judge: Judge<'a>,
 }
 
-pub(super) fn id(entity: &str) -> PersistenceId {
-    PersistenceId::new("account", entity)
-}
+impl<'a> Deref for Hand<'a> {
+    type Target = Judge<'a>;
 
-/// A time, in microseconds since 1970.
-pub(super) fn at(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+    fn deref(&self) -> &Judge<'a> {
+        &self.judge
+    }
 }
 
 pub(super) fn snapshot(seq_nr: u64, micros: i64, bytes: &[u8]) -> StoredSnapshot {
@@ -87,22 +82,7 @@ type Answer<T> = Result<T, SnapshotStoreError>;
 impl Hand<'_> {
     /// The same store, judged by this rule.
     pub(super) fn by(self, rule: &'static Rule) -> Self {
-        Self { rule: Some(rule), ..self }
-    }
-
-    #[track_caller]
-    #[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
-    pub(super) fn is<T: PartialEq + Debug>(self, what: &str, found: T, expected: T) {
-        if found != expected {
-            self.fail(what, &format!("{expected:?}"), &format!("{found:?}"));
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn holds(self, what: &str, expected: &str, found: &dyn Debug, holds: bool) {
-        if !holds {
-            self.fail(what, expected, &format!("{found:?}"));
-        }
+        Self { judge: self.judge.by(rule), ..self }
     }
 
     /// A snapshot as it must be, to the byte.
@@ -117,22 +97,9 @@ impl Hand<'_> {
     }
 
     #[track_caller]
-    pub(super) fn fail(self, what: &str, expected: &str, found: &str) -> ! {
-        self.told.fail(self.rule, what, expected, found)
-    }
-
-    #[track_caller]
     fn wait<'f, T: Send>(self, what: &str, call: impl FnOnce() -> Fut<'f, T> + Send) -> T {
-        let patience = self.place.patience();
-        let mut value = None;
-        {
-            let mut drives = std::pin::pin!(async { value = Some(Within::new(call(), patience).await) });
-            self.place.block_on(drives.as_mut());
-        }
-        match value {
-            Some(Some(value)) => value,
-            _ => self.fail(what, &format!("to end within {patience:?}"), "it hasn't ended"),
-        }
+        let answer = executor::within(self.place, self.judge, call);
+        executor::wait(self.place, self.judge, what, answer)
     }
 
     pub(super) fn durability(self) -> Durability {
@@ -142,7 +109,7 @@ impl Hand<'_> {
     #[track_caller]
     pub(super) fn try_save(self, id: &PersistenceId, snapshot: &StoredSnapshot) -> Answer<()> {
         let answer = self.wait("SnapshotStore::save", || self.store.save(id, snapshot.clone()));
-        self.told.step(format_args!("saved {snapshot:?} of {id}: {answer:?}"));
+        self.step(format_args!("saved {snapshot:?} of {id}: {answer:?}"));
         answer
     }
 
@@ -155,7 +122,7 @@ impl Hand<'_> {
     #[track_caller]
     pub(super) fn try_load(self, id: &PersistenceId, criteria: Criteria) -> Answer<Option<StoredSnapshot>> {
         let answer = self.wait("SnapshotStore::load", || self.store.load(id, criteria));
-        self.told.step(format_args!("loaded one of {id} by {criteria:?}: {answer:?}"));
+        self.step(format_args!("loaded one of {id} by {criteria:?}: {answer:?}"));
         answer
     }
 
@@ -176,7 +143,7 @@ impl Hand<'_> {
     #[track_caller]
     pub(super) fn try_list(self, id: &PersistenceId) -> Answer<Vec<SnapshotMeta>> {
         let answer = self.wait("SnapshotStore::list", || self.store.list(id));
-        self.told.step(format_args!("listed those of {id}: {answer:?}"));
+        self.step(format_args!("listed those of {id}: {answer:?}"));
         answer
     }
 
@@ -196,7 +163,7 @@ impl Hand<'_> {
     #[track_caller]
     pub(super) fn try_delete(self, id: &PersistenceId, seq_nr: u64) -> Answer<()> {
         let answer = self.wait("SnapshotStore::delete", || self.store.delete(id, SeqNr(seq_nr)));
-        self.told.step(format_args!("deleted {seq_nr} of {id}: {answer:?}"));
+        self.step(format_args!("deleted {seq_nr} of {id}: {answer:?}"));
         answer
     }
 
@@ -209,7 +176,7 @@ impl Hand<'_> {
     #[track_caller]
     pub(super) fn delete_matching(self, id: &PersistenceId, criteria: Criteria) -> Answer<usize> {
         let answer = self.wait("SnapshotStore::delete_matching", || self.store.delete_matching(id, criteria));
-        self.told.step(format_args!("deleted those of {id} by {criteria:?}: {answer:?}"));
+        self.step(format_args!("deleted those of {id} by {criteria:?}: {answer:?}"));
         answer
     }
 
@@ -221,7 +188,7 @@ impl Hand<'_> {
             drop(self.store.delete_matching(id, Criteria::LATEST));
         });
         self.place.block_on(asks.as_mut());
-        self.told.step(format_args!("asked to save and to delete, and dropped the futures"));
+        self.step(format_args!("asked to save and to delete, and dropped the futures"));
     }
 
     /// Asks for a snapshot to be saved, polls once, and drops the future.
@@ -235,6 +202,6 @@ impl Hand<'_> {
             .await;
         });
         self.place.block_on(asks.as_mut());
-        self.told.step(format_args!("asked to save {snapshot:?} of {id}, and dropped the future after one poll"));
+        self.step(format_args!("asked to save {snapshot:?} of {id}, and dropped the future after one poll"));
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::executor::block_on;
+use super::executor::{self, Drives, block_on};
 use super::told::Rule;
 use crate::snapshot::SnapshotStore;
 
@@ -53,50 +53,26 @@ pub trait SnapshotPlace: Send + Sync {
     }
 }
 
-/// One case: something that every store of snapshots does.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Case {
-    /// Its name, which is that of its test.
-    pub name: &'static str,
-    /// What it shows.
-    pub what_it_shows: &'static str,
-    /// The promise that it holds the store to, in the documentation's words. A failure may name another one.
-    pub rule: &'static Rule,
-    /// Does it, in a place that is empty. It panics where the store does something else, and says what was done, what was
-    /// expected, what came, and which rule that breaks.
-    pub run: fn(&mut dyn SnapshotPlace),
-}
+impl Drives for dyn SnapshotPlace + '_ {
+    const BLOCK_ON: &'static str = "SnapshotPlace::block_on";
 
-/// Does the case of this name.
-///
-/// # Panics
-///
-/// If the store does something else than the case says, or if there is no such case.
-pub fn check(name: &str, mut place: impl SnapshotPlace) {
-    let case = CASES.iter().find(|case| case.name == name);
-    let Some(case) = case else { panic!("there is no case `{name}` for stores of snapshots") };
-    (case.run)(&mut place);
+    fn patience(&self) -> Duration {
+        SnapshotPlace::patience(self)
+    }
+
+    fn block_on(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+        SnapshotPlace::block_on(self, future);
+    }
 }
 
 fn run(place: &mut dyn SnapshotPlace, name: &'static str, rule: &'static Rule, case: fn(&mut Subject<'_>)) {
-    let mut subject = Subject::new(place, name, rule);
-    case(&mut subject);
+    executor::outside(|| {
+        let mut subject = Subject::new(place, name, rule);
+        case(&mut subject);
+    });
 }
 
-macro_rules! table {
-    ([] $($what:literal $rule:ident $module:ident $name:ident;)*) => {
-        /// All cases.
-        pub const CASES: &[Case] = &[$(Case {
-            name: stringify!($name),
-            what_it_shows: $what,
-            rule: &rules::$rule,
-            run: |place| run(place, stringify!($name), &rules::$rule, $module::$name),
-        }),*];
-    };
-}
-
-crate::__snapshot_cases! { table, [] }
+crate::__snapshot_cases! { cases, [SnapshotPlace as place, every "store of snapshots", "store", "stores of snapshots", "in a place"] }
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::chance::Chance;
-use super::hand::{Subject, at, id, snapshot};
+use super::super::{at, id};
+use super::hand::{Subject, snapshot};
 use super::rules;
 use crate::id::{PersistenceId, SeqNr};
 use crate::snapshot::{Criteria, StoredSnapshot};

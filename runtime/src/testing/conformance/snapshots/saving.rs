@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::super::odd;
-use super::hand::{Subject, at, id, snapshot, to_seq};
+use super::super::{at, id};
+use super::hand::{Subject, snapshot, to_seq};
 use super::rules;
 use crate::id::{PersistenceId, SeqNr};
 use crate::journal::Durability;

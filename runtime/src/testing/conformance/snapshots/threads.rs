@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 
+use super::super::id;
 use super::super::told::join;
-use super::hand::{Subject, id, snapshot};
+use super::hand::{Subject, snapshot};
 use crate::snapshot::Criteria;
 
 pub(super) fn saves_at_once_are_all_there(s: &mut Subject<'_>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::engine::Engine;
 use super::super::super::rows::{Content, StreamRow, stream_key};
-use super::super::{StoreError, View, contained};
+use super::super::{StoreError, View};
 use super::salvage::{Entry, Name, Salvage};
 use super::{Lost, Repair};
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
@@ -265,7 +265,7 @@ impl Judge<'_> {
     fn look_at(&self, entry: &Entry) -> Option<Option<Name>> {
         let store = self.view.shared.facts.store;
         let key = stream_key(self.stream, entry.run.first);
-        let bytes = contained(|| self.engine.get(&key)).ok().flatten()?;
+        let bytes = self.engine.get(&key).ok().flatten()?;
         let row = StreamRow::parse(&key, &bytes, store).ok()?;
         let is_same =
             row.base == entry.offset && row.checksum == entry.run.checksum && row.records() == entry.run.records;

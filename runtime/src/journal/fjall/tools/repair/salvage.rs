@@ -86,6 +86,8 @@ impl Salvage {
                 }
                 Step::Missing(from, to) => this.push_hole(from, to),
                 Step::Bad(group, _) => this.push_hole(group, group),
+                // Neither is anything that was stored.
+                Step::Foreign(_) | Step::Cut(_) => {}
             }
         }
         this.end(required);
@@ -179,12 +181,8 @@ impl Salvage {
             }
             let Ok(row) = StreamRow::parse(&key, &bytes, store) else { continue };
             let offsets = row.base.0..row.base.0 + row.records();
-            let hole = self.parts.iter_mut().filter(|part| part.is_hole);
-            let hole = hole.into_iter().find(|hole| {
-                hole.offsets.start <= offsets.start
-                    && offsets.end <= hole.offsets.end
-                    && (hole.groups.0..=hole.groups.1).contains(&row.group)
-            });
+            let hole = self.hole_of(row.group);
+            let hole = hole.filter(|hole| hole.offsets.start <= offsets.start && offsets.end <= hole.offsets.end);
             let Some(hole) = hole else { continue };
             let run = OrderedRun {
                 stream,
@@ -223,8 +221,10 @@ impl Salvage {
         }
     }
 
+    /// The hole that a group is in. The parts are in the order of their groups.
     fn hole_of(&mut self, group: u64) -> Option<&mut Part> {
-        self.parts.iter_mut().find(|part| part.is_hole && (part.groups.0..=part.groups.1).contains(&group))
+        let index = self.parts.partition_point(|part| part.groups.1 < group);
+        self.parts.get_mut(index).filter(|part| part.is_hole && part.groups.0 <= group)
     }
 
     /// Finds the names of streams whose groups are lost.

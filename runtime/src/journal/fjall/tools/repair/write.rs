@@ -14,7 +14,7 @@ use super::super::super::rows::{
 use super::super::super::snapshots::{SNAPSHOT, parse_key, read_meta, row_key};
 use super::super::making::Making;
 use super::super::snapshots::Shelf;
-use super::super::{Progress, StoreError, Tell, View, contained};
+use super::super::{Progress, StoreError, Tell, View};
 use super::Repair;
 use super::plan::{Fate, Plan};
 use super::salvage::{Name, Part};
@@ -174,7 +174,7 @@ impl Writing<'_> {
     /// The run of a row that can be read, and is the one that the order lists.
     fn bytes(&self, stream: StreamNo, first: SeqNr, checksum: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let key = stream_key(stream, first);
-        let found = self.view.with_engine(|engine| Ok(contained(|| engine.get(&key)).ok().flatten()))?;
+        let found = self.view.with_engine(|engine| Ok(engine.get(&key).ok().flatten()))?;
         // Of what is deleted, the row may be gone or damaged.
         let row = found.as_ref().and_then(|row| StreamRow::parse(&key, row, self.store).ok());
         Ok(row.filter(|row| row.checksum == checksum).map(|row| row.run.to_vec()))
@@ -294,7 +294,7 @@ pub(super) fn judge_snapshots(view: &View, plan: &mut Plan, repair: &mut Repair)
 fn read(shelf: &Shelf, key: &[u8], meta_row: &[u8]) -> Option<Vec<u8>> {
     let (id, seq_nr) = parse_key(key)?;
     let meta = read_meta(key, meta_row, seq_nr)?;
-    let row = contained(|| shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr))).ok().flatten()?;
+    let row = shelf.engine.get(&row_key(SNAPSHOT, &id, seq_nr)).ok().flatten()?;
     let stored = unseal(&id, seq_nr, row.to_vec()).ok()?;
     (stored.meta() == meta).then(|| row.to_vec())
 }

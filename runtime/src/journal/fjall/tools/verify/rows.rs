@@ -1,56 +1,37 @@
 //! The check of all rows, one by one: what each is, and that the order lists it.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//!
+//! What the order lists was looked for when it was read. So here the rows are counted, and only where there are more than
+//! were found there it is asked which of them no group lists.
 
 use super::super::scan::Rows;
-use super::super::{Progress, StoreError, contained};
+use super::super::{Progress, StoreError};
+use super::groups::Groups;
+use super::records::Records;
 use super::{Check, TELL_EVERY};
-use crate::id::{PersistenceId, SeqNr, StreamNo};
+use crate::id::{SeqNr, StreamNo};
 use crate::journal::ReadError;
 use crate::journal::fjall::engine::Engine;
-use crate::journal::fjall::read::Stream;
 use crate::journal::fjall::rows::{
-    Content, HIDDEN_ID, StreamRow, floor_stream, hidden_id_key, id_key, read_floor_row, read_id_group, read_id_row,
-    stream_key, stream_of_key,
+    Content, HIDDEN_ID, StreamRow, floor_keys, floor_stream, read_floor_row, read_id_group, read_id_row, stream_key,
+    stream_of_key,
 };
 use crate::journal::floor::Floor;
-use crate::journal::order::{OrderRow, OrderedRun, group_key};
-use crate::journal::record::{Due, Record};
-use crate::journal::run::{RunError, RunView};
-
-/// So many groups are kept at hand while the rows of streams are read.
-const GROUPS_MAX: usize = 512;
-
-/// The groups that were read last.
-#[derive(Default)]
-struct Known {
-    groups: HashMap<u64, Option<Arc<OrderRow>>>,
-}
-
-impl Known {
-    /// A group, if it can be read.
-    fn group(&mut self, engine: &Engine, store: u64, group: u64) -> Option<Arc<OrderRow>> {
-        if self.groups.len() >= GROUPS_MAX {
-            self.groups.clear();
-        }
-        let found = self.groups.entry(group).or_insert_with(|| {
-            let row = contained(|| engine.get(&group_key(group))).ok().flatten()?;
-            OrderRow::parse(&row, store, group).ok().map(Arc::new)
-        });
-        found.clone()
-    }
-}
 
 /// What was seen of the stream whose rows are being read.
 struct Seen {
     stream: StreamNo,
     floor: Floor,
+    /// Its rows that can be read, but for those of groups that can't.
+    rows: u64,
+    /// The first record of the last run, and the last one.
+    first: SeqNr,
     last: SeqNr,
-    /// Whether its last record is a tombstone, where that can be told.
+    /// Whether the last record is a tombstone, where the order doesn't have its run.
     ends: Option<bool>,
     /// Whether some record above the floor was missing or unreadable.
     is_broken: bool,
+    /// Whether rows of it may be there that weren't read.
+    is_cut: bool,
 }
 
 impl Check<'_> {
@@ -59,22 +40,23 @@ impl Check<'_> {
         let view = self.view;
         let engine = view.shared.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(engine) = engine.as_ref() else { return Err(ReadError::Closed.into()) };
-        let mut known = Known::default();
-        self.stream_rows(engine, &mut known)?;
-        self.floor_rows(engine, &mut known);
+        let mut groups = Groups::default();
+        self.stream_rows(engine, &mut groups)?;
+        self.floor_rows(engine, &mut groups);
         for tag in [3, HIDDEN_ID] {
-            self.id_rows(engine, &mut known, tag)?;
+            self.id_rows(engine, tag);
         }
         self.foreign_rows(engine);
+        self.looked_into = groups.read;
         Ok(())
     }
 
-    fn unreadable(&mut self, what: &str, reason: &str) {
+    pub(super) fn unreadable(&mut self, what: &str, reason: &str) {
         let path = self.engine_path();
         self.report.push_file(path, format!("{what} can't be read: {reason}"));
     }
 
-    fn stream_rows(&mut self, engine: &Engine, known: &mut Known) -> Result<(), StoreError> {
+    fn stream_rows(&mut self, engine: &Engine, groups: &mut Groups) -> Result<(), StoreError> {
         let mut seen: Option<Seen> = None;
         let behind = |from: &[u8]| {
             let stream = from.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
@@ -90,7 +72,7 @@ impl Check<'_> {
                 Err(reason) => {
                     self.unreadable("some rows of streams", &reason);
                     if let Some(seen) = &mut seen {
-                        seen.is_broken = true;
+                        (seen.is_broken, seen.is_cut) = (true, true);
                     }
                     continue;
                 }
@@ -101,15 +83,23 @@ impl Check<'_> {
             };
             if seen.as_ref().is_none_or(|seen| seen.stream != stream) {
                 if let Some(seen) = seen.take() {
-                    self.end_of_stream(&seen);
+                    self.end_of_stream(engine, groups, &seen);
                 }
-                let floor = self.floor(stream);
-                seen = Some(Seen { stream, floor, last: SeqNr::ZERO, ends: None, is_broken: false });
+                seen = Some(Seen {
+                    stream,
+                    floor: self.floor(engine, stream),
+                    rows: 0,
+                    first: SeqNr::ZERO,
+                    last: SeqNr::ZERO,
+                    ends: None,
+                    is_broken: false,
+                    is_cut: false,
+                });
             }
             let Some(seen) = &mut seen else { continue };
             self.report.runs += 1;
             match StreamRow::parse(&key, &row, self.store()) {
-                Ok(row) => self.run(engine, known, seen, &row)?,
+                Ok(row) => self.run(engine, seen, &row)?,
                 Err(reason) => {
                     self.stream(stream, first, reason);
                     seen.is_broken = true;
@@ -117,101 +107,97 @@ impl Check<'_> {
             }
         }
         if let Some(seen) = seen {
-            self.end_of_stream(&seen);
+            self.end_of_stream(engine, groups, &seen);
         }
         Ok(())
     }
 
-    /// Checks a run behind those that were seen of its stream.
-    fn run(
-        &mut self,
-        engine: &Engine,
-        known: &mut Known,
-        seen: &mut Seen,
-        row: &StreamRow<'_>,
-    ) -> Result<(), StoreError> {
-        let (stream, first, last) = (seen.stream, row.first(), row.last());
+    /// Checks a run behind those that were seen of its stream. Its records were read with the order, if that lists it.
+    fn run(&mut self, engine: &Engine, seen: &mut Seen, row: &StreamRow<'_>) -> Result<(), StoreError> {
+        let (stream, first) = (seen.stream, row.first());
         if first > seen.floor.to.next() && first != seen.last.next() {
             // The order lists what is missing, if it was there, and says so itself; this is for what it doesn't list.
             self.stream(stream, seen.last.max(seen.floor.to).next(), format!("a run is missing before {first}"));
             seen.is_broken = true;
         }
-        seen.last = last;
-        seen.ends = None;
-        let store = self.store();
-        let group = known.group(engine, store, row.group);
-        let listed = group.as_deref().and_then(|group| listed_in(group, stream, row));
-        // That a group can't be read was told before.
-        if group.is_some() && listed.is_none() {
-            self.stream(stream, first, format!("group {} doesn't list this run: it belongs to nothing", row.group));
+        (seen.first, seen.last, seen.ends) = (first, row.last(), None);
+        if let Content::Sealed(sealed) = &row.content {
+            self.keys.insert(sealed.key(), (stream, seen.floor.forgotten));
         }
-        let sealed_key = match &row.content {
-            Content::Plain(_) => None,
-            Content::Sealed(sealed) => Some(sealed.key()),
-        };
-        if let Some(key) = sealed_key {
-            self.keys.insert(key, (stream, seen.floor.forgotten));
-            if seen.floor.forgotten {
-                return Ok(());
-            }
+        if !self.is_in_hole(row.group) {
+            seen.rows += 1;
+            return Ok(());
         }
-        let this = Stream::by_number(&self.view.shared, stream);
-        let bytes = match this.plain(engine, row) {
-            Ok(bytes) => bytes,
-            Err(ReadError::Forgotten { .. }) => return Ok(()),
-            Err(error) => {
-                seen.is_broken = true;
-                return self.noted(Err(error));
-            }
-        };
-        match read_records(&bytes, store, listed.map(|run| run.due)) {
-            Ok((id, ends)) => {
-                seen.ends = Some(ends);
-                self.owner(engine, stream, &id, sealed_key.is_some(), first);
-            }
-            Err(reason) => {
-                seen.is_broken = true;
-                self.stream(stream, first, reason);
-            }
+        // That the group can't be read was told before.
+        match self.records(engine, stream, row, None)? {
+            Records::End(ends) => seen.ends = Some(ends),
+            Records::Forgotten => {}
+            Records::Unreadable => seen.is_broken = true,
         }
         Ok(())
     }
 
-    /// Says whether the id that a run has leads to its stream.
-    fn owner(&mut self, engine: &Engine, stream: StreamNo, id: &PersistenceId, hidden: bool, first: SeqNr) {
-        let mut key = Vec::new();
-        if hidden {
-            hidden_id_key(&mut key, &id.aggregate, &self.view.shared.keys.id_digest(id));
-        } else {
-            id_key(&mut key, id);
-        }
-        let found = contained(|| engine.get(&key)).ok().flatten();
-        if found.and_then(|row| read_id_row(&row, self.store(), &key)) != Some(stream) {
-            self.stream(
-                stream,
-                first,
-                format!("its run is of {id}, whose id's row is missing, damaged or of another stream"),
-            );
-        }
-    }
-
-    fn end_of_stream(&mut self, seen: &Seen) {
+    fn end_of_stream(&mut self, engine: &Engine, groups: &mut Groups, seen: &Seen) {
         self.report.streams += 1;
         self.last_of.insert(seen.stream.0, (seen.last, seen.floor));
-        if seen.is_broken {
+        let (mut runs, mut ends, mut is_broken) = (0, seen.ends, seen.is_broken);
+        if let Some(listed) = self.listed.get(&seen.stream.0) {
+            runs = listed.runs;
+            is_broken |= listed.is_broken;
+            ends = ends.or(listed.ends.filter(|(first, _)| *first == seen.first).map(|(_, ends)| ends));
+        }
+        if seen.rows != runs || seen.is_cut {
+            self.runs_of_nothing(engine, groups, seen, runs);
+        }
+        if is_broken {
             return;
         }
         if seen.floor.to > seen.last {
             let reason = format!("it ends with {} and was deleted up to {}", seen.last, seen.floor.to);
             self.stream(seen.stream, seen.last, reason);
         }
-        if seen.ends.is_some_and(|ends| ends != seen.floor.ended && !seen.floor.forgotten) {
+        if ends.is_some_and(|ends| ends != seen.floor.ended && !seen.floor.forgotten) {
             self.stream(seen.stream, seen.last, "its tombstone is missing, or the floor that belongs to it");
         }
     }
 
-    fn floor_rows(&mut self, engine: &Engine, known: &mut Known) {
+    /// Finds those rows of a stream that no group lists, since it has more rows than are listed.
+    fn runs_of_nothing(&mut self, engine: &Engine, groups: &mut Groups, seen: &Seen, runs: u64) {
+        let (stream, store) = (seen.stream, self.store());
+        let mut left = if seen.is_cut { seen.rows } else { seen.rows.saturating_sub(runs) };
+        let rows = engine.range(&stream_key(stream, SeqNr(0)), &stream_key(stream, SeqNr(u64::MAX)));
+        // What can't be read was told before.
+        for (key, row) in rows.map_while(Result::ok) {
+            if left == 0 {
+                return;
+            }
+            let Ok(row) = StreamRow::parse(&key, &row, store) else { continue };
+            if self.is_in_hole(row.group) {
+                continue;
+            }
+            if self.report.is_full() {
+                // More aren't listed, so it needn't be known which they are.
+                self.report.more_findings += seen.rows.saturating_sub(runs).min(left);
+                return;
+            }
+            if self.is_of_nothing(row.group, || groups.list_run(engine, store, stream, &row)) {
+                let reason = format!("group {} doesn't list this run: it belongs to nothing", row.group);
+                self.stream(stream, row.first(), reason);
+                left -= 1;
+            }
+        }
+    }
+
+    /// Whether a group that isn't in a hole, or none, has nothing of what says that it belongs to it.
+    fn is_of_nothing(&self, group: u64, listed: impl FnOnce() -> Option<bool>) -> bool {
+        let is_there = (1..=self.last_group).contains(&group);
+        !is_there || listed() == Some(false)
+    }
+
+    fn floor_rows(&mut self, engine: &Engine, groups: &mut Groups) {
         let store = self.store();
+        // The stream, and how many rows of it there are.
+        let mut seen: Option<(StreamNo, u64)> = None;
         for row in Rows::of(engine, 4, |_| None) {
             let (key, row) = match row {
                 Ok(row) => row,
@@ -221,23 +207,55 @@ impl Check<'_> {
                 }
             };
             let stream = floor_stream(&key).unwrap_or_default();
-            let Some((floor, group)) = read_floor_row(&row, store, &key) else {
+            if seen.is_none_or(|(seen, _)| seen != stream) {
+                if let Some((stream, rows)) = seen.replace((stream, 0)) {
+                    self.floors_of_nothing(engine, groups, stream, rows);
+                }
+                // Stream 0 stands for records that a repair has given up.
+                if stream != StreamNo(0) && !self.last_of.contains_key(&stream.0) {
+                    self.stream(stream, SeqNr(1), "it has a floor and no run");
+                }
+            }
+            let Some((_, group)) = read_floor_row(&row, store, &key) else {
                 self.stream(stream, SeqNr(1), "the digest of its floor's row is wrong");
                 continue;
             };
-            let group_row = known.group(engine, store, group);
-            if group_row.is_some_and(|row| !row.floors.contains(&(stream, floor))) {
+            if let Some((_, rows)) = seen.as_mut().filter(|_| !self.is_in_hole(group)) {
+                *rows += 1;
+            }
+        }
+        if let Some((stream, rows)) = seen {
+            self.floors_of_nothing(engine, groups, stream, rows);
+        }
+    }
+
+    /// Finds those floors of a stream that no group lists, if it has more than are listed.
+    fn floors_of_nothing(&mut self, engine: &Engine, groups: &mut Groups, stream: StreamNo, rows: u64) {
+        let listed = self.listed.get(&stream.0).map_or(0, |listed| listed.floors);
+        let mut left = rows.saturating_sub(listed);
+        let (from, to) = floor_keys(stream, stream);
+        let store = self.store();
+        for (key, row) in engine.range(&from, &to).map_while(Result::ok) {
+            if left == 0 {
+                return;
+            }
+            if self.report.is_full() {
+                self.report.more_findings += left;
+                return;
+            }
+            let Some((floor, group)) = read_floor_row(&row, store, &key) else { continue };
+            if self.is_in_hole(group) {
+                continue;
+            }
+            if self.is_of_nothing(group, || groups.list_floor(engine, store, group, stream, floor)) {
                 let reason = format!("group {group} doesn't list its floor at {}: it belongs to nothing", floor.to);
                 self.stream(stream, SeqNr(1), reason);
-            }
-            // Stream 0 stands for records that a repair has given up.
-            if stream != StreamNo(0) && !self.last_of.contains_key(&stream.0) {
-                self.stream(stream, SeqNr(1), "it has a floor and no run");
+                left -= 1;
             }
         }
     }
 
-    fn id_rows(&mut self, engine: &Engine, known: &mut Known, tag: u8) -> Result<(), StoreError> {
+    fn id_rows(&mut self, engine: &Engine, tag: u8) {
         let store = self.store();
         let mut lacks_keys = tag == HIDDEN_ID && !self.view.shared.keys.exist();
         for row in Rows::of(engine, tag, |_| None) {
@@ -256,17 +274,8 @@ impl Check<'_> {
                 self.unreadable("the row of an id", "its digest is wrong");
                 continue;
             };
-            let is_listed = known.group(engine, store, group).is_none_or(|group| {
-                let mut listed = Vec::new();
-                group.new_streams.iter().any(|(new, id)| {
-                    id_key(&mut listed, id);
-                    *new == stream && listed == *key
-                }) || group.new_hidden_streams.iter().any(|(new, aggregate, digest)| {
-                    hidden_id_key(&mut listed, aggregate, digest);
-                    *new == stream && listed == *key
-                })
-            });
-            if !is_listed {
+            let name = self.listed.get(&stream.0).and_then(|listed| listed.name);
+            if name != Some((group, self.name_digest(&key))) && !self.is_in_hole(group) {
                 let reason = format!("group {group} doesn't list the row of its id: it belongs to nothing");
                 self.stream(stream, SeqNr(1), reason);
             }
@@ -274,7 +283,6 @@ impl Check<'_> {
                 self.stream(stream, SeqNr(1), "it has an id's row and no run");
             }
         }
-        Ok(())
     }
 
     /// Rows that this version never writes.
@@ -282,59 +290,18 @@ impl Check<'_> {
         for (from, to) in [(0, 0), (5, 6), (8, u8::MAX)] {
             for tag in from..=to {
                 for row in Rows::of(engine, tag, |_| None) {
-                    let reason = match row {
-                        Ok((key, _)) => format!(
-                            "a row whose key begins with {tag:#04x} and has {} bytes belongs to nothing",
-                            key.len()
-                        ),
-                        Err(reason) => format!("rows can't be read: {reason}"),
-                    };
-                    let path = self.engine_path();
-                    self.report.push_file(path, reason);
+                    match row {
+                        Ok((key, _)) => self.foreign(tag, key.len()),
+                        Err(reason) => self.unreadable("some rows", &reason),
+                    }
                 }
             }
         }
     }
-}
 
-/// The run as its group lists it.
-fn listed_in<'g>(group: &'g OrderRow, stream: StreamNo, row: &StreamRow<'_>) -> Option<&'g OrderedRun> {
-    group
-        .with_offsets()
-        .find(|(offset, run)| {
-            run.stream == stream
-                && run.first == row.first()
-                && *offset == row.base
-                && run.checksum == row.checksum
-                && run.records == row.records()
-        })
-        .map(|(_, run)| run)
-}
-
-/// Reads all records of a plain run: whose it is, and whether it ends with a tombstone. What the order says of its deadline
-/// must be what the records say.
-fn read_records(run: &[u8], store: u64, due: Option<Due>) -> Result<(PersistenceId, bool), String> {
-    let told = |error: RunError| format!("a run can't be read: {error}");
-    let view = RunView::parse(run, store).map_err(told)?;
-    let (mut ends, mut said) = (false, None);
-    view.for_each(|_, _, record| {
-        ends = record == Record::Tombstone;
-        let is_transient = matches!(record, Record::Transition(transition) if transition.transient);
-        if !is_transient && record.agrees_with(Due::Unchanged).is_some() {
-            said = Some(record);
-        }
-        Ok::<(), RunError>(())
-    })
-    .map_err(told)?;
-    let agrees = match (due, said) {
-        (None, _) => true,
-        (Some(due), None) => due == Due::Unchanged,
-        // What became of the deadline before it counts, too.
-        (Some(_), Some(Record::DeadlineConsumed { .. })) => true,
-        (Some(due), Some(record)) => record.agrees_with(due).unwrap_or(true),
-    };
-    if !agrees {
-        return Err("the order has another deadline for it than its records".into());
+    pub(super) fn foreign(&mut self, tag: u8, bytes: usize) {
+        let path = self.engine_path();
+        let reason = format!("a row whose key begins with {tag:#04x} and has {bytes} bytes belongs to nothing");
+        self.report.push_file(path, reason);
     }
-    Ok((view.id(), ends))
 }
