@@ -5,16 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and tells its seed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use annals::journal::{FjallJournal, FjallOptions, Journal, Record, RunError, RunView};
 use annals::snapshot::DirSnapshots;
 use annals::{Aggregate, CallError, Offset, PersistenceId, System};
-use annals_tests::campaign::{COMMANDS_OF_A_LIFE, Random, seed, setting, summary, work_dir};
+use annals_tests::campaign::{COMMANDS_OF_A_LIFE, ENTITIES_OF_A_LIFE, Random, seed, setting, summary, work_dir};
 use annals_tests::golden::Patient;
 use annals_tests::{Account, Savings, with_snapshots};
 
@@ -263,6 +263,123 @@ async fn snapshots_as_files_stand_for_deleted_events_after_kills() {
     survive_with_snapshots(kills(10), true).await;
 }
 
+/// The engine's files of a store: its tables, and its journal files.
+type EngineFiles = (BTreeSet<u64>, BTreeSet<u64>);
+
+fn engine_files(store: &Path) -> EngineFiles {
+    let numbers = |path: &Path, suffix: &str| -> BTreeSet<u64> {
+        let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.strip_suffix(suffix)?.parse().ok()).collect()
+    };
+    let engine = store.join("fjall");
+    (numbers(&engine.join("keyspaces/1/tables"), ""), numbers(&engine, ".jnl"))
+}
+
+/// What the engine was doing with its files.
+#[derive(Debug, Default)]
+struct Moves {
+    /// What there was when it was last looked.
+    seen: EngineFiles,
+    /// So many tables were begun, and so many were gone again since they were merged.
+    tables: usize,
+    merged: usize,
+    /// So many journal files were begun behind the first.
+    journals: usize,
+}
+
+impl Moves {
+    /// Notes what has changed; says whether something was begun.
+    fn note(&mut self, now: EngineFiles) -> bool {
+        let begun = now.0.difference(&self.seen.0).count();
+        let journals = now.1.difference(&self.seen.1).count();
+        self.tables += begun;
+        self.merged += self.seen.0.difference(&now.0).count();
+        self.journals += journals;
+        self.seen = now;
+        begun + journals > 0
+    }
+}
+
+/// How many lives of a filler a store has before it is read as a whole.
+const LIVES: u64 = 6;
+/// In each life it is killed when so many files were begun at the most.
+const BEGUN_MAX: u64 = 3;
+/// When so many files were begun, tables were merged.
+const MERGED_BEHIND: u64 = 12;
+/// Nothing takes so long but what hangs.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Waits until so many files were begun and some time more, or for nothing any more.
+fn wait_for_moves(store: &Path, moves: &mut Moves, mut left: u64, delay: Duration) {
+    let begin = Instant::now();
+    while left > 0 && begin.elapsed() < WAIT_MAX {
+        left -= u64::from(moves.note(engine_files(store)));
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    std::thread::sleep(delay);
+}
+
+/// Opens a store and finds all that was told, and hardly more.
+async fn check_lives(store: &Path, told: &BTreeMap<u64, u64>, lives: u64, place: &str) -> u64 {
+    let journal = FjallJournal::open(store, FjallOptions::default()).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let mut beyond = 0;
+    for entity in 0..lives * ENTITIES_OF_A_LIFE {
+        let told = told.get(&entity).copied().unwrap_or_default();
+        let head = journal.open_stream(&PersistenceId::new(Account::NAME, format!("{entity}"))).await.unwrap();
+        let stored = head.last.0;
+        assert!((told..=told + 1).contains(&stored), "{place}: entity {entity} has {stored} commands of {told}");
+        beyond += stored - told;
+    }
+    let (mut offset, mut records) = (Offset(0), 0);
+    while offset < journal.durable() {
+        for run in journal.read_all(offset, 1 << 22).await.unwrap().runs {
+            let view = RunView::parse(&run.bytes, journal.facts().store).unwrap();
+            assert_eq!(run.offset.0, offset.0 + 1, "{place}: the offsets have a gap");
+            offset = Offset(offset.0 + view.records());
+            records += view.records();
+        }
+    }
+    assert_eq!(records, journal.durable().0, "{place}");
+    journal.close().await.unwrap();
+    beyond
+}
+
+#[tokio::test]
+async fn kills_while_rows_move_into_tables_and_tables_are_merged_lose_nothing() {
+    let (kills, seed) = (kills(2).next_multiple_of(LIVES), seed());
+    let mut random = Random::new(seed);
+    let (mut moves, mut commands, mut beyond) = (Moves::default(), 0, 0);
+    for round in 0..kills / LIVES {
+        let directory = work_dir().unwrap();
+        let store = directory.path().join("store");
+        let mut told = BTreeMap::<u64, u64>::new();
+        moves.seen = EngineFiles::default();
+        for life in 0..LIVES {
+            let (files, delay) = (random.below(BEGUN_MAX) + 1, Duration::from_micros(random.below(60_000)));
+            // The last life goes on until there is a merge, if there was none.
+            let files = if life + 1 == LIVES && moves.merged == 0 { MERGED_BEHIND } else { files };
+            let mut filler = Command::new(env!("CARGO_BIN_EXE_filler"));
+            filler.arg(&store).arg(life.to_string());
+            let (_, lines) = run_until(&mut filler, true, |_| wait_for_moves(&store, &mut moves, files, delay));
+            for line in lines {
+                let (entity, commands) = line.split_once(' ').unwrap();
+                told.insert(entity.parse().unwrap(), commands.parse().unwrap());
+            }
+            // In between, the next one finds what the kill has left.
+            if life + 1 == LIVES {
+                beyond += check_lives(&store, &told, LIVES, &format!("seed {seed}, store {round}")).await;
+            }
+        }
+        commands += told.values().sum::<u64>();
+    }
+    summary(&format!(
+        "{kills} kills while {} tables and {} journal files were begun and {} tables merged: {commands} acknowledged \
+         commands, {beyond} stored without an acknowledgement, seed {seed}",
+        moves.tables, moves.journals, moves.merged
+    ));
+    assert!(moves.journals > 0 && moves.merged > 0, "no kill can have met a new journal file or a merge: {moves:?}");
+}
+
 /// Lets a lessor live on a day, until it says `ready` and so much longer, and kills it.
 fn lessor(store: &Path, leases: u64, day: u64, longer: Duration) {
     let mut lessor = Command::new(env!("CARGO_BIN_EXE_lessor"))
@@ -367,10 +484,23 @@ fn run_and_kill(victim: &mut Command, moment: Moment, known: &mut Known) -> bool
 /// Lets a program work for a while and kills it. Says whether it had ended in order before, and the whole lines that it
 /// has told, but for the first.
 fn run_to_kill(victim: &mut Command, moment: Moment) -> (bool, Vec<String>) {
+    let is_opened = !matches!(moment, Moment::FromTheStart(_));
+    run_until(victim, is_opened, |input| match moment {
+        Moment::FromTheStart(delay) | Moment::Open(delay) => std::thread::sleep(delay),
+        Moment::Closing { after, delay } => {
+            std::thread::sleep(after);
+            input.write_all(b"close\n").unwrap();
+            std::thread::sleep(delay);
+        }
+    })
+}
+
+/// The same at a moment that somebody waits for, once it is open or from the start.
+fn run_until(victim: &mut Command, is_opened: bool, wait: impl FnOnce(&mut ChildStdin)) -> (bool, Vec<String>) {
     let mut victim = victim.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap());
     let stderr = victim.stderr.take().unwrap();
-    if !matches!(moment, Moment::FromTheStart(_)) {
+    if is_opened {
         let mut first = String::new();
         lines.read_line(&mut first).unwrap();
         if first != "open\n" {
@@ -382,14 +512,7 @@ fn run_to_kill(victim: &mut Command, moment: Moment) -> (bool, Vec<String>) {
         lines.read_to_end(&mut told).unwrap();
         told
     });
-    match moment {
-        Moment::FromTheStart(delay) | Moment::Open(delay) => std::thread::sleep(delay),
-        Moment::Closing { after, delay } => {
-            std::thread::sleep(after);
-            victim.stdin.as_mut().unwrap().write_all(b"close\n").unwrap();
-            std::thread::sleep(delay);
-        }
-    }
+    wait(victim.stdin.as_mut().unwrap());
     victim.kill().unwrap();
     let ended = victim.wait().unwrap();
     // Nothing else ends it: not an error, and not a panic.

@@ -10,11 +10,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use annals::System;
-use annals::journal::{FjallJournal, FjallOptions, OpenError};
+use annals::journal::{FjallJournal, FjallOptions, Journal as _, OpenError};
+use annals::{Aggregate as _, PersistenceId, System};
 use annals_tests::Account;
-use annals_tests::campaign::{STEPS, STORE, summary, work_dir};
+use annals_tests::campaign::{Image, Mounted, STEPS, STORE, summary, work_dir};
 
 /// Nothing takes so long but what hangs.
 const SECONDS_MAX: &str = "120";
@@ -24,6 +25,27 @@ fn limited(words: &str, program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", SECONDS_MAX, "sh", "-c", &format!("{words} exec \"$0\" \"$@\""), program]);
     command.args(arguments).env("RUST_BACKTRACE", "0").output().unwrap()
+}
+
+/// How a program ends for which there is too little of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It tells what is refused.
+    Told,
+    /// It may be ended in the middle of anything, which is a kill like others.
+    Any,
+}
+
+impl Ending {
+    fn is_well(self, output: &Output, place: &str) -> bool {
+        match self {
+            Self::Told => is_well(output, place),
+            Self::Any => {
+                assert!(output.status.code() != Some(137), "{place}: it hangs");
+                output.status.success()
+            }
+        }
+    }
 }
 
 /// Whether it went well; what is refused is told, without a panic and in time.
@@ -44,7 +66,7 @@ fn teller(words: &str, store: &Path, what: &[&str]) -> Output {
 }
 
 /// Makes the script under each of the limits, on nothing and on what is there, and goes on without one.
-fn survives(what: &str, limits: impl Iterator<Item = String>) {
+fn survives(what: &str, ending: Ending, limits: impl Iterator<Item = String>) {
     let directory = work_dir().unwrap();
     let whole = directory.path().join("whole");
     assert!(is_well(&script("", &whole), what));
@@ -57,11 +79,11 @@ fn survives(what: &str, limits: impl Iterator<Item = String>) {
         let place = format!("{what} `{limit}`");
         let store = directory.path().join(nth.to_string()).join(STORE);
         fs::create_dir(store.parent().unwrap()).unwrap();
-        refused += u32::from(!is_well(&script(&limit, &store), &place));
+        refused += u32::from(!ending.is_well(&script(&limit, &store), &place));
         // Nothing half-made is left: it goes on where it was.
         assert!(is_well(&script("", &store), &place));
         let told = teller(&limit, &store, &[]);
-        match is_well(&told, &place) {
+        match ending.is_well(&told, &place) {
             true => assert_eq!(state(&told), state(&expected), "{place}"),
             false => refused += 1,
         }
@@ -70,7 +92,13 @@ fn survives(what: &str, limits: impl Iterator<Item = String>) {
         assert_eq!(state(&told), state(&expected), "{place}");
         tried += 2;
     }
-    summary(&format!("{what}: {refused} of {tried} programs were refused something, and told it"));
+    summary(&format!(
+        "{what}: {refused} of {tried} programs were refused something{}",
+        match ending {
+            Ending::Told => ", and told it",
+            Ending::Any => "",
+        }
+    ));
     assert!(refused > 0, "{what}: none of the limits was one");
 }
 
@@ -78,6 +106,7 @@ fn survives(what: &str, limits: impl Iterator<Item = String>) {
 fn too_few_descriptors_are_told_and_lose_nothing() {
     survives(
         "descriptors",
+        Ending::Told,
         [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 48, 64].map(|n| format!("ulimit -n {n};")).into_iter(),
     );
 }
@@ -86,7 +115,90 @@ fn too_few_descriptors_are_told_and_lose_nothing() {
 fn files_that_may_not_grow_are_told_and_lose_nothing() {
     // The signal would end the process, which is a kill like others.
     let limit = |blocks: u32| format!("trap '' XFSZ; ulimit -f {blocks};");
-    survives("lengths of files", [0, 1, 4, 8, 12, 16, 20, 32].into_iter().map(limit));
+    survives("lengths of files", Ending::Told, [0, 1, 4, 8, 12, 16, 20, 32].into_iter().map(limit));
+}
+
+#[test]
+fn too_little_memory_may_end_the_program_and_loses_nothing() {
+    // From too little to begin with to too little for all threads and buffers.
+    let limit = |megabytes: u32| format!("ulimit -v {};", megabytes * 1024);
+    survives(
+        "memory",
+        Ending::Any,
+        [20, 60, 80, 100, 130, 150, 155, 160, 170, 190, 215, 220, 230].into_iter().map(limit),
+    );
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_refused_as_it_is() {
+    let Some(mounted) = Mounted::memory("2g") else { return };
+    let store = mounted.path().join(STORE);
+    assert!(is_well(&script("", &store), "a new store"));
+    let expected = teller("", &store, &[]);
+    let before = Image::take(mounted.path()).unwrap();
+    let refused = |told: &Output, place: &str, why: &str| {
+        let complaint = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(!is_well(told, place), "{place}: it opened");
+        assert!(complaint.contains(why) && complaint.contains(store.to_str().unwrap()), "{place}: {complaint}");
+        assert!(before == Image::take(mounted.path()).unwrap(), "{place}: something has changed");
+    };
+    assert!(mounted.remount("ro"));
+    refused(&teller("", &store, &[]), "a file system to be read only", "Read-only file system");
+    assert!(mounted.remount("rw"));
+
+    // Everybody may look, and one may write.
+    let change = Command::new("chmod").args(["-R", "a+rX,go-w"]).arg(mounted.path()).status();
+    assert!(change.unwrap().success());
+    let nobody = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\";";
+    refused(&teller(nobody, &store, &[]), "a store of another user", "Permission denied");
+
+    let told = teller("", &store, &[]);
+    assert!(is_well(&told, "as it was"));
+    assert_eq!(told.stdout, expected.stdout);
+}
+
+#[tokio::test]
+async fn a_store_that_is_seen_at_another_place_too_is_one_store() {
+    let directory = work_dir().unwrap();
+    let store = directory.path().join(STORE);
+    let mut depositor = Depositor::start(&store, 4);
+    let mut known = BTreeMap::new();
+    assert!(depositor.next(&mut known));
+    let Some(mounted) = Mounted::new([std::ffi::OsStr::new("--bind"), store.as_os_str()]) else { return };
+    let pid: u32 = fs::read_to_string(store.join("lock")).unwrap().trim().parse().unwrap();
+    let refused = FjallJournal::open(mounted.path(), FjallOptions::default());
+    assert!(matches!(&refused, Err(OpenError::Locked { pid: Some(by), .. }) if *by == pid), "{refused:?}");
+    assert!(depositor.next(&mut known));
+    assert!(depositor.close(&mut known));
+    check(mounted.path(), &known).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_while_tables_are_made_and_merged_loses_nothing() {
+    let mut tables = Vec::new();
+    for size in ["300m", "430m", "560m"] {
+        let Some(mounted) = Mounted::memory(size) else { return };
+        let store = mounted.path().join(STORE);
+        let filled = limited("", env!("CARGO_BIN_EXE_filler"), &[store.to_str().unwrap(), "0"]);
+        assert!(is_well(&filled, size), "it ends when nothing is stored any more");
+        let mut told = BTreeMap::<u64, u64>::new();
+        for line in String::from_utf8_lossy(&filled.stdout).lines() {
+            let Some((entity, commands)) = line.split_once(' ') else { continue };
+            told.insert(entity.parse().unwrap(), commands.parse().unwrap());
+        }
+        tables.push(fs::read_dir(store.join("fjall/keyspaces/1/tables")).unwrap().count());
+        assert!(mounted.remount("size=3g"));
+        let journal = FjallJournal::open(&store, FjallOptions::default()).unwrap();
+        for (entity, told) in told {
+            let id = PersistenceId::new(Account::NAME, format!("{entity}"));
+            let head = journal.open_stream(&id).await.unwrap();
+            let stored = head.last.0;
+            assert!((told..=told + 1).contains(&stored), "{size}: entity {entity} has {stored} commands of {told}");
+        }
+        journal.close().await.unwrap();
+    }
+    summary(&format!("full disks: 3, with {tables:?} tables when they were full"));
+    assert!(tables.iter().max() > Some(&2), "hardly any tables were made");
 }
 
 #[test]
@@ -228,6 +340,42 @@ async fn a_process_that_is_stopped_keeps_its_store_and_goes_on() {
     assert!(depositor.next(&mut known));
     assert!(depositor.close(&mut known));
     check(&store, &known).await;
+}
+
+/// The appender is stopped so often, each time for longer than a commit may take.
+const STOPS: usize = 6;
+const STALLED_AFTER: Duration = Duration::from_millis(400);
+
+#[test]
+fn a_process_that_is_stopped_for_longer_than_a_commit_may_take_goes_on() {
+    let directory = work_dir().unwrap();
+    let store = directory.path().join(STORE);
+    let mut child = Command::new("timeout")
+        .args(["-s", "KILL", SECONDS_MAX, env!("CARGO_BIN_EXE_appender")])
+        .arg(&store)
+        .args(["300", "100", &STALLED_AFTER.as_millis().to_string(), "close"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("open"));
+    let (mut stored, mut stops) = (0, 0);
+    for line in lines {
+        if line.starts_with("stored\t") {
+            stored += 1;
+        } else {
+            assert_eq!(line, "close\tin order", "it was taken for a stall behind {stops} stops");
+        }
+        if stored % 300 == 200 && stops < STOPS {
+            Depositor::signal(&store, "-STOP");
+            std::thread::sleep(3 * STALLED_AFTER);
+            Depositor::signal(&store, "-CONT");
+            stops += 1;
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stops, STOPS);
+    summary(&format!("stops: {stops}, each for {:?}, and none was taken for a stall of the disk", 3 * STALLED_AFTER));
 }
 
 #[tokio::test]

@@ -6,14 +6,16 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails panics, and tells what it skips")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use annals::journal::{
     Due, EventRecord, FjallJournal, FjallOptions, Health, Journal, OpenError, Outcome, Record, RunBuilder, RunKey,
     Settled, Why, Write,
 };
-use annals::{Codec, Offset, PersistenceId, SeqNr, Timestamp};
+use annals::{Aggregate as _, Codec, Offset, PersistenceId, SeqNr, Timestamp};
+use annals_tests::Savings;
 use annals_tests::campaign::strace::is_there;
 
 /// Nothing takes so long but what hangs.
@@ -74,8 +76,16 @@ fn appender(store: &Path, groups: u64, bytes: usize, stalled_after: u64, end: &s
 
 /// The same program, of which calls on one path meet something.
 fn injected(program: &Command, path: &Path, inject: &str, log: &Path) -> Command {
+    injected_at(program, &[path.to_owned()], inject, log)
+}
+
+/// The same program, of which calls on some paths meet something.
+fn injected_at(program: &Command, paths: &[PathBuf], inject: &str, log: &Path) -> Command {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-o"]).arg(log).arg("-P").arg(path);
+    strace.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-o"]).arg(log);
+    for path in paths {
+        strace.arg("-P").arg(path);
+    }
     strace.args(["-e", "trace=write,pwrite64,fsync,fdatasync", "-e", &format!("inject={inject}")]);
     strace.arg("--").arg(program.get_program()).args(program.get_args());
     strace
@@ -138,7 +148,11 @@ fn check_failed(said: &Said, case: &str) {
 }
 
 fn first_journal(store: &Path) -> PathBuf {
-    let mut journals: Vec<_> = fs::read_dir(store.join("fjall")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    first_journal_in(&store.join("fjall"))
+}
+
+fn first_journal_in(engine: &Path) -> PathBuf {
+    let mut journals: Vec<_> = fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path()).collect();
     journals.retain(|path| path.extension().is_some_and(|extension| extension == "jnl"));
     journals.sort();
     journals.pop().unwrap()
@@ -198,6 +212,130 @@ async fn a_write_or_a_sync_that_fails_is_told_by_the_rule_and_settled_by_the_nex
     println!("{met} faults met, {opening} of them while opening; {stored} unknown runs were stored, {lost} were not");
     assert!(met >= 12, "only {met} were met");
     assert!(stored > 0);
+}
+
+/// The tables that the engine in a directory makes next.
+fn tables(engine: &Path) -> Vec<PathBuf> {
+    (0..16).map(|number| engine.join(format!("keyspaces/1/tables/{number}"))).filter(|path| !path.exists()).collect()
+}
+
+/// Faults of calls that write tables.
+const TABLE_FAULTS: [&str; 3] =
+    ["write:error=EIO:when=1", "write:error=ENOSPC:when=1+", "fsync,fdatasync:error=EIO:when=1"];
+
+#[tokio::test]
+async fn rows_that_can_not_be_moved_into_tables_are_told_and_not_lost() {
+    if is_skipped() {
+        return;
+    }
+    // While groups are stored, when there are enough rows; when it closes; when it opens after a crash.
+    for (moves, groups, bytes) in [("storing", 14, 950_000), ("closing", GROUPS, 100), ("opening", GROUPS, 100)] {
+        // It takes long until there are enough rows.
+        for fault in TABLE_FAULTS.into_iter().take(if moves == "storing" { 1 } else { TABLE_FAULTS.len() }) {
+            let (directory, store) = closed_store();
+            let before = if moves == "opening" {
+                let said = run(&appender(&store, GROUPS, 100, 60_000, "exit"));
+                assert!(said.told.iter().all(|told| told.outcome == "stored"), "{}", said.complaint);
+                Some(said)
+            } else {
+                None
+            };
+            let log = directory.path().join("log");
+            let program = appender(&store, groups, bytes, 60_000, "close");
+            let said = run(&injected_at(&program, &tables(&store.join("fjall")), fault, &log));
+            let case = format!("{fault} while {moves}");
+            assert!(said.is_ended, "{case}: it hangs");
+            assert!(fs::read_to_string(&log).unwrap().contains("INJECTED"), "{case}: not reached");
+            match moves {
+                "storing" => {
+                    check_failed(&said, &case);
+                    assert!(said.told.iter().any(|told| told.outcome == "stored"), "{case}");
+                }
+                "closing" => {
+                    assert!(said.told.iter().all(|told| told.outcome == "stored"), "{case}");
+                    assert!(said.has("close\tnot in order"), "{case}: {:?}", said.lines);
+                }
+                _ => assert!(!said.is_open(), "{case}: it opened"),
+            }
+            for said in before.iter().chain([&said]) {
+                let unknown = settle(&store, said).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+                println!("{case}: {} unknown runs were stored, {} were not", unknown.0, unknown.1);
+            }
+        }
+    }
+}
+
+/// What a program has said that saves snapshots until it has said enough, or ends before: the last balance of each entity.
+fn save(store: &Path, fault: Option<(&[PathBuf], &str, &Path)>) -> (Vec<u64>, bool) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_saver"));
+    program.arg(store).arg(ENTITIES.to_string());
+    if let Some((paths, fault, log)) = fault {
+        program = injected_at(&program, paths, fault, log);
+    }
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=5", SECONDS_MAX]).arg(program.get_program()).args(program.get_args());
+    let mut running = limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut balances = vec![0; ENTITIES];
+    let lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    for (count, line) in lines.map(Result::unwrap).enumerate() {
+        if let Some((entity, balance)) = line.split_once(' ') {
+            balances[entity.parse::<usize>().unwrap()] = balance.parse().unwrap();
+        }
+        if count == LINES
+            && let Some(mut stdin) = running.stdin.take()
+        {
+            stdin.write_all(b"enough\n").unwrap();
+        }
+    }
+    (balances, running.wait().unwrap().success())
+}
+
+const ENTITIES: usize = 4;
+const LINES: usize = 400;
+
+#[tokio::test]
+async fn snapshots_that_can_not_be_written_cost_nothing_else_and_are_saved_again_after_a_restart() {
+    if is_skipped() {
+        return;
+    }
+    let mut met = 0;
+    for (file, fault) in [
+        ("0.jnl", "write:error=EIO:when=2"),
+        ("0.jnl", "write:error=ENOSPC:when=3+"),
+        ("0.jnl", "fdatasync:error=EIO:when=2"),
+        ("0.jnl", "fdatasync:error=EIO:when=5"),
+        ("tables", TABLE_FAULTS[0]),
+        ("tables", TABLE_FAULTS[1]),
+        ("tables", TABLE_FAULTS[2]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, log) = (directory.path().join("store"), directory.path().join("log"));
+        let case = format!("{fault} of {file}");
+        // The first snapshots are there.
+        let (before, is_whole) = save(&store, None);
+        assert!(is_whole, "{case}");
+        let engine = store.join("snapshots");
+        let paths = if file == "tables" { tables(&engine) } else { vec![first_journal_in(&engine)] };
+        let (balances, is_whole) = save(&store, Some((&paths, fault, &log)));
+        met += usize::from(fs::read_to_string(&log).unwrap().contains("INJECTED"));
+        assert!(is_whole, "{case}: the program failed");
+        let reached = balances.iter().zip(&before).all(|(now, before)| *now > before + 20);
+        assert!(reached, "{case}: commands suffered: {before:?} {balances:?}");
+
+        // Everything is there, and snapshots are saved.
+        let (after, is_whole) = save(&store, None);
+        assert!(is_whole, "{case}: it doesn't heal");
+        assert!(after.iter().zip(&balances).all(|(now, before)| now > before), "{case}: {balances:?} {after:?}");
+        let journal = FjallJournal::open(&store, FjallOptions::new()).unwrap();
+        let snapshots = journal.snapshots().unwrap();
+        for (entity, balance) in balances.iter().enumerate() {
+            let id = PersistenceId::new(Savings::NAME, format!("{entity}"));
+            let newest = snapshots.list(&id).await.unwrap().first().map(|meta| meta.seq_nr.0);
+            assert!(newest.is_some_and(|newest| newest > *balance), "{case}: {newest:?}, and it was at {balance}");
+        }
+    }
+    println!("{met} faults met");
+    assert!(met >= 5, "only {met} were met");
 }
 
 /// No data that a sync has failed for is synced by another one that counts: what succeeds later is the engine's own, when
@@ -344,7 +482,9 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_
         assert!(last < SeqNr(80), "it was never refused");
     };
     let Why::StorageLow { free, floor: told } = refused else { panic!("{refused}") };
-    assert!(free < floor && told == floor && free > floor / 2, "{free} were free");
+    assert!(free < told && told < floor + 2_000_000, "{free} were free, and {told} were needed");
+    // Nothing went below it.
+    assert!(free >= floor, "{free} were free");
     assert!(matches!(journal.health(), Health::StorageLow { .. }));
     let stream = journal.open_stream(&id).await.unwrap();
     assert_eq!(stream.last, last);

@@ -384,6 +384,14 @@ fn decode_header(header: &[u8], store: u64) -> Result<Secret, KeysError> {
     Ok(Zeroizing::new(reader.array::<KEY_BYTES>("the secret of the ids")?))
 }
 
+/// The store that a file of keys says it belongs to, whatever else is in it.
+pub(crate) fn store_in(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(bytes);
+    let is_ours = reader.array("the magic") == Ok(MAGIC);
+    let _format_flags_and_zeros: [u8; 8] = reader.array("the format").ok()?;
+    reader.u64("the store id").ok().filter(|_| is_ours)
+}
+
 /// The number, the stream and the key of a slot, if it is whole.
 fn decode_slot(slot: &[u8], store: u64) -> Option<(u64, StreamNo, Secret)> {
     let (content, sum) = slot.split_last_chunk::<CHECKSUM_BYTES>()?;

@@ -82,7 +82,8 @@ pub trait Journal: Send + Sync + 'static {
     /// is opened again; what is on its way must have its outcome before.
     fn close_stream(&self, stream: StreamNo);
 
-    /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order.
+    /// Stores a group of runs, at most one for each stream; one outcome for each run, in the same order. With any other number
+    /// of outcomes nobody knows whose they are, and a system takes all of them for [`Outcome::Unknown`].
     ///
     /// A run is stored whole or not at all; a group need not be. A run whose first sequence number isn't the one after
     /// its stream's last is refused with [`Why::Conflict`]. A run that [`Run::check`] refuses is refused, for its reason. One
@@ -129,6 +130,8 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// [`Page::more`] says whether there are more up to `to`. Beyond the stream's last record there is nothing: an
     /// empty page. A journal may count what it stores around a run, up to 128 bytes, with the run's own.
+    ///
+    /// Where a run can't be read, a page may end before it with [`Page::more`]: whoever reads on gets the error.
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// Reads runs of all streams in the order of their offsets, beginning with the one that contains the record
@@ -136,7 +139,7 @@ pub trait Journal: Send + Sync + 'static {
     /// wholly deleted.
     ///
     /// So a page may be empty though there are durable records behind `after`: then all that were durable before the call
-    /// are deleted, and whoever reads on begins behind them.
+    /// are deleted, and whoever reads on begins behind them. While there is more, none is empty.
     fn read_all(&self, after: Offset, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>>;
 
     /// The deadlines that are armed, in the order of their times and then of their streams: what [`Run::due`] of all
@@ -261,7 +264,7 @@ pub struct Facts {
     pub epoch: u64,
     /// The longest run, in bytes.
     pub run_bytes_max: usize,
-    /// How many groups a caller may have in flight.
+    /// How many groups a caller may have in flight: 1 or more, and a system takes 0 for 1.
     pub groups_in_flight: usize,
     /// What an acknowledged write survives.
     pub durability: Durability,

@@ -220,6 +220,9 @@ impl Builder {
     /// How many commands may panic in a fold of one entity in a row. Each one costs a replay of its stream; so one more,
     /// and the entity is quarantined for the pauses of [`Builder::retry_after`]. For each `first` of these that passes, one
     /// less counts. Default: 8.
+    ///
+    /// An entity that leaves memory begins anew. It is idle for [`Builder::idle_after`] before, or makes room for others; then
+    /// each call may cost a replay in any case.
     pub fn fold_panics_max(mut self, commands: u32) -> Self {
         self.settings.fold_panics_max = commands;
         self

@@ -45,14 +45,15 @@ pub(crate) struct Entity<A: Aggregate> {
     time: Timestamp,
     /// Where it stands after the record `issued`.
     standing: Standing<A::State>,
-    /// When its time there is over, as it is durable.
+    /// When its time there is over, as it is durable; the earlier one, while nobody knows which is.
     due: Option<Timestamp>,
     /// When it will be woken, as far as it knows.
     armed: Option<Timestamp>,
     /// Whether the record `issued` ends its stream.
     ended: bool,
-    /// Whether its deadline failed when it was noticed: commands don't wait until it no longer does.
-    deadline_fails: bool,
+    /// In which visit of a state its deadline failed when it was noticed: commands there don't wait until it no longer
+    /// does.
+    deadline_failed: Option<SeqNr>,
     /// The keys of its commands, if any had one.
     keys: Option<Box<Keys>>,
     /// What snapshots of it have to know; only while it is in memory, and if snapshots are taken of it.
@@ -138,7 +139,7 @@ impl<A: Aggregate> Entity<A> {
             due: None,
             armed: None,
             ended: false,
-            deadline_fails: false,
+            deadline_failed: None,
             keys: None,
             snapshots: None,
             phase: Phase::Absent,

@@ -41,6 +41,8 @@ mod slots;
 mod snapshots;
 mod stats;
 mod store;
+#[cfg(test)]
+mod tests;
 mod timekeeper;
 mod timepiece;
 mod transitions;

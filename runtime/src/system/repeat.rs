@@ -115,7 +115,7 @@ impl Search<'_> {
         while low <= high {
             match self.probe(at, high)? {
                 Probed::Found(run) => return Ok(Some(run)),
-                Probed::Before(first) => high = SeqNr(first.0 - 1),
+                Probed::Before(first) => high = SeqNr(first.0.saturating_sub(1)),
                 Probed::Behind(end) => low = end.next(),
                 Probed::Nowhere => return Ok(None),
             }
@@ -124,7 +124,8 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Looks at the run with the record `at`, and at those behind it up to `high` while they have no rising key.
+    /// Looks at the run with the record `at`, and at those behind it up to `high` while they have no rising key. What is
+    /// deleted is passed over.
     fn probe(&self, at: SeqNr, high: SeqNr) -> Result<Probed, SearchError> {
         let mut next = at;
         let mut begin = None;
@@ -132,6 +133,12 @@ impl Search<'_> {
             let page = self.runtime.block_on(self.journal.read(self.stream, next, high, PAGE_BYTES_MAX))?;
             let Some(run) = page.runs.into_iter().next() else { return Ok(Probed::Nowhere) };
             let (side, first, last) = self.side(&run)?;
+            // A journal that doesn't do as it is told is not asked again, or the search might go back for ever.
+            let wanted = next.max(run.floor.next());
+            if first > wanted || last < wanted || first > high {
+                log::warn!(stream = %self.stream, %wanted, %first, %last, "the journal has given a run that was not asked for");
+                return Ok(Probed::Nowhere);
+            }
             let begin = *begin.get_or_insert(first);
             match side {
                 Side::Here => return Ok(Probed::Found(run)),

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::contain::contained;
+use crate::contain::{contained, drop_contained};
 use crate::execute::Draft;
 use crate::id::StreamNo;
 use crate::journal::{Cause, Facts, Fut, Health, Journal, Outcome, Why};
@@ -384,7 +384,7 @@ impl Shard {
             self.mailbox.close();
         }
         if self.stage == Stage::GivingUp {
-            self.in_flight.clear();
+            self.in_flight.drain(..).for_each(|group| drop_contained("the outcomes of a group", group.outcomes));
             self.loads.abort_all();
             self.loads.detach_all();
             self.repeat_jobs.detach_all();
@@ -439,7 +439,7 @@ impl Shard {
 
     /// Hands the journal one run of each entity that has any.
     fn submit(&mut self) {
-        if self.in_flight.len() >= self.desk.facts.groups_in_flight || self.desk.dirty.is_empty() {
+        if self.in_flight.len() >= self.desk.facts.groups_in_flight.max(1) || self.desk.dirty.is_empty() {
             return;
         }
         let count = self.desk.dirty.len().min(GROUP_RUNS_MAX);
@@ -456,14 +456,25 @@ impl Shard {
         }
         if !group.is_empty() {
             let outcomes = contained(|| self.desk.journal.append(group))
-                .unwrap_or_else(|panic| Box::pin(std::future::ready(unknown(&panic, runs.len()))));
+                .unwrap_or_else(|panic| Box::pin(std::future::ready(panicked(&panic, runs.len()))));
             self.in_flight.push_back(InFlight { outcomes, runs });
         }
     }
 
     fn settle(&mut self, outcomes: Vec<Outcome>) {
         let Some(group) = self.in_flight.pop_front() else { return };
-        assert_eq!(group.runs.len(), outcomes.len(), "a journal gives one outcome for each run");
+        drop_contained("the outcomes of a group", group.outcomes);
+        let (runs, told) = (group.runs.len(), outcomes.len());
+        let outcomes = if told == runs {
+            outcomes
+        } else {
+            log::error!(
+                runs,
+                told,
+                "the journal is wrong: it tells one outcome for each run, or nobody knows whose they are"
+            );
+            unknown(&format!("the journal told {told} outcomes of {runs} runs"), runs)
+        };
         for ((key, bytes), outcome) in group.runs.into_iter().zip(outcomes) {
             self.desk.bytes_unsettled -= bytes;
             self.stores.get(key.store).settle(key.slot, outcome, &mut self.desk);
@@ -571,13 +582,17 @@ impl Drop for Shard {
 async fn next_outcomes(in_flight: &mut VecDeque<InFlight>) -> Vec<Outcome> {
     poll_fn(|task| match in_flight.front_mut() {
         Some(group) => contained(|| group.outcomes.as_mut().poll(task))
-            .unwrap_or_else(|panic| Poll::Ready(unknown(&panic, group.runs.len()))),
+            .unwrap_or_else(|panic| Poll::Ready(panicked(&panic, group.runs.len()))),
         None => Poll::Pending,
     })
     .await
 }
 
 /// What is known of runs that were given to a journal which panicked.
-fn unknown(panic: &str, runs: usize) -> Vec<Outcome> {
-    vec![Outcome::Unknown(Cause(format!("the journal panicked: {panic}").into())); runs]
+fn panicked(panic: &str, runs: usize) -> Vec<Outcome> {
+    unknown(&format!("the journal panicked: {panic}"), runs)
+}
+
+fn unknown(cause: &str, runs: usize) -> Vec<Outcome> {
+    vec![Outcome::Unknown(Cause(cause.into())); runs]
 }

@@ -14,13 +14,15 @@ use jiff::Timestamp;
 use crate::aggregate::Aggregate;
 use crate::graph::Trigger;
 use crate::id::{EntityId, Offset, PersistenceId, SeqNr};
-use crate::journal::{Fut, Health, Journal, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
+use crate::journal::{Fut, Health, Journal, Page, ReadError, Record, RunError, RunView, StoredCause, StoredRun};
 use crate::state::{Machine, named};
 use crate::system::blocking::Runtime;
 use crate::system::readers::{Following, Readers};
 
 /// How much of the journal is read at once.
 const PAGE_BYTES_MAX: usize = 1 << 20;
+/// How much of it where less has brought nothing new: room for a run that can't be used, and for the next one.
+const LONG_PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// One transition of a machine; it is durable.
 #[non_exhaustive]
@@ -85,9 +87,10 @@ impl<A: Aggregate> fmt::Debug for Transition<A> {
 ///
 /// While it lives, no record that it has still to read is deleted: whoever keeps one and doesn't ask it keeps the records.
 ///
-/// It ends when the journal is closed, or its system gone, with what it had read by then; and with an error when it is to
-/// begin where the journal doesn't reach. Whoever must not miss anything keeps the `offset`
-/// of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the restart.
+/// It ends when the journal is closed or its system gone, with what it had read by then; when the journal has failed, with
+/// all that is durable; and with an error when it is to begin where the journal doesn't reach. Whoever must not miss anything
+/// keeps the `offset` of the last transition that was dealt with, and goes on behind it with [`Transitions::after`] after the
+/// restart.
 ///
 /// ```
 /// use annals::journal::MemoryJournal;
@@ -131,6 +134,10 @@ pub struct Transitions<A: Machine> {
     store: u64,
     /// All records up to here were read.
     after: Offset,
+    /// The first record of the last run that couldn't be used. It may be read again, and isn't told again.
+    told: Option<Offset>,
+    /// How much is read next.
+    bytes_max: usize,
     /// Keeps from deletion what is behind `after`.
     following: Following,
     found: VecDeque<Result<Transition<A>, TransitionError>>,
@@ -151,7 +158,8 @@ pub enum TransitionError {
         /// What went wrong.
         error: ReadError,
     },
-    /// A run is damaged. The stream goes on behind it.
+    /// The journal gave a run that can't be used: it was damaged behind the journal's checks, or a newer version wrote it.
+    /// The stream goes on behind it.
     #[error("at offset {offset}: {error}")]
     Run {
         /// The offset of its first record.
@@ -185,7 +193,8 @@ impl<A: Machine> Transitions<A> {
         let (after, store) = (journal.durable(), journal.facts().store);
         let (journal, found, machine) = (Arc::downgrade(journal), VecDeque::new(), PhantomData);
         let following = readers.follow(&format!("transitions of {}", A::NAME), A::NAME, after);
-        Self { journal, runtime, store, after, following, found, reading: None, ended: false, machine }
+        let (told, bytes_max) = (None, PAGE_BYTES_MAX);
+        Self { journal, runtime, store, after, told, bytes_max, following, found, reading: None, ended: false, machine }
     }
 
     /// Begins, or goes on, behind this offset: 0 for all that is stored.
@@ -196,10 +205,19 @@ impl<A: Machine> Transitions<A> {
         let following = self.following.again_after(offset);
         let end = self.journal.upgrade().map(|journal| journal.durable()).filter(|end| *end < offset);
         let found = end.map(|end| Err(TransitionError::Beyond { after: offset, end })).into_iter().collect();
-        Self { after: offset, following, found, reading: None, ended: end.is_some(), ..self }
+        Self {
+            after: offset,
+            told: None,
+            bytes_max: PAGE_BYTES_MAX,
+            following,
+            found,
+            reading: None,
+            ended: end.is_some(),
+            ..self
+        }
     }
 
-    /// The next transition; `None` when the journal is closed.
+    /// The next transition; `None` when the journal is closed, or has failed and everything durable was told.
     ///
     /// # Errors
     ///
@@ -213,25 +231,43 @@ impl<A: Machine> Transitions<A> {
     }
 
     /// Takes in what was read.
-    fn take_in(&mut self, Found { runs, reached }: &Found) {
-        let store = self.store;
-        if runs.is_empty() {
-            self.after = self.after.max(*reached);
-        }
-        for (index, run) in runs.iter().enumerate() {
+    fn take_in(&mut self, Found { page, reached }: &Found) {
+        let begun = self.after;
+        for run in &page.runs {
             let (offset, after) = (run.offset, self.after);
-            let taken = RunView::parse(&run.bytes, store).and_then(|view| {
-                self.after = Offset(offset.0 + view.records().saturating_sub(1));
+            // Where one ends that can't be used, the next one tells.
+            self.reach(Offset(offset.0.saturating_sub(1)));
+            let taken = RunView::parse(&run.bytes, self.store).and_then(|view| {
+                self.reach(Offset(offset.0 + view.records().saturating_sub(1)));
                 self.take_in_run(run, &view, after)
             });
             if let Err(error) = taken {
-                self.found.push_back(Err(TransitionError::Run { offset, error }));
-                // Where it ends is told by the next one, if not by itself.
-                let end = runs.get(index + 1).map_or(offset, |next| Offset(next.offset.0.saturating_sub(1)));
-                self.after = self.after.max(end);
+                self.reach(offset);
+                if self.told.replace(offset) != Some(offset) {
+                    self.found.push_back(Err(TransitionError::Run { offset, error }));
+                }
             }
         }
+        // The rest of what was durable is deleted, or part of a last run that can't be used.
+        if !page.more && page.runs.last().is_none_or(|run| self.told == Some(run.offset)) {
+            self.reach(*reached);
+        }
         self.following.move_to(self.after);
+        self.bytes_max = if self.after > begun {
+            PAGE_BYTES_MAX
+        } else if self.bytes_max < LONG_PAGE_BYTES_MAX {
+            self.bytes_max * 2
+        } else {
+            let (what, error) =
+                (format!("what is behind offset {begun}"), "the journal gives nothing that is new".into());
+            self.found.push_back(Err(TransitionError::Read { after: begun, error: ReadError::Engine { what, error } }));
+            PAGE_BYTES_MAX
+        };
+    }
+
+    /// All up to here was read.
+    fn reach(&mut self, offset: Offset) {
+        self.after = self.after.max(offset);
     }
 
     fn take_in_run(&mut self, run: &StoredRun, view: &RunView<'_>, after: Offset) -> Result<(), RunError> {
@@ -266,13 +302,18 @@ impl<A: Machine> Transitions<A> {
 
 /// What is stored behind an offset.
 struct Found {
-    runs: Vec<StoredRun>,
-    /// How far the journal reached before. Without runs, all up to here is deleted.
+    page: Page,
+    /// How far the journal reached before.
     reached: Offset,
 }
 
 /// Waits until there is something behind `after`, and reads it; nothing if there never will be.
-fn read(journal: Weak<dyn Journal>, runtime: Runtime, after: Offset) -> Fut<'static, Result<Option<Found>, ReadError>> {
+fn read(
+    journal: Weak<dyn Journal>,
+    runtime: Runtime,
+    after: Offset,
+    bytes_max: usize,
+) -> Fut<'static, Result<Option<Found>, ReadError>> {
     Box::pin(async move {
         let Some(changed) = journal.upgrade().map(|journal| journal.changed(after)) else { return Ok(None) };
         let reached = changed.await;
@@ -280,9 +321,9 @@ fn read(journal: Weak<dyn Journal>, runtime: Runtime, after: Offset) -> Fut<'sta
         if reached <= after || journal.health() == Health::Closed {
             return Ok(None);
         }
-        let page = runtime.nearest().drive(async move { journal.read_all(after, PAGE_BYTES_MAX).await }).await;
+        let page = runtime.nearest().drive(async move { journal.read_all(after, bytes_max).await }).await;
         match page {
-            Ok(Ok(page)) => Ok(Some(Found { runs: page.runs, reached })),
+            Ok(Ok(page)) => Ok(Some(Found { page, reached })),
             Ok(Err(ReadError::Closed)) | Err(_) => Ok(None),
             Ok(Err(error)) => Err(error),
         }
@@ -304,8 +345,9 @@ impl<A: Machine> Stream for Transitions<A> {
             if this.ended {
                 return Poll::Ready(None);
             }
-            let after = this.after;
-            let reading = this.reading.get_or_insert_with(|| read(this.journal.clone(), this.runtime.clone(), after));
+            let (after, bytes_max) = (this.after, this.bytes_max);
+            let read = || read(this.journal.clone(), this.runtime.clone(), after, bytes_max);
+            let reading = this.reading.get_or_insert_with(read);
             let found = ready!(reading.as_mut().poll(task));
             this.reading = None;
             match found {

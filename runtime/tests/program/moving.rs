@@ -183,3 +183,107 @@ fn records_are_exported_as_lines_of_json() {
     let file = fs::read_to_string(place.path("records")).unwrap();
     assert_eq!(file.lines().count(), 25);
 }
+
+#[test]
+fn empty_payloads_are_moved_too() {
+    let place = Place::empty();
+    let journal = FjallJournal::open(place.path("store"), FjallOptions::new()).unwrap();
+    block_on(async {
+        let id = PersistenceId::new(AGGREGATE, "empty");
+        let head = journal.open_stream(&id).await.unwrap();
+        let mut run = RunBuilder::new(head.stream, id, SeqNr(1));
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let event = EventRecord { name: "counted", version: 1, codec, payload: b"" };
+            run.push_write(&Written::at(Timestamp::UNIX_EPOCH), Due::Unchanged, [Record::Event(event)].into_iter());
+        }
+        let stored = journal.append(vec![run.seal(&journal.facts(), 1)]).await;
+        assert!(matches!(stored[..], [Outcome::Stored(_)]), "{stored:?}");
+        journal.close().await.unwrap();
+    });
+    place.fine(&["export", "store", "export"]);
+    place.fine(&["import", "export", "imported"]);
+    let records = |store| place.fine(&["export", store, "--json"]).out;
+    assert_eq!(records("imported").lines().count(), 2);
+    assert_eq!(records("imported"), records("store"));
+}
+
+#[test]
+fn where_nothing_can_be_made_nothing_is_imported_or_exported() {
+    let place = Place::written(1);
+    place.fine(&["export", "store", "export"]);
+    let before = (files(&place.path("store")), files(place.dir.path()));
+    // Below a file nobody can make anything, not even who may do everything.
+    for args in [&["import", "export", "export/new"][..], &["import", "export", "export/below/new"]] {
+        let ran = place.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {ran:?}");
+        assert!(ran.err.contains("export"), "{ran:?}");
+    }
+    let ran = place.run(&["export", "store", "export/new"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+    #[cfg(target_os = "linux")]
+    for path in ["/proc/annals-imported", "/proc/annals/imported"] {
+        let ran = place.run(&["import", "export", path]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.err.contains("/proc"), "{ran:?}");
+    }
+    assert!((files(&place.path("store")), files(place.dir.path())) == before);
+    assert_eq!(place.names(), ["export", "store"]);
+}
+
+/// Runs it and kills it when a part of the time has passed that it takes; whether it was done by then.
+fn killed(place: &Place, args: &[&str], part: u32, whole: std::time::Duration) -> bool {
+    let mut child = place.command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = std::time::Instant::now() + whole * part / 5;
+    while std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn an_export_or_an_import_that_is_killed_leaves_all_or_nothing_under_its_name() {
+    let reference = Place::written(40);
+    let begun = std::time::Instant::now();
+    reference.fine(&["export", "store", "export"]);
+    let exporting = begun.elapsed();
+    let begun = std::time::Instant::now();
+    reference.fine(&["import", "export", "imported"]);
+    let importing = begun.elapsed();
+    let (store, export) = (files(&reference.path("store")), fs::read(reference.path("export")).unwrap());
+    let listed = listed(&reference, "store");
+    let mut unfinished = 0;
+    for part in 0..4 {
+        let place = Place::empty();
+        copy(&reference.path("store"), &place.path("store"));
+        let is_done = killed(&place, &["export", "store", "export"], part, exporting);
+        unfinished += u32::from(!is_done);
+        let left: Vec<_> = files(&place.path("store")).into_iter().map(|(_, bytes)| bytes).collect();
+        assert!(left.iter().eq(store.iter().map(|(_, bytes)| bytes)), "part {part}: the store was changed");
+        // What is half of an export has a name that says so.
+        let of_it = |name: &String| name.starts_with("export.tmp-") || name.starts_with("store.look-");
+        let names: Vec<_> = place.names().into_iter().filter(|name| !of_it(name)).collect();
+        if names.contains(&"export".to_owned()) {
+            assert!(fs::read(place.path("export")).unwrap() == export, "part {part}");
+            fs::remove_file(place.path("export")).unwrap();
+        } else {
+            assert_eq!(names, ["store"], "part {part}");
+            assert!(!is_done);
+        }
+        place.fine(&["export", "store", "export"]);
+        assert!(fs::read(place.path("export")).unwrap() == export, "part {part}");
+
+        let is_done = killed(&place, &["import", "export", "imported"], part, importing);
+        unfinished += u32::from(!is_done);
+        assert!(fs::read(place.path("export")).unwrap() == export, "part {part}: the export was changed");
+        if !place.path("imported").exists() {
+            assert!(!is_done);
+            place.fine(&["import", "export", "imported"]);
+        }
+        place.fine(&["verify", "imported"]);
+        assert_eq!(self::listed(&place, "imported"), listed, "part {part}");
+        let left = |name: &String| name.contains("tmp") && !name.starts_with("export.tmp-");
+        assert!(!place.names().iter().any(left), "part {part}: {:?}", place.names());
+    }
+    assert!(unfinished > 0);
+}

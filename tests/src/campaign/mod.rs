@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `kill` | kills a process that works on a store, at moments that are drawn | `ANNALS_KILLS` |
 //! | `calls` | kills one before each of its system calls, and lets those fail | `ANNALS_POINTS` |
+//! | `calls`, `power` | makes of a store what power loss may leave of it | `ANNALS_IMAGES` |
 //! | `flips` | changes each bit and each block of the files of a store | `ANNALS_FLIPS` |
 //! | `limits` | gives one too little of something, or stops it for a while | |
 //!
@@ -13,6 +14,7 @@
 mod contents;
 mod damage;
 mod image;
+mod mounted;
 pub mod power;
 mod script;
 mod setting;
@@ -22,11 +24,14 @@ mod summary;
 pub use contents::{Contents, Trouble, contents, opened};
 pub use damage::{Damage, FILES, Patient, STORE, Verdict};
 pub use image::{Image, StoredFile, work_dir};
+pub use mounted::Mounted;
 pub use script::{HALF, STEPS, Script, ids, is_deleted_later};
 pub use setting::{seed, setting};
 pub use summary::summary;
 
 pub use crate::random::Random;
 
+/// In how many entities a life of the filler stores texts.
+pub const ENTITIES_OF_A_LIFE: u64 = 4;
 /// How many commands the entities get whose ends the kills may meet.
 pub const COMMANDS_OF_A_LIFE: u64 = 3;

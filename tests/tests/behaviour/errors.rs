@@ -1,62 +1,79 @@
 //! Errors that no other test has need of: each as its caller meets it, with a message that says what to do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals::journal::{
-    CloseError, Flaw, Fut, Journal, Malformed, MemoryJournal, Outcome, Page, ReadError, Run, RunError,
-};
+use annals::journal::{CloseError, Facts, Fut, Journal, MemoryJournal, Outcome, Page, ReadError, Run, RunError};
 use annals::prelude::*;
 use annals::snapshot::{DirSnapshots, DirSnapshotsError, SnapshotError, Snapshotted};
 use annals::testing::UnknownRun;
 use annals::{
     EncodeError, ForgetError, NotStored, Offset, OpenError, PersistenceId, ReplayError, SeqNr, ShutdownError,
-    StartError, StreamNo, TransitionError,
+    StartError, StreamNo, Transition, TransitionError, Transitions, Unknown,
 };
 use annals_tests::Account;
 use serde::Serializer;
 
 use crate::system;
+use crate::world::yield_often;
 
 /// What a journal does that isn't true to its trait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bend {
+pub(crate) enum Bend {
     Nothing,
     /// It leaves out the first run of each page.
     Gap,
-    /// It flips a bit of each run.
+    /// It flips a bit of each run of the first stream.
     Flip,
-    /// It cuts each run to half, behind its checksum's back.
+    /// It cuts each run to four bytes.
     Cut,
-    /// It gives no outcomes.
+    /// It stores nothing, and gives no outcomes.
     NoOutcomes,
+    /// It stores what it is given, and gives no outcomes.
+    Mute,
+    /// It gives the first run of a stream, whatever it is asked for.
+    First,
+    /// It gives empty pages, and says that there is more.
+    Hollow,
+    /// It says that nobody may have a group in flight.
+    NoGroups,
 }
 
 /// A journal that keeps everything and tells something else.
 #[derive(Clone)]
-struct Bent {
-    inner: MemoryJournal,
+pub(crate) struct Bent {
+    pub(crate) inner: MemoryJournal,
     bend: Arc<Mutex<Bend>>,
+    reads: Arc<AtomicU64>,
 }
 
 impl Bent {
-    fn new() -> Self {
-        Self { inner: MemoryJournal::new(), bend: Arc::new(Mutex::new(Bend::Nothing)) }
+    pub(crate) fn new() -> Self {
+        Self { inner: MemoryJournal::new(), bend: Arc::new(Mutex::new(Bend::Nothing)), reads: Arc::default() }
     }
 
-    fn bend(&self, bend: Bend) {
+    pub(crate) fn bend(&self, bend: Bend) {
         *self.bend.lock().unwrap() = bend;
+    }
+
+    /// How often it was read, in vain or not.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
     }
 
     fn bent(&self, mut page: Page) -> Page {
         let bend = *self.bend.lock().unwrap();
-        if bend == Bend::Gap {
-            page.runs.remove(0);
+        assert!(self.reads.fetch_add(1, Ordering::SeqCst) < 10_000, "it is read without end");
+        match bend {
+            Bend::Gap => drop(page.runs.remove(0)),
+            Bend::Hollow => page = Page { runs: Vec::new(), more: true },
+            _ => {}
         }
         for run in &mut page.runs {
             match bend {
-                Bend::Flip => run.bytes[20] ^= 1,
+                Bend::Flip if run.stream == StreamNo(1) => run.bytes[20] ^= 1,
                 Bend::Cut => run.bytes.truncate(4),
-                Bend::Nothing | Bend::Gap | Bend::NoOutcomes => {}
+                _ => {}
             }
         }
         page
@@ -64,9 +81,10 @@ impl Bent {
 }
 
 impl Journal for Bent {
-    annals_tests::through! { inner, but append, settle, read, read_all }
+    annals_tests::through! { inner, but append, facts, settle, read, read_all }
 
     fn read(&self, stream: StreamNo, from: SeqNr, to: SeqNr, bytes_max: usize) -> Fut<'_, Result<Page, ReadError>> {
+        let from = if *self.bend.lock().unwrap() == Bend::First { SeqNr(1) } else { from };
         let page = self.inner.read(stream, from, to, bytes_max);
         Box::pin(async move { page.await.map(|page| self.bent(page)) })
     }
@@ -77,10 +95,23 @@ impl Journal for Bent {
     }
 
     fn append(&self, group: Vec<Run>) -> Fut<'static, Vec<Outcome>> {
-        if *self.bend.lock().unwrap() == Bend::NoOutcomes {
-            return Box::pin(std::future::ready(Vec::new()));
+        match *self.bend.lock().unwrap() {
+            Bend::NoOutcomes => Box::pin(std::future::ready(Vec::new())),
+            Bend::Mute => {
+                let storing = self.inner.append(group);
+                Box::pin(async move {
+                    drop(storing.await);
+                    Vec::new()
+                })
+            }
+            _ => self.inner.append(group),
         }
-        self.inner.append(group)
+    }
+
+    fn facts(&self) -> Facts {
+        let facts = self.inner.facts();
+        let is_bent = *self.bend.lock().unwrap() == Bend::NoGroups;
+        Facts { groups_in_flight: if is_bent { 0 } else { facts.groups_in_flight }, ..facts }
     }
 }
 
@@ -104,47 +135,129 @@ async fn a_replay_says_which_record_is_missing_or_damaged() {
 
     journal.bend(Bend::Cut);
     let error = replay().await.unwrap_err();
-    let cut = RunError::Malformed(Malformed { what: "the checksum", flaw: Flaw::CutOff });
-    assert!(
-        matches!(&error, ReplayError::Run { error, .. } if *error == cut || *error == RunError::Checksum),
-        "{error:?}"
-    );
+    assert!(matches!(&error, ReplayError::Run { seq_nr: SeqNr(1), error: RunError::Checksum, .. }), "{error:?}");
 
     journal.bend(Bend::Nothing);
     assert_eq!(replay().await.unwrap().data().balance(), 3);
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Door;
+pub struct Door {
+    creaked: usize,
+}
 
 #[fsm(states(initial Shut, terminal Open))]
 impl Door {
+    #[event]
+    fn creaked(&mut self, sound: String) {
+        self.creaked += sound.len();
+    }
+
     #[on(Shut => Open)]
     fn open(&self) -> Step {
-        goto(Open)
+        goto(Open).applying(DoorEvent::Creaked { sound: "iii".to_owned() })
+    }
+
+    /// Fills a page.
+    #[on(Shut => stay)]
+    fn creak(&self) -> Step {
+        let creaked = |times| DoorEvent::Creaked { sound: "i".repeat(times) };
+        stay().applying([creaked(900_000), creaked(1)])
+    }
+}
+
+/// Asks for the next transition; `None` if there is nothing to be told for now.
+async fn next_of(transitions: &mut Transitions<Door>) -> Option<Result<Transition<Door>, TransitionError>> {
+    let mut next = std::pin::pin!(transitions.next());
+    for _ in 0..1_000 {
+        let polled = std::future::poll_fn(|task| std::task::Poll::Ready(next.as_mut().poll(task))).await;
+        if let std::task::Poll::Ready(told) = polled {
+            return told;
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_run_of_transitions_that_is_damaged_is_told_once_with_its_offset_and_the_next_go_on() {
+    let journal = Bent::new();
+    let system = System::builder().inline_blocking().start(journal.clone()).unwrap();
+    let mut transitions = system.transitions::<Door>();
+    journal.bend(Bend::Flip);
+    system.get::<Door>("d").open().await.unwrap();
+    let error = next_of(&mut transitions).await.unwrap().unwrap_err();
+    assert!(matches!(error, TransitionError::Run { offset: Offset(1), error: RunError::Checksum }), "{error:?}");
+    assert_eq!(error.to_string(), "at offset 1: its checksum is wrong");
+    assert_eq!(next_of(&mut transitions).await, None, "nothing is behind it yet");
+    system.get::<Door>("e").open().await.unwrap();
+    let opened = next_of(&mut transitions).await.unwrap().unwrap();
+    assert_eq!((opened.id.as_str(), opened.offset), ("e", Offset(4)));
+    assert_eq!(next_of(&mut transitions).await, None);
+    // Whoever looks for the first time finds both on one page.
+    let mut all = system.transitions::<Door>().after(Offset(0));
+    assert!(matches!(next_of(&mut all).await, Some(Err(TransitionError::Run { offset: Offset(1), .. }))));
+    assert_eq!(next_of(&mut all).await, Some(Ok(opened)));
+    assert_eq!(next_of(&mut all).await, None);
+}
+
+#[tokio::test]
+async fn a_run_that_is_damaged_and_fills_a_page_is_told_once_and_the_next_go_on() {
+    let journal = Bent::new();
+    let system = System::builder().inline_blocking().start(journal.clone()).unwrap();
+    for id in ["d", "e", "f"] {
+        system.get::<Door>(id).creak().await.unwrap();
+    }
+    system.get::<Door>("e").open().await.unwrap();
+    journal.bend(Bend::Flip);
+    let mut all = system.transitions::<Door>().after(Offset(0));
+    assert!(matches!(next_of(&mut all).await, Some(Err(TransitionError::Run { offset: Offset(1), .. }))));
+    assert_eq!(next_of(&mut all).await.unwrap().unwrap().id.as_str(), "e");
+    assert_eq!(next_of(&mut all).await, None);
+}
+
+#[tokio::test]
+async fn a_journal_whose_pages_are_empty_and_not_its_last_leaves_no_transition_out() {
+    let journal = Bent::new();
+    let system = System::builder().inline_blocking().start(journal.clone()).unwrap();
+    let mut transitions = system.transitions::<Door>();
+    system.get::<Door>("d").open().await.unwrap();
+    journal.bend(Bend::Hollow);
+    let error = next_of(&mut transitions).await.unwrap().unwrap_err();
+    assert!(matches!(&error, TransitionError::Read { after: Offset(0), .. }), "{error:?}");
+    journal.bend(Bend::Nothing);
+    assert_eq!(next_of(&mut transitions).await.unwrap().unwrap().id.as_str(), "d");
+}
+
+#[tokio::test]
+async fn a_journal_that_tells_a_wrong_number_of_outcomes_leaves_its_callers_in_doubt_and_its_shard_alive() {
+    for bend in [Bend::NoOutcomes, Bend::Mute] {
+        let journal = Bent::new();
+        let system = System::builder().shards(1).start(journal.clone()).unwrap();
+        let (a, b) = (system.get::<Account>("a"), system.get::<Account>("b"));
+        assert_eq!(b.deposit(1).await.unwrap(), 1);
+        journal.bend(bend);
+        let error = a.deposit(1).await.unwrap_err();
+        assert!(matches!(error, CallError::Unknown { why: Unknown::Journal { .. }, .. }), "{error:?}");
+        assert!(error.to_string().contains("the journal told 0 outcomes of 1 runs"), "{error}");
+        journal.bend(Bend::Nothing);
+        assert_eq!(b.deposit(1).await.unwrap(), 2, "others are served");
+        let stored = u64::from(bend == Bend::Mute);
+        assert_eq!(a.deposit(1).await.unwrap(), stored + 1, "it is loaded again");
+        assert_eq!(system.shutdown().await, Ok(()));
     }
 }
 
 #[tokio::test]
-async fn a_run_of_transitions_that_is_damaged_is_told_with_its_offset_and_the_next_go_on() {
+async fn a_journal_that_takes_no_groups_is_given_one_at_a_time() {
     let journal = Bent::new();
-    let system = System::builder().start(journal.clone()).unwrap();
-    let mut transitions = system.transitions::<Door>();
-    journal.bend(Bend::Flip);
-    system.get::<Door>("d").open().await.unwrap();
-    let error = transitions.next().await.unwrap().unwrap_err();
-    assert!(matches!(error, TransitionError::Run { offset: Offset(1), error: RunError::Checksum }), "{error:?}");
-    assert_eq!(error.to_string(), "at offset 1: its checksum is wrong");
-}
-
-#[tokio::test]
-async fn a_shard_that_panicked_is_told_by_the_shutdown() {
-    let journal = Bent::new();
-    let system = System::builder().shards(1).start(journal.clone()).unwrap();
-    journal.bend(Bend::NoOutcomes);
-    let error = system.get::<Account>("a").deposit(1).await.unwrap_err();
-    assert!(matches!(error, CallError::Unknown { .. }), "{error:?}");
-    assert_eq!(system.shutdown().await, Err(ShutdownError::ShardPanicked));
+    journal.bend(Bend::NoGroups);
+    let system = System::builder().shards(1).inline_blocking().start(journal.clone()).unwrap();
+    let deposit = tokio::spawn(system.get::<Account>("a").deposit(1));
+    yield_often().await;
+    assert!(deposit.is_finished(), "it is never handed over");
+    assert_eq!(deposit.await.unwrap().unwrap(), 1);
+    system.shutdown().await.unwrap();
 }
 
 #[tokio::test]

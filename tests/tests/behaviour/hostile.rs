@@ -11,6 +11,9 @@ use annals_tests::Account;
 
 use crate::until;
 
+/// How long is for ever: whatever comes takes less, on any machine.
+const LONG: Duration = Duration::from_secs(120);
+
 thread_local! {
     /// How often a bomb or a bomber went off in this thread, which is the only one of its test.
     static WENT_OFF: Cell<u64> = const { Cell::new(0) };
@@ -199,11 +202,7 @@ async fn effects_that_wait_for_their_own_entity_don_t_stop_it() {
     let echo = system.get::<Echo>("e");
     let shouts: Vec<_> = (0..6000).map(|_| tokio::spawn(echo.shout())).collect();
     for shout in shouts {
-        tokio::time::timeout(Duration::from_secs(20), shout)
-            .await
-            .expect("effects and entity wait for each other")
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(LONG, shout).await.expect("effects and entity wait for each other").unwrap().unwrap();
     }
     system.shutdown().await.unwrap();
     let system = crate::restarted(&journal);
@@ -234,7 +233,7 @@ fn a_runtime_that_is_dropped_refuses_every_later_call() {
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for call in 0..100 {
-        let answer = other.block_on(async { tokio::time::timeout(Duration::from_secs(5), alice.deposit(1)).await });
+        let answer = other.block_on(async { tokio::time::timeout(LONG, alice.deposit(1)).await });
         let error = answer.unwrap_or_else(|_| panic!("call {call} never ends")).unwrap_err();
         assert!(matches!(error, CallError::Stopped { .. } | CallError::Unknown { .. }), "call {call}: {error:?}");
     }

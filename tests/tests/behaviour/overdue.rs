@@ -9,8 +9,9 @@ use annals::journal::{Journal as _, MemoryJournal};
 use annals::prelude::*;
 use annals::testing::ManualClock;
 use annals::{Clock, Offset, SeqNr, Timestamp};
-use annals_tests::{Account, LeaseState, Mood};
+use annals_tests::{Account, Lease, LeaseState, Mood};
 
+use crate::errors::{Bend, Bent};
 use crate::until;
 use crate::world::{World, builder, yield_often};
 
@@ -113,14 +114,124 @@ impl Restless {
 
 #[tokio::test]
 async fn a_state_that_lasts_no_time_starves_nobody() {
-    let system = System::builder().shards(1).start(MemoryJournal::new()).unwrap();
+    for run_ahead_max in [4_096, 2, 1] {
+        let journal = MemoryJournal::new();
+        let system = System::builder().shards(1).run_ahead_max(run_ahead_max).start(journal.clone()).unwrap();
+        let restless = system.get::<Restless>("it");
+        restless.run().await.unwrap();
+        system.get::<Account>("alice").deposit(1).await.unwrap();
+        yield_often().await;
+        soon(&journal, async { restless.rest().await.unwrap() }).await;
+        let state = soon(&journal, async { restless.state().await.unwrap() }).await;
+        assert_eq!(state, RestlessState::Resting);
+        system.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_lasts_no_longer_than_a_commit_starves_nobody() {
+    let (journal, clock) = (MemoryJournal::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let builder = System::builder().shards(1).run_ahead_max(1).clock(Deaf(clock.clone()));
+    let system = builder.start(journal.clone()).unwrap();
     let restless = system.get::<Restless>("it");
     restless.run().await.unwrap();
-    system.get::<Account>("alice").deposit(1).await.unwrap();
-    yield_often().await;
-    restless.rest().await.unwrap();
-    assert_eq!(restless.state().await.unwrap(), RestlessState::Resting);
-    system.shutdown().await.unwrap();
+    journal.faults().hold();
+    let rests = tokio::spawn(restless.rest());
+    let states = tokio::spawn(restless.state());
+    for _ in 0..20 {
+        yield_often().await;
+        clock.advance(SECOND);
+        journal.faults().release_next();
+    }
+    assert!(rests.is_finished() && states.is_finished(), "nobody gets a turn");
+    rests.await.unwrap().unwrap();
+    assert_eq!(states.await.unwrap().unwrap(), RestlessState::Resting);
+}
+
+/// What comes of something that takes only so many records.
+async fn soon<T>(journal: &MemoryJournal, future: impl Future<Output = T>) -> T {
+    let begun = journal.durable();
+    tokio::select! {
+        biased;
+        answer = future => answer,
+        () = until("there are many records", || journal.durable().0 > begun.0 + 1_000) => panic!("it steps without end"),
+    }
+}
+
+/// Burns down, and then smoulders.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Fuse;
+
+#[fsm(states(initial Cold, Burning, Smouldering))]
+impl Fuse {
+    #[on(Cold => Burning)]
+    fn light(&self) -> Step {
+        goto(Burning)
+    }
+
+    #[after(1h, Burning => Cold)]
+    fn explode(&self) -> Step {
+        panic!("bang");
+    }
+
+    #[on(Burning => Smouldering)]
+    fn step_on(&self) -> Step {
+        goto(Smouldering)
+    }
+
+    #[after(1s, Smouldering => Cold)]
+    fn go_out(&self) -> Step {
+        goto(Cold)
+    }
+
+    #[on(Smouldering => Burning)]
+    fn blow(&self) -> Step {
+        goto(Burning)
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_panicked_lets_no_command_into_a_later_state_whose_time_is_over() {
+    for run_ahead_max in [4_096, 1] {
+        let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+        let builder = System::builder().shards(1).run_ahead_max(run_ahead_max).clock(Deaf(clock.clone()));
+        let system = builder.start(MemoryJournal::new()).unwrap();
+        let fuse = system.get::<Fuse>("it");
+        fuse.light().await.unwrap();
+        clock.advance(3600 * SECOND);
+        fuse.step_on().await.unwrap();
+        let before = system.stats().panics;
+        assert_eq!(before, 1, "its time was over, and it was tried");
+        clock.advance(SECOND);
+        let error = fuse.blow().await.unwrap_err();
+        assert!(matches!(error, CallError::NotAccepted { state: "Cold", .. }), "{error:?}");
+        assert_eq!(system.stats().panics, before);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_whose_write_is_in_doubt_is_heard_all_the_same() {
+    for moves_on in [false, true] {
+        let (journal, clock) = (Bent::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+        let diary = Arc::default();
+        let system = builder(&clock, &diary).shards(1).register::<Lease>().start(journal.clone()).unwrap();
+        let lease = system.get::<Lease>("car");
+        lease.look().await.unwrap();
+        journal.bend(Bend::Mute);
+        // It may stand in a state that it isn't recovered to.
+        let (taken, ()) = tokio::join!(lease.take(), async {
+            if moves_on {
+                assert!(lease.move_out().await.is_err());
+            }
+        });
+        assert!(matches!(taken, Err(CallError::Unknown { .. })), "{taken:?}");
+        journal.bend(Bend::Nothing);
+        let records = journal.inner.durable();
+        clock.advance(60 * DAY);
+        until("its time is over", || journal.inner.durable().0 == records.0 + 1).await;
+        assert_eq!(lease.state().await.unwrap(), LeaseState::Warned);
+        system.shutdown().await.unwrap();
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -325,7 +436,7 @@ async fn a_clock_that_wakes_early_keeps_nobody_from_working() {
     let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
     let diary = Arc::default();
     let system = builder(&clock, &diary).clock(Nervous(clock.clone())).start(MemoryJournal::new()).unwrap();
-    let lease = system.get::<annals_tests::Lease>("car");
+    let lease = system.get::<Lease>("car");
     lease.take().await.unwrap();
     assert_eq!(lease.renew().await.unwrap(), 1);
     clock.advance(60 * DAY);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use annals::journal::MemoryJournal;
 use annals::{CallError, ShutdownError, StartError, System};
 use annals_tests::Account;
+use tokio::task::JoinHandle;
 
 use crate::{restarted, system, until};
 
@@ -63,7 +64,7 @@ async fn a_shutdown_whose_time_is_over_tells_every_caller() {
     until("some are with the journal", || journal.faults().held() > 0).await;
     until("two are handled", || system.stats().commands == 3).await;
     let (shutdown, ()) = tokio::join!(system.shutdown(), async {
-        tokio::time::sleep(2 * within).await;
+        until("all are told", || deposits.iter().all(JoinHandle::is_finished)).await;
         journal.faults().release();
     });
     assert_eq!(shutdown.unwrap_err(), ShutdownError::TimeOver { within });
@@ -95,7 +96,7 @@ async fn what_was_not_handed_to_the_journal_when_the_time_is_over_is_certainly_n
     let query = tokio::spawn(alice.balance());
     until("all are handled", || system.stats().commands == handled + 4).await;
     let (shutdown, ()) = tokio::join!(system.shutdown(), async {
-        tokio::time::sleep(2 * within).await;
+        until("all are told", || submitted.iter().chain(&kept).all(JoinHandle::is_finished)).await;
         journal.faults().release();
     });
     assert_eq!(shutdown.unwrap_err(), ShutdownError::TimeOver { within });

@@ -9,6 +9,8 @@ use crate::journal::bytes::{
 };
 use crate::journal::order::Mark;
 
+/// The name of the file.
+pub(in crate::journal) const FILE: &str = "deadlines";
 const MAGIC: [u8; 8] = *b"annals\0\x02";
 const FORMAT: u8 = 1;
 /// All of a file but its deadlines, at the most: magic, format, flags, store id, mark, base and checksum have a fixed
@@ -87,6 +89,14 @@ pub(in crate::journal) fn decode(bytes: &[u8], store: u64) -> Result<(Mark, Vec<
     Ok((mark, read_armed(&mut reader)?))
 }
 
+/// The store that a file says it belongs to, whatever else is in it.
+pub(in crate::journal) fn store_in(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(bytes);
+    let is_ours = reader.array("the magic") == Ok(MAGIC);
+    let _format_and_flags: [u8; 2] = reader.array("the format").ok()?;
+    reader.u64("the store id").ok().filter(|_| is_ours)
+}
+
 fn read_armed(reader: &mut Reader<'_>) -> Result<Vec<Armed>, Malformed> {
     let out_of_range = |what| Malformed { what, flaw: Flaw::OutOfRange };
     let mut micros = reader.i64("the first deadline")?;
@@ -154,6 +164,16 @@ mod tests {
         ];
         let hex: String = sample().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, golden.concat().replace(' ', ""));
+    }
+
+    #[test]
+    fn the_store_is_read_also_where_the_rest_is_damaged() {
+        let mut bytes = sample();
+        bytes.truncate(30);
+        assert_eq!(store_in(&bytes), Some(STORE));
+        assert_eq!(store_in(&bytes[..17]), None);
+        bytes[7] = 4;
+        assert_eq!(store_in(&bytes), None);
     }
 
     #[test]

@@ -13,11 +13,10 @@ use super::engine::{Engine, EngineError};
 use crate::id::Offset;
 use crate::journal::bytes::len_u64;
 use crate::journal::due::Deadlines;
-use crate::journal::due::file::{decode, encode, file_bytes_max};
+use crate::journal::due::file::{FILE, decode, encode, file_bytes_max};
 use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
 use crate::journal::{Armed, Corrupt, Place, ReadError, lock};
 
-const FILE: &str = "deadlines";
 const TEMPORARY: &str = "deadlines.tmp";
 
 /// To follow fewer bytes of order rows than this costs less than to write the file.

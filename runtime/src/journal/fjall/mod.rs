@@ -26,6 +26,7 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex, RwLock};
 
 mod aside;
+mod chain;
 mod deadlines;
 mod engine;
 mod error;
@@ -47,6 +48,7 @@ mod snapshots;
 mod space;
 mod streams;
 mod syncer;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod tools;

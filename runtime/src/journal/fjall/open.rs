@@ -1,15 +1,14 @@
-//! Opening and making a journal, and the check of what was written last.
+//! Opening a journal, or making one.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::aside::Aside;
+use super::chain::{Check, End};
 use super::engine::{Engine, EngineError, TRUTH};
 use super::error::OpenError;
 use super::guard::{self, Refusal};
@@ -17,23 +16,22 @@ use super::lock::{LockError, LockFile};
 use super::making;
 use super::opening::{Ended, Opening, OpeningTimes, TailCut};
 use super::queue::Queue;
-use super::removal::Removals;
-use super::rows::{HIDDEN_ID, floor_key, floor_keys, hidden_id_key, read_floor_row, stream_key, stream_of_key};
 use super::snapshots::FjallSnapshots;
 use super::space::Space;
 use super::streams::Streams;
 use super::syncer::Syncer;
+use super::temporary::remove_leftovers;
 use super::tools::repair::{REPAIRED, beside};
 use super::torn::BEHIND_MAX;
 use super::watch::{self, Watch};
 use super::writer::Writer;
 use super::{FjallJournal, FjallOptions, GROUPS_IN_FLIGHT, Shared};
-use crate::id::{Offset, SeqNr, StreamNo};
+use crate::id::StreamNo;
 use crate::journal::bytes::RUN_BYTES_MAX;
 use crate::journal::changed::Waiters;
 use crate::journal::head::{FORMAT, Found, Head, HeadError, HeadFile, State, boot_id};
 use crate::journal::keys::{self, Keys, KeysError};
-use crate::journal::order::{Mark, OrderRow, group_key, group_of_key};
+use crate::journal::order::{Mark, OrderRow, group_of_key};
 use crate::journal::{Corrupt, Durability, Facts, Health, Place, ReadError};
 use crate::sync::{Arc, Mutex, RwLock};
 
@@ -41,8 +39,6 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const HEAD: &str = "head";
 pub(super) const ENGINE: &str = "fjall";
 pub(super) const SNAPSHOTS: &str = "snapshots";
-/// So many names are tried for the directory in which a journal is made.
-const TEMPORARY_NAMES_MAX: u32 = 64;
 /// So many names of foreign files at most are told.
 const FOUND_MAX: usize = 8;
 
@@ -136,92 +132,6 @@ pub(super) fn names_in(path: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// What a journal is called while it is made beside its place, up to the process's id.
-fn temporary_prefix(path: &Path) -> OsString {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp-");
-    name
-}
-
-/// Removes what processes have left that died while they made this journal beside its place. Those that live hold a lock.
-pub(super) fn remove_leftovers(path: &Path) {
-    let Some(parent) = path.parent() else { return };
-    let prefix = temporary_prefix(path);
-    let is_number = |rest: &[u8]| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
-    let named = |is_leftover: &dyn Fn(&[u8]) -> bool| -> Vec<PathBuf> {
-        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        let leftover = |name: &OsStr| {
-            let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-            rest.is_some_and(is_leftover)
-        };
-        entries.filter(|entry| leftover(&entry.file_name())).map(|entry| entry.path()).collect()
-    };
-    for left in named(&is_number) {
-        if !left.join(LOCK).exists() {
-            remove_unlocked(&left);
-        } else if let Ok(_lock) = LockFile::take(&left.join(LOCK)) {
-            let removed = fs::remove_dir_all(&left);
-            crate::log::info!(path = %left.display(), ok = removed.is_ok(), "removing a half-made journal");
-        }
-    }
-    // What was being looked at is gone, and so is who has looked.
-    let is_look = |rest: &[u8]| {
-        let rest = str::from_utf8(rest).ok().and_then(|rest| rest.split_once(".look-"));
-        rest.is_some_and(|(made, look)| {
-            let mut name = prefix.clone();
-            name.push(made);
-            is_number(made.as_bytes()) && is_number(look.as_bytes()) && !parent.join(name).exists()
-        })
-    };
-    for left in named(&is_look) {
-        // Best effort: the next one to make this journal removes it too.
-        let _result = fs::remove_dir_all(left);
-    }
-}
-
-/// Removes what is left of a half-made journal without a lock. The lock is the first thing that is made in it: so either
-/// there is nothing, and whoever is about to make one finds another name, or somebody died while it was removed.
-fn remove_unlocked(path: &Path) {
-    if fs::remove_dir(path).is_ok() {
-        return;
-    }
-    let Ok(found) = names_in(path) else { return };
-    if found.iter().all(|name| [HEAD, ENGINE, SNAPSHOTS, keys::FILE].contains(&name.as_str())) {
-        let removed = fs::remove_dir_all(path);
-        crate::log::info!(path = %path.display(), ok = removed.is_ok(), "removing the rest of a half-made journal");
-    }
-}
-
-/// Makes the directory beside `path` in which a journal is made, and takes its lock. A name that is taken is left alone, whoever has
-/// left it.
-pub(super) fn make_temporary(path: &Path, parent: &Path) -> Result<(PathBuf, LockFile), OpenError> {
-    // A name that was used in this process isn't used again: somebody may still be removing what had it.
-    static NAMES_USED: AtomicU32 = AtomicU32::new(0);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let mut name = temporary_prefix(path);
-        name.push(format!("{}-{}", std::process::id(), NAMES_USED.fetch_add(1, Ordering::Relaxed)));
-        let temporary = parent.join(name);
-        let may_try_again = attempt < TEMPORARY_NAMES_MAX;
-        match fs::create_dir(&temporary) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && may_try_again => continue,
-            Err(error) => return Err(io_error("make the directory", &temporary)(error)),
-        }
-        let lock_path = temporary.join(LOCK);
-        match LockFile::take(&lock_path) {
-            Ok(lock) if lock.is_ours() => return Ok((temporary, lock)),
-            // Before it was locked, somebody took it for left over, and removes it.
-            Ok(_) | Err(LockError::Held { .. }) if may_try_again => {}
-            Err(LockError::Io(error)) if error.kind() == io::ErrorKind::NotFound && may_try_again => {}
-            Ok(_) => return Err(OpenError::Locked { path: temporary, pid: None }),
-            Err(LockError::Held { pid }) => return Err(OpenError::Locked { path: temporary, pid }),
-            Err(LockError::Io(error)) => return Err(io_error("lock", &lock_path)(error)),
-        }
-    }
 }
 
 fn open_locked(path: &Path, lock: LockFile, is_new: bool, options: FjallOptions) -> Result<FjallJournal, OpenError> {
@@ -488,187 +398,4 @@ fn check_error(path: &Path, error: ReadError) -> OpenError {
 pub(super) fn required(head: &Head) -> Mark {
     let same_boot = boot_id().is_some_and(|boot| boot == head.boot);
     if head.state == State::Clean || same_boot { head.acked } else { head.synced }
-}
-
-/// The check of everything behind the checkpoint.
-struct Check<'a> {
-    shared: &'a Shared,
-    engine: &'a Engine,
-    head: &'a Head,
-}
-
-/// Where the journal ends.
-struct End {
-    mark: Mark,
-    epoch: u64,
-    time: i64,
-    /// What was deleted behind the checkpoint: nobody knows how much of it is removed.
-    removals: Removals,
-    /// The streams that were forgotten behind the checkpoint: nobody knows whether their keys are destroyed.
-    forgotten: Vec<StreamNo>,
-    /// The highest number that a stream has.
-    last_stream: StreamNo,
-}
-
-impl End {
-    fn at(mark: Mark, epoch: u64, time: i64) -> Self {
-        Self { mark, epoch, time, removals: Removals::default(), forgotten: Vec::new(), last_stream: StreamNo(0) }
-    }
-}
-
-impl Check<'_> {
-    /// Says whether the file of keys is there, if it must be.
-    fn look_for_keys(&self) -> Result<(), ReadError> {
-        if self.shared.keys.exist() {
-            return Ok(());
-        }
-        let first = self.engine.range(&[HIDDEN_ID], &[HIDDEN_ID + 1]).next().transpose();
-        match first.map_err(|error| self.engine_error(Mark::default(), error))? {
-            None => Ok(()),
-            Some(_) => {
-                let place = Place::File { path: self.shared.keys.path().to_owned() };
-                let reason = "it is missing, and what is encrypted can't be read without it".into();
-                Err(Corrupt { place, reason }.into())
-            }
-        }
-    }
-
-    /// Finds out whether something of any stream is deleted.
-    fn look_for_floors(&self) -> Result<(), ReadError> {
-        let (from, to) = floor_keys(StreamNo(0), StreamNo(u64::MAX));
-        let first = self.engine.range(&from, &to).next().transpose();
-        let first = first.map_err(|error| self.engine_error(Mark::default(), error))?;
-        self.shared.has_floors.store(first.is_some(), Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Follows the chain from the checkpoint to its end, with every run that it lists, and says where the end is.
-    fn run(&self) -> Result<End, ReadError> {
-        let required = self.required();
-        let mut end = self.begin()?;
-        let begin = end.mark;
-        let mut reached = begin == required || begin.group > required.group;
-        let rows = self.engine.range(&group_key(begin.group + 1), &group_key(u64::MAX));
-        for found in rows {
-            let (key, row) = found.map_err(|error| self.engine_error(end.mark, error))?;
-            let group = group_of_key(&key).ok_or_else(|| self.corrupt(end.mark, "the key of a group is wrong"))?;
-            if group != end.mark.group + 1 {
-                return Err(self.corrupt(end.mark, format!("group {} is missing", end.mark.group + 1)));
-            }
-            let row = self.follow(end.mark, group, &row)?;
-            for (stream, floor) in &row.floors {
-                end.removals.push(*stream, floor.to, end.mark);
-                if floor.forgotten {
-                    end.forgotten.push(*stream);
-                }
-            }
-            end = End { mark: row.mark, epoch: row.epoch.max(end.epoch), time: row.time, ..end };
-            if group == required.group {
-                reached = end.mark == required;
-                if !reached {
-                    return Err(self.corrupt(begin, format!("group {group} is not the one that the head knows")));
-                }
-            }
-        }
-        if !reached {
-            let reason = format!("it ends with group {} and must reach group {}", end.mark.group, required.group);
-            return Err(self.corrupt(end.mark, reason));
-        }
-        if self.head.state == State::Clean && end.mark != required {
-            let place = Place::Offsets { from: Offset(required.offset.0 + 1), to: end.mark.offset };
-            let reason = "it was written to since it was closed in order, by nobody who knew its head".into();
-            return Err(Corrupt { place, reason }.into());
-        }
-        if end.mark.group > required.group {
-            crate::log::info!(
-                from = required.offset.0 + 1,
-                to = end.mark.offset.0,
-                "records of unknown outcome are stored: the process ended before it could tell"
-            );
-        }
-        Ok(end)
-    }
-
-    fn required(&self) -> Mark {
-        required(self.head)
-    }
-
-    /// The checkpoint, whose row must be there and be the one that the head knows.
-    fn begin(&self) -> Result<End, ReadError> {
-        let checkpoint = self.head.checkpoint;
-        if checkpoint.group == 0 {
-            return Ok(End::at(Mark::default(), 0, i64::MIN));
-        }
-        let before = Mark { group: 0, offset: Offset(0), digest: 0 };
-        let corrupt = |reason: String| self.corrupt(before, format!("group {}: {reason}", checkpoint.group));
-        let row = self.engine.get(&group_key(checkpoint.group)).map_err(|error| self.engine_error(before, error))?;
-        let row = row.ok_or_else(|| corrupt("its order row is missing".into()))?;
-        let row = OrderRow::parse(&row, self.shared.facts.store, checkpoint.group)
-            .map_err(|error| corrupt(error.to_string()))?;
-        if row.mark != checkpoint {
-            return Err(corrupt("it is not the one that the head knows".into()));
-        }
-        Ok(End::at(checkpoint, row.epoch, row.time))
-    }
-
-    /// Checks a group behind `before`: its row, its place in the chain, its runs, and what rose or began with it.
-    fn follow(&self, before: Mark, group: u64, row: &[u8]) -> Result<OrderRow, ReadError> {
-        let corrupt = |reason: String| self.corrupt(before, format!("group {group}: {reason}"));
-        let row = OrderRow::parse(row, self.shared.facts.store, group).map_err(|error| corrupt(error.to_string()))?;
-        if row.before != before.digest || row.base.0 != before.offset.0 + 1 {
-            return Err(corrupt("it doesn't follow the group before it".into()));
-        }
-        for (offset, run) in row.with_offsets() {
-            let floor = self.shared.floor(self.engine, run.stream)?;
-            self.shared.ordered_run(self.engine, group, offset, run, floor, |_, _| Ok(()))?;
-        }
-        for (stream, floor) in &row.floors {
-            let key = floor_key(*stream, *floor);
-            let found = self.engine.get(&key).map_err(|error| self.engine_error(before, error))?;
-            let found = found.and_then(|row| read_floor_row(&row, self.shared.facts.store, &key));
-            if found != Some((*floor, group)) {
-                return Err(corrupt(format!("the floor of stream {stream} at {} is missing or damaged", floor.to)));
-            }
-        }
-        for (stream, id) in &row.new_streams {
-            let found = self.shared.find_stream(self.engine, id)?;
-            if found.map(|head| head.stream) != Some(*stream) {
-                return Err(corrupt(format!("the id's row of {id} is missing or names another stream")));
-            }
-        }
-        for (stream, aggregate, digest) in &row.new_hidden_streams {
-            let mut key = Vec::new();
-            hidden_id_key(&mut key, aggregate, digest);
-            if self.shared.stream_of(self.engine, None, &key)? != Some(*stream) {
-                return Err(corrupt(format!("the id's row of stream {stream} is missing or names another stream")));
-            }
-        }
-        Ok(row)
-    }
-
-    /// The highest number that a stream has.
-    fn last_stream(&self) -> Result<StreamNo, ReadError> {
-        let (from, to) = (stream_key(StreamNo(0), SeqNr(0)), stream_key(StreamNo(u64::MAX), SeqNr(u64::MAX)));
-        let last = self.engine.last(&from, &to).map_err(|error| self.engine_error(Mark::default(), error))?;
-        let Some((key, _)) = last else { return Ok(StreamNo(0)) };
-        match stream_of_key(&key) {
-            Some((stream, _)) if stream < StreamNo(u64::MAX) => Ok(stream),
-            _ => Err(self.corrupt(Mark::default(), "the key of a run is wrong")),
-        }
-    }
-
-    fn corrupt(&self, behind: Mark, reason: impl Into<String>) -> ReadError {
-        let from = Offset(behind.offset.0 + 1);
-        let to = self.required().offset.max(from);
-        Corrupt { place: Place::Offsets { from, to }, reason: reason.into() }.into()
-    }
-
-    fn engine_error(&self, behind: Mark, error: EngineError) -> ReadError {
-        match error {
-            EngineError::Damaged(reason) => self.corrupt(behind, reason),
-            error @ (EngineError::Failed(_) | EngineError::Locked) => {
-                ReadError::Engine { what: "the order of the journal".into(), error: error.to_string().into() }
-            }
-        }
-    }
 }

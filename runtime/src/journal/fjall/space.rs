@@ -29,14 +29,11 @@ pub(super) struct Low {
 }
 
 impl Low {
-    /// Nothing if something of this length can be written where so much was free, of which a part is used since.
-    fn unless(free: u64, floor: u64, used: u64, len: u64) -> Option<Self> {
-        let needed = floor.saturating_add(used).saturating_add(len);
-        match free {
-            _ if free < floor => Some(Self { free, floor }),
-            _ if free < needed => Some(Self { free, floor: needed }),
-            _ => None,
-        }
+    /// Nothing if something of this length can be written where so much is free.
+    fn unless(free: u64, floor: u64, len: u64) -> Option<Self> {
+        let needed = floor.saturating_add(len);
+        let low = Self { free, floor: if free < floor { floor } else { needed } };
+        (free < needed).then_some(low)
     }
 }
 
@@ -77,7 +74,7 @@ impl Space {
     /// Says if too little is free to write so many bytes. Where that can't be told, writing finds out.
     pub(super) fn low(&self, bytes: usize) -> Option<Low> {
         let free = self.free()?;
-        Low::unless(free, self.floor, 0, kept(bytes))
+        Low::unless(free, self.floor, kept(bytes))
     }
 
     /// How many bytes a program that isn't privileged may still write; `None` if it doesn't matter or can't be told.
@@ -173,7 +170,7 @@ impl Gauge {
         let Some(Known { free: Some(free), used, .. }) = &mut self.known else { return Ok(()) };
         let floor = if gives_back { space.floor / LEAST_PART } else { space.floor };
         let len = kept(bytes);
-        match Low::unless(*free, floor, *used, len) {
+        match Low::unless(free.saturating_sub(*used), floor, len) {
             Some(low) => Err(low),
             None => {
                 *used += len;
@@ -182,10 +179,10 @@ impl Gauge {
         }
     }
 
-    /// Whether less than the floor was free when it was last looked.
-    pub(super) fn low(&self, space: &Space) -> Option<Low> {
-        let free = self.known.as_ref()?.free?;
-        Low::unless(free, space.floor, 0, 0)
+    /// Whether less than the floor was free when it was last looked, or less than what was refused `before` needs.
+    pub(super) fn low(&self, space: &Space, before: Option<Low>) -> Option<Low> {
+        let floor = before.map_or(space.floor, |low| low.floor.max(space.floor));
+        Low::unless(self.known.as_ref()?.free?, floor, 0)
     }
 }
 
@@ -247,13 +244,15 @@ mod tests {
         let (space, mut gauge) = (space(FLOOR - 1), Gauge::default());
         let low = Low { free: FLOOR - 1, floor: FLOOR };
         assert_eq!(room(&mut gauge, &space, 1), Err(low));
-        assert_eq!(gauge.low(&space), Some(low));
+        assert_eq!(gauge.low(&space, None), Some(low));
         space.pretend(2 * FLOOR);
         assert_eq!(room(&mut gauge, &space, 1), Err(low), "a storm of refusals doesn't ask the system each time");
         assert_eq!(space.looks(), 1);
         gauge.known.as_mut().unwrap().at -= LOOK_AGAIN_AFTER;
         assert_eq!(room(&mut gauge, &space, 1), Ok(()));
-        assert_eq!(gauge.low(&space), None);
+        assert_eq!(gauge.low(&space, None), None);
+        let refused = Low { free: 2 * FLOOR, floor: 3 * FLOOR };
+        assert_eq!(gauge.low(&space, Some(refused)), Some(refused), "what was refused has no room yet");
     }
 
     #[test]
@@ -262,7 +261,7 @@ mod tests {
         gauge.prepare(&space, 3);
         assert_eq!(gauge.take(&space, 1, false), Err(Low { free: 252, floor: FLOOR }));
         assert_eq!(gauge.take(&space, 1, true), Ok(()));
-        assert_eq!(gauge.take(&space, 1, true), Err(Low { free: 252, floor: 254 }));
+        assert_eq!(gauge.take(&space, 1, true), Err(Low { free: 250, floor: 252 }));
         space.pretend(FLOOR / LEAST_PART - 1);
         gauge.look(&space);
         assert_eq!(gauge.take(&space, 1, true), Err(Low { free: 249, floor: 250 }));
@@ -283,7 +282,7 @@ mod tests {
         let (space, mut gauge) = (Space::of(Path::new("/"), 0), Gauge::default());
         space.pretend(0);
         assert_eq!(
-            (room(&mut gauge, &space, 1), space.low(1), gauge.low(&space), space.looks()),
+            (room(&mut gauge, &space, 1), space.low(1), gauge.low(&space, None), space.looks()),
             (Ok(()), None, None, 0)
         );
     }

@@ -6,32 +6,30 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Shared;
-use super::deadlines::FOLLOWED_BYTES_MIN;
 use super::engine::Engine;
 #[cfg(any(test, shuttle))]
 use super::faults::Gate;
 use super::lock::LockFile;
-use super::queue::{RUN_OVERHEAD_BYTES, Reply, Request, Wait, Work};
+use super::queue::{Reply, Request, Wait, Work};
 use super::removal::Removals;
-use super::rows::{floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row};
-use super::space::{Gauge, LOOK_AGAIN_AFTER, LOOK_EVERY, Low};
+use super::space::{Gauge, LOOK_AGAIN_AFTER, LOOK_EVERY};
 use super::syncer::Syncer;
 use super::watch::{GivenUp, Step};
-use crate::id::{Offset, StreamNo};
-use crate::journal::bytes::len_u64;
-use crate::journal::cipher::{IdDigest, StreamCipher};
-use crate::journal::floor::Floor;
+use crate::id::Offset;
 use crate::journal::head::{Head, HeadFile, State};
 use crate::journal::lock;
-use crate::journal::order::{Mark, OrderBuilder, OrderedRun, group_key};
-use crate::journal::run::Run;
+use crate::journal::order::Mark;
 use crate::journal::{Cause, CloseError, Due, Durability, Health, Outcome, ReadError, Why};
+
+mod closing;
+mod room;
+mod rows;
+
+use rows::{Parts, stored_runs};
 
 /// Between two places that may become the checkpoint.
 const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
@@ -83,27 +81,6 @@ pub(super) struct Writer {
     /// Writes them down.
     folder: Option<JoinHandle<()>>,
     gauge: Gauge,
-}
-
-/// How a stream is named that begins.
-#[derive(Clone, Copy)]
-enum Begins {
-    Named,
-    Hidden(IdDigest),
-}
-
-/// Buffers that are used again for each group commit.
-#[derive(Default)]
-struct Parts {
-    order: OrderBuilder,
-    /// For each run that is stored, what its stream begins with, if it begins with this run.
-    first_runs: Vec<Option<Begins>>,
-    /// Keys that are to be stored.
-    new_keys: Vec<Arc<StreamCipher>>,
-    /// The floors that rise.
-    floors: Vec<(StreamNo, Floor)>,
-    row: Vec<u8>,
-    key: Vec<u8>,
 }
 
 impl Writer {
@@ -282,19 +259,6 @@ impl Writer {
         }
     }
 
-    /// Removes all that is deleted, so that a closed journal has nothing left to do.
-    fn remove_all(&mut self) {
-        while !self.removals.is_empty() && *lock(&self.shared.health) == Health::Good {
-            // Each step gets the time that closing has.
-            if self.shared.watch.go_on(Step::Closing).is_err() {
-                return;
-            }
-            if let Err(why) = self.remove_step() {
-                self.halt(&why, || {});
-            }
-        }
-    }
-
     fn remove_watched(&mut self) -> Result<(), Why> {
         self.shared.watch.begin(Step::Removing, Vec::new());
         #[cfg(any(test, shuttle))]
@@ -398,184 +362,6 @@ impl Writer {
         self.parts.new_keys.clear();
     }
 
-    /// Looks how much space there is though nothing is to be written, so that it is told before something is refused.
-    fn look_idly(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        shared.watch.begin(Step::Looking, Vec::new());
-        #[cfg(any(test, shuttle))]
-        shared.faults.pass(Gate::Looking);
-        self.gauge.look(&shared.space);
-        match shared.watch.take() {
-            Ok(_nobody) => self.tell_of_space(self.gauge.low(&shared.space)),
-            Err(GivenUp) => self.halt(&Why::Failed(shared.watch.cause().unwrap_or_default()), || {}),
-        }
-    }
-
-    /// Tells whether too little space is free, if that has changed.
-    fn tell_of_space(&self, low: Option<Low>) {
-        let before = std::mem::replace(&mut *lock(&self.shared.low), low);
-        let path = self.shared.path.display();
-        match (before, low) {
-            (None, Some(Low { free, floor })) => {
-                crate::log::warn!(%path, free, floor, "the file system has too little space: writes are refused for now");
-            }
-            (Some(_), None) => crate::log::info!(%path, "there is space again: writes are taken"),
-            (None, None) | (Some(_), Some(_)) => {}
-        }
-    }
-
-    /// Refuses what there is no room for. What gives space back may go deeper than the rest.
-    fn refuse_what_has_no_room(&mut self, batch: &mut [Work]) {
-        #[cfg(any(test, shuttle))]
-        self.shared.faults.pass(Gate::Looking);
-        let Self { shared, gauge, .. } = self;
-        let space = &shared.space;
-        gauge.prepare(space, batch.iter().map(Work::bytes).sum());
-        let mut refused = None;
-        let mut take = |bytes, gives_back, verdict: &mut Result<u64, Why>| {
-            if verdict.is_ok()
-                && let Err(low) = gauge.take(space, bytes, gives_back)
-            {
-                refused.get_or_insert(low);
-                *verdict = Err(Why::StorageLow { free: low.free, floor: low.floor });
-            }
-        };
-        for work in batch {
-            match work {
-                Work::Append { runs, verdicts, .. } => {
-                    for (run, verdict) in runs.iter().zip(verdicts) {
-                        take(run.bytes.len() + RUN_OVERHEAD_BYTES, run.ends, verdict);
-                    }
-                }
-                Work::Delete { verdict, .. } | Work::Forget { verdict, .. } => take(RUN_OVERHEAD_BYTES, true, verdict),
-            }
-        }
-        let low = refused.or_else(|| self.gauge.low(&self.shared.space));
-        self.tell_of_space(low);
-    }
-
-    /// Decides what is stored, lists it in the order row, and turns its verdicts into offsets.
-    fn check(&mut self, batch: &mut [Work], before: Mark) {
-        let Parts { order, first_runs, new_keys, floors, .. } = &mut self.parts;
-        order.clear();
-        first_runs.clear();
-        new_keys.clear();
-        floors.clear();
-        let mut streams = lock(&self.shared.streams);
-        for work in batch {
-            match work {
-                Work::Append { runs, ciphers, verdicts } => {
-                    let ciphers = ciphers.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-                    for ((run, verdict), cipher) in runs.iter().zip(verdicts).zip(ciphers) {
-                        let Ok(checksum) = *verdict else { continue };
-                        let accepted = match streams.issue(run, cipher) {
-                            Ok(accepted) => accepted,
-                            Err(why) => {
-                                *verdict = Err(why);
-                                continue;
-                            }
-                        };
-                        *verdict = Ok(before.offset.0 + 1 + order.records());
-                        let bytes = len_u64(run.bytes.len());
-                        let Run { stream, first, records, due, .. } = *run;
-                        order.push_run(&run.id.aggregate, &OrderedRun { stream, first, records, bytes, checksum, due });
-                        let begins = match (accepted.is_first, cipher) {
-                            (false, _) => None,
-                            (true, None) => {
-                                order.push_new_stream(run.stream, &run.id);
-                                Some(Begins::Named)
-                            }
-                            (true, Some(cipher)) => {
-                                order.push_new_hidden_stream(run.stream, &run.id.aggregate, cipher.digest());
-                                new_keys.push(Arc::clone(cipher));
-                                Some(Begins::Hidden(*cipher.digest()))
-                            }
-                        };
-                        first_runs.push(begins);
-                        floors.extend(accepted.floor.map(|floor| (run.stream, floor)));
-                    }
-                }
-                Work::Delete { stream, to, verdict } if verdict.is_ok() => {
-                    let issued = streams.issue_deletion(*stream, *to);
-                    *verdict = issued.map(|floor| {
-                        floors.extend(floor.map(|floor| (*stream, floor)));
-                        before.offset.0 + order.records()
-                    });
-                }
-                Work::Forget { stream, key, cipher, verdict } if verdict.is_ok() => {
-                    let issued = streams.issue_forgetting(*stream);
-                    *verdict = issued.map(|forgetting| {
-                        (*key, *cipher) = (forgetting.key, forgetting.cipher);
-                        floors.extend(forgetting.floor.map(|floor| (*stream, floor)));
-                        before.offset.0 + order.records()
-                    });
-                }
-                Work::Delete { .. } | Work::Forget { .. } => {}
-            }
-        }
-        for (stream, floor) in floors {
-            order.push_floor(*stream, *floor);
-        }
-    }
-
-    /// Hands the rows of a group to the engine, and waits until they are durable.
-    fn write_rows(&mut self, engine: &Engine, batch: &[Work], before: Mark, time: i64) -> Result<(Mark, usize), Halt> {
-        let facts = self.shared.facts;
-        let Parts { order, first_runs, new_keys, floors, row, key } = &mut self.parts;
-        let group = before.group + 1;
-        if !new_keys.is_empty() {
-            // ORDER: before anything is stored that is encrypted with them.
-            #[cfg(any(test, shuttle))]
-            self.shared.faults.pass(Gate::StoringKeys);
-            let keys: Vec<_> = new_keys.iter().map(|cipher| cipher.key()).collect();
-            let stored = self.shared.keys.store(&keys);
-            stored.map_err(|error| Halt::Before(Why::Failed(format!("can't store keys: {error}").into())))?;
-        }
-        // ORDER: a floor is on the disk, with all before it, before a snapshot is deleted for it, or the key of a stream
-        // that is forgotten is destroyed.
-        let durability = if floors.is_empty() { facts.durability } else { Durability::Fsync };
-        let new_streams = first_runs.iter().filter(|begins| begins.is_some()).count();
-        let mut rows = engine.batch(first_runs.len() + new_streams + floors.len() + 1, durability);
-        let mut bytes = 0;
-        for ((run, offset), &mut begins) in stored_runs(batch).zip(first_runs) {
-            let stream_key = stream_key(run.stream, run.first);
-            let sum = crate::journal::run::stored_checksum(&run.bytes);
-            write_stream_row(row, facts.store, &stream_key, group, offset, (&run.bytes, sum));
-            rows.insert(&stream_key, row);
-            bytes += row.len() + RUN_OVERHEAD_BYTES;
-            if let Some(begins) = begins {
-                match begins {
-                    Begins::Named => id_key(key, &run.id),
-                    Begins::Hidden(digest) => hidden_id_key(key, &run.id.aggregate, &digest),
-                }
-                write_id_row(row, facts.store, key, run.stream, group);
-                rows.insert(key, row);
-            }
-        }
-        for (stream, floor) in &*floors {
-            let floor_key = floor_key(*stream, *floor);
-            rows.insert(&floor_key, &floor_row(facts.store, &floor_key, group));
-            bytes += RUN_OVERHEAD_BYTES;
-        }
-        if !floors.is_empty() {
-            // ORDER: before the rows can be seen, so that whoever doesn't find a run looks for a floor.
-            self.shared.has_floors.store(true, Ordering::SeqCst);
-        }
-        let mark = order.write(row, facts.store, facts.epoch, time, before);
-        rows.insert(&group_key(group), row);
-        bytes += row.len();
-        self.order_bytes += row.len();
-        // ORDER: nothing of the group is written before, and whoever was given up before writes nothing.
-        self.shared.watch.go_on(Step::Writing)?;
-        #[cfg(any(test, shuttle))]
-        self.shared
-            .faults
-            .before_commit(durability == Durability::Fsync)
-            .map_err(|error| Halt::During(error.into()))?;
-        rows.commit().map_err(|error| Halt::During(format!("can't store a group: {error}").into()))?;
-        Ok((mark, bytes))
-    }
-
     /// Destroys the keys of the streams that a batch forgets, with one sync. That they are forgotten is durable.
     fn destroy_keys(&self, batch: &[Work]) -> Result<(), Halt> {
         let mut forgotten = Vec::new();
@@ -601,14 +387,6 @@ impl Writer {
         self.shared.faults.after_destroying().map_err(|error| failed(error.into()))?;
         crate::log::debug!(streams = forgotten.len(), "destroyed the keys of forgotten streams");
         Ok(())
-    }
-
-    /// Never before the last order row's, nor before that of a run.
-    fn next_time(&self, batch: &[Work]) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        let latest = stored_runs(batch).map(|(run, _)| run.time.as_microsecond()).max();
-        now.max(self.time).max(latest.unwrap_or(now))
     }
 
     /// Moves the checkpoint to the last noted place that is in tables with all before it, and notes this one if the
@@ -659,90 +437,10 @@ impl Writer {
             Err(error) => crate::log::warn!(%error, "the thread that folds the deadlines can't be started"),
         }
     }
-
-    /// Writes down which deadlines are armed, so that the next opening doesn't have to follow what was written since the
-    /// last time: where there are any, and following them would take long.
-    fn write_deadlines(&self) {
-        let is_good = *lock(&self.shared.health) == Health::Good;
-        let follows_much = self.has_deadlines && self.order_bytes >= FOLLOWED_BYTES_MIN;
-        if is_good
-            && follows_much
-            && self.lock.is_ours()
-            && let Err(error) = self.shared.write_deadlines()
-        {
-            crate::log::warn!(path = %self.shared.path.display(), %error, "the deadlines can't be folded");
-        }
-    }
-
-    /// Closes the journal; in order, if it is healthy.
-    fn finish(mut self) -> Result<(), CloseError> {
-        self.shared.watch.begin(Step::Closing, Vec::new());
-        self.write_deadlines();
-        self.remove_all();
-        let Self { shared, lock: lock_file, mut head_file, mut head, syncer, folder, .. } = self;
-        let failed = match &*lock(&shared.health) {
-            Health::Failed(cause) => Some(Arc::clone(cause)),
-            Health::Good | Health::StorageLow { .. } | Health::Closed => None,
-        };
-        // ORDER: before the lock is given back, since the next one opens it too.
-        shared.snapshots.close();
-        let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(folder) = folder {
-            // It ends, since the engine is gone from it. If it has panicked, only a file is missing.
-            let _result = folder.join();
-        }
-        let result = match (failed, &engine) {
-            (Some(cause), _) => Err(cause),
-            (None, None) => Ok(()),
-            (None, Some(engine)) => engine.flush().map_err(|error| error.to_string().into()),
-        };
-        // What a sync of the head has failed to write isn't written by another one.
-        let result = syncer.stop().map_err(Into::into).and(result);
-        drop(engine);
-        // ORDER: marked as clean last, when everything is in tables and the engine has written its last byte.
-        let result = result.and_then(|()| {
-            if !lock_file.is_ours() {
-                return Err(Why::Fenced { epoch: shared.facts.epoch }.to_string().into());
-            }
-            // What wasn't back in time isn't told as closed in order, even if it is.
-            #[cfg(any(test, shuttle))]
-            shared.faults.pass(Gate::Closing);
-            shared.watch.go_on(Step::Closing).map_err(|GivenUp| shared.watch.cause().unwrap_or_default())?;
-            head.state = State::Clean;
-            head.synced = head.acked;
-            head.checkpoint = head.acked;
-            head_file.write_both(&mut head).map_err(|error| format!("can't write the head: {error}").into())
-        });
-        let mut health = lock(&shared.health);
-        match &result {
-            Ok(()) => {
-                *health = Health::Closed;
-                crate::log::info!(path = %shared.path.display(), offset = head.acked.offset.0, "closed the journal");
-            }
-            Err(cause) => {
-                crate::log::error!(path = %shared.path.display(), %cause, "the journal was not closed in order");
-                *health = Health::Failed(Arc::clone(cause));
-            }
-        }
-        drop(health);
-        drop(lock_file);
-        // Who hangs no more has nobody left to tell.
-        let _too_late = shared.watch.take();
-        result.map_err(CloseError)
-    }
 }
 
 /// Does something of which a panic is a failure.
 fn contained<T>(act: impl FnOnce() -> Result<T, Halt>) -> Result<T, Halt> {
     let done = std::panic::catch_unwind(AssertUnwindSafe(act));
     done.unwrap_or_else(|_| Err(Halt::During("the writer panicked".into())))
-}
-
-/// The runs of a batch that are stored, with their offsets.
-fn stored_runs(batch: &[Work]) -> impl Iterator<Item = (&Run, Offset)> {
-    let groups = batch.iter().filter_map(|work| match work {
-        Work::Append { runs, verdicts, .. } => Some(runs.iter().zip(verdicts)),
-        Work::Delete { .. } | Work::Forget { .. } => None,
-    });
-    groups.flatten().filter_map(|(run, verdict)| verdict.as_ref().ok().map(|offset| (run, Offset(*offset))))
 }

@@ -51,6 +51,16 @@ fn the_bytes_of_the_file_are_these_for_ever() {
 }
 
 #[test]
+fn the_store_is_read_also_where_the_rest_of_the_header_is_damaged() {
+    let mut header = *encode_header(STORE, &secret(7));
+    header[40] ^= 1;
+    assert_eq!(store_in(&header), Some(STORE));
+    assert_eq!(store_in(&header[..23]), None);
+    header[7] = 2;
+    assert_eq!(store_in(&header), None);
+}
+
+#[test]
 fn keys_are_read_as_they_were_stored_also_after_opening_again() {
     let dir = tempfile::tempdir().unwrap();
     let secrets = filled(dir.path());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::Codec;
+use crate::journal::record::StoredKey;
 use crate::journal::{Durability, EventRecord};
 use proptest::prelude::*;
 

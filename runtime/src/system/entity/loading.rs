@@ -42,6 +42,10 @@ impl<A: Aggregate> Entity<A> {
         }
         let Phase::Headless(quarantine) = mem::replace(&mut self.phase, Phase::Absent) else { return Next::Nothing };
         match quarantine {
+            // As where it is asked for in quarantine.
+            Some(quarantine) if wants_attempt(work, || !desk.leaves_alone(&quarantine)) => {
+                self.phase = Phase::Loading(Some(quarantine));
+            }
             Some(quarantine) => {
                 self.fail_queued(&quarantine, work, desk);
                 if !work.queue.is_empty() {
@@ -85,6 +89,8 @@ impl<A: Aggregate> Entity<A> {
                 self.time = found.replayed.time;
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
+                // What was lost gives its numbers back.
+                self.deadline_failed = self.deadline_failed.filter(|visit| *visit == self.standing.visit);
                 if before.is_some() {
                     desk.ward.leave(&self.persistence_id());
                     // Its deadlines have waited long enough.
@@ -239,4 +245,11 @@ impl<A: Aggregate> Entity<A> {
         self.phase = Phase::Loading(None);
         Next::Load
     }
+}
+
+/// Whether those who wait are worth another attempt to load it: whoever asks for one, before it is to end, and anybody
+/// once its pause is over.
+fn wants_attempt<A: Aggregate>(work: &Work<A>, is_over: impl FnOnce() -> bool) -> bool {
+    let mut waiting = work.queue.iter().take_while(|message| !message.is_end());
+    waiting.any(|message| message.is_retry()) || (!work.queue.is_empty() && is_over())
 }

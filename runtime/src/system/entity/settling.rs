@@ -28,7 +28,7 @@ impl<A: Aggregate> Entity<A> {
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
-                        self.deadline_fails = false;
+                        self.deadline_failed = None;
                         around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }
@@ -104,6 +104,11 @@ impl<A: Aggregate> Entity<A> {
                 let id = self.persistence_id();
                 if let Some(unsaid) = around.desk.log.write.may_speak() {
                     log::error!(%id, %cause, unsaid, "a write may be stored or not; the entity is loaded again");
+                }
+                // A journal that goes on may have stored it, and nobody else may ask for the entity.
+                if let Due::At(due) = run.due {
+                    self.due = Some(self.due.map_or(due, |before| before.min(due)));
+                    self.arm_for(self.due, around.desk);
                 }
                 let run = Arc::new(run.key(id.clone(), &around.desk.facts));
                 self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around);

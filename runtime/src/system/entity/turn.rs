@@ -68,23 +68,25 @@ impl<A: Aggregate> Entity<A> {
         let mut cx = Context::new(self.id.clone());
         let refused = desk.refuses();
         desk.draft.refuse(refused.clone());
-        let (mut handled, mut broken, mut panicked, mut has_noticed) = (0, false, false, false);
+        let (mut handled, mut broken, mut panicked, mut noticed) = (0, false, false, false);
         // A panic ends the turn: it takes long to print, and each of the others has its turn before the next one.
-        while handled < TURN_MAX
-            && !broken
-            && !panicked
-            && !pace.is_over(handled)
-            && work.may_go_on(desk.settings.run_ahead_max)
-        {
+        while !broken && !panicked {
+            // Behind a time that was over comes the message for which that was noticed, in the same turn: it takes no place of
+            // its own, and until another turn the next state's time may be over, too, again and again.
+            let is_promised = mem::take(&mut noticed);
+            let may_go_on = handled < TURN_MAX && !pace.is_over(handled) && work.may_go_on(desk.settings.run_ahead_max);
+            if !is_promised && !may_go_on {
+                break;
+            }
             let Some(next) = work.queue.front() else { break };
             if headless && !self.ended && !next.is_end() {
                 break;
             }
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
-            let may_notice = !self.ended && !self.deadline_fails && !next.is_end();
+            let has_failed = self.deadline_failed == Some(self.standing.visit);
+            let may_notice = !self.ended && !has_failed && !next.is_end();
             let overdue = may_notice && self.standing.due.is_some_and(|due| due <= now);
-            let noticed = overdue && refused.is_none() && !has_noticed && !next.is_alarm();
-            has_noticed |= noticed;
+            noticed = overdue && refused.is_none() && !is_promised && !next.is_alarm();
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
             } else {
@@ -141,12 +143,12 @@ impl<A: Aggregate> Entity<A> {
                     Answer::Stored
                 }
                 Verdict::Failed(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.note_failure(noticed);
                     panicked = tell_panic(&failure, desk);
                     Answer::Fails(Box::new(failure))
                 }
                 Verdict::Broken(failure) => {
-                    self.deadline_fails |= noticed;
+                    self.note_failure(noticed);
                     broken = true;
                     tell_panic(&failure, desk);
                     let panic = match &failure {
@@ -173,6 +175,13 @@ impl<A: Aggregate> Entity<A> {
             log::warn!(%id, handled, unsaid, took_ms = took.as_millis(), "slow handlers hold up their shard");
         }
         broken
+    }
+
+    /// Remembers in which visit the time was over in vain.
+    fn note_failure(&mut self, noticed: bool) {
+        if noticed {
+            self.deadline_failed = Some(self.standing.visit);
+        }
     }
 
     /// Refuses some messages, since nobody knows what time it is.

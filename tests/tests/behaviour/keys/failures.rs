@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use annals::journal::{MemoryJournal, ReadError, Why};
+use annals::journal::{Journal as _, MemoryJournal, ReadError, Why};
 use annals::testing::{ManualClock, UnknownRun};
 use annals::{CallError, Key, NotStored, SeqNr, System, Timestamp, Unknown};
 
 use super::{Till, key, stored, till};
+use crate::errors::{Bend, Bent};
 use crate::{restarted, system, until};
 
 #[tokio::test]
@@ -240,4 +241,40 @@ async fn a_shutdown_whose_time_is_over_leaves_the_end_of_a_repeat_open() {
     journal.faults().release();
     assert!(stopping.await.unwrap().is_err());
     assert_eq!(restarted(&journal).get::<Till>("shop").pay(10).key(key("a")).await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn a_journal_that_gives_another_run_than_the_one_asked_for_is_not_read_without_end() {
+    let journal = Bent::new();
+    let system = System::builder().shards(1).start(journal.clone()).unwrap();
+    let shop = system.get::<Till>("shop");
+    for number in 1..=8 {
+        shop.pay(1).key(Key::rising(number)).await.unwrap();
+    }
+    journal.bend(Bend::First);
+    let before = journal.reads();
+    let error = shop.pay(1).key(Key::rising(3)).await.unwrap_err();
+    assert!(matches!(error, CallError::AlreadyDone { .. }), "{error:?}");
+    let reads = journal.reads() - before;
+    assert!(reads < 8, "it was read {reads} times");
+    journal.bend(Bend::Nothing);
+    assert_eq!(shop.pay(1).key(Key::rising(3)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_rising_key_is_found_behind_records_that_are_deleted() {
+    let (system, journal) = system();
+    let shop = system.get::<Till>("shop");
+    for number in 1..=8 {
+        shop.pay(1).key(Key::rising(number)).await.unwrap();
+    }
+    let head = journal.open_stream(&till("shop")).await.unwrap();
+    for floor in [3, 5] {
+        journal.delete_to(head.stream, SeqNr(floor)).await;
+        for number in floor + 1..=8 {
+            assert_eq!(shop.pay(1).key(Key::rising(number)).await.unwrap(), number, "behind {floor}");
+        }
+        let error = shop.pay(1).key(Key::rising(floor)).await.unwrap_err();
+        assert!(matches!(error, CallError::AlreadyDone { .. }), "{error:?}");
+    }
 }

@@ -148,19 +148,19 @@ async fn with_handlers_that_are_slow() {
     let crawls: Vec<_> =
         (0..CALLS).map(|call| tokio::spawn(system.get::<Snail>(format!("{}", call % ENTITIES)).crawl())).collect();
     until("some are handled", || system.stats().commands > 0).await;
-    let before = system.stats().commands;
     assert_eq!(shut_down(&system).await, Err(ShutdownError::TimeOver { within: WITHIN }));
-    // A second is there to give up; each command takes a millisecond at the least.
-    let handled = system.stats().commands - before;
-    assert!(handled < 1_500, "{handled} were handled after the time was over");
-    let mut acknowledged = 0;
+    let handled = system.stats().commands;
+    let (mut acknowledged, mut given_up) = (0, 0);
     for crawl in crawls {
         match crawl.await.unwrap() {
             Ok(()) => acknowledged += 1,
-            Err(CallError::Stopped { .. } | CallError::Unknown { .. }) => {}
+            Err(CallError::Stopped { .. }) => given_up += 1,
+            Err(CallError::Unknown { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
     }
+    assert!(given_up > CALLS / 2, "{given_up} were given up: it waited for the rest");
+    assert_eq!(system.stats().commands, handled, "some were handled after the end");
     let system = System::builder().provide(Arc::new(Diary::default())).start(journal.reopen()).unwrap();
     let mut stored = 0;
     for entity in 0..ENTITIES {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::journal::{MemoryJournal, ReadError};
-use annals::{CallError, Clock as _, Offset, PersistenceId, Retried, SeqNr, System, Trouble};
+use annals::{CallError, Clock as _, DeleteError, Offset, PersistenceId, Retried, SeqNr, System, Trouble};
 use annals_tests::{Account, Diary, Lease};
 
 use super::{epoch, others_go_on, quarantined, started, tight};
@@ -214,6 +214,22 @@ async fn what_waits_for_the_pause_goes_on_when_an_attempt_succeeds() {
     assert!(!ran_out(), "its time is over, and it can't be loaded");
     assert_eq!(system.retry(&PersistenceId::new("Lease", "car")).await.unwrap(), Retried::Loaded);
     crate::until("its deadline is handled", ran_out).await;
+}
+
+#[tokio::test]
+async fn an_attempt_behind_a_deletion_that_is_refused_is_made_all_the_same() {
+    let clock = epoch();
+    let (system, journal) = started(tight(&clock).mailbox_max(64));
+    let id = PersistenceId::new("Account", "alice");
+    journal.faults().fail_reads(gone());
+    quarantined(system.get::<Account>("alice").balance().await.unwrap_err());
+    journal.faults().heal_reads();
+    let (deleted, retried, balance) =
+        tokio::join!(system.delete::<Account>("alice"), system.retry(&id), system.get::<Account>("alice").balance());
+    assert!(matches!(deleted, Err(DeleteError::NotFound { .. })), "{deleted:?}");
+    assert_eq!((retried.unwrap(), balance.unwrap()), (Retried::Loaded, 0));
+    assert_eq!((system.quarantined(), system.stats().quarantined), (vec![], 0));
+    others_go_on(&system).await;
 }
 
 #[tokio::test]

@@ -209,6 +209,34 @@ fn a_save_that_failed_is_cut_off_though_the_engine_has_begun_another_file_behind
 }
 
 #[test]
+fn a_last_snapshot_that_is_torn_is_cut_off_and_the_one_before_is_there() {
+    let (dir, path, journal) = new();
+    let store = snapshots(&journal);
+    save(&*store, 1);
+    let whole = written(&fs::read(path.join("snapshots/0.jnl")).unwrap());
+    save(&*store, 2);
+    let image = dir.path().join("image");
+    copy_sparse(&path, &image);
+    drop(journal);
+    let file = image.join("snapshots/0.jnl");
+    let bytes = fs::read(&file).unwrap();
+    let end = written(&bytes);
+    for torn in [whole..whole + 1, whole + 20..end - 30, end - 5..end] {
+        let mut bad = bytes.clone();
+        bad[torn].fill(0);
+        fs::write(&file, bad).unwrap();
+        let copied = dir.path().join("copied");
+        copy_sparse(&image, &copied);
+        let journal = journal_in(&copied).unwrap();
+        assert_eq!(latest(&*snapshots(&journal)), Ok(Some(snapshot(1))));
+        save(&*snapshots(&journal), 3);
+        drop(journal);
+        assert_eq!(latest(&*snapshots(&journal_in(&copied).unwrap())), Ok(Some(snapshot(3))));
+        fs::remove_dir_all(&copied).unwrap();
+    }
+}
+
+#[test]
 fn what_is_none_of_the_engines_files_is_told_by_its_name() {
     for name in ["x.jnl", "keyspaces/1/tables/x", "keyspaces/7"] {
         let (_dir, path, journal) = new();

@@ -151,9 +151,9 @@ fn what_would_go_below_the_floor_is_refused_and_what_is_shorter_is_stored() {
     };
     assert!(free == FLOOR + 10_000 && floor > FLOOR + 2 * 100_000, "{free} {floor}");
     assert_eq!(journal.health(), Health::StorageLow { free, floor });
-    // It is over without anybody's doing, and the long one is stored when there is room.
-    wait_for_room(&journal);
+    // It is over when there is room for the long one, without anybody's doing.
     journal.shared.space.pretend(FLOOR + 1_000_000);
+    wait_for_room(&journal);
     let outcome = append(&journal, vec![run(&journal, alice, &id("alice"), 1, &[&long])]);
     assert_eq!(outcome, [Outcome::Stored(Offset(2))]);
     drop(journal);

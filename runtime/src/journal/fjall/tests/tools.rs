@@ -236,3 +236,29 @@ fn a_row_that_belongs_to_nothing_is_found() {
     repaired(&path, false);
     assert!(verified(&path).is_whole());
 }
+
+#[test]
+fn what_was_deleted_goes_from_a_repaired_store_too() {
+    let (_dir, path, journal) = new();
+    fill(&journal, 5);
+    let bob = open(&journal, &id("bob")).stream;
+    journal.close_stream(bob);
+    block_on(journal.close()).unwrap();
+    drop(journal);
+    let key = stream_key(bob, SeqNr(1));
+    let row = |path: &Path| Engine::open(&path.join("fjall"), TRUTH, 0).unwrap().get(&key).unwrap();
+    let deleted = row(&path).unwrap();
+    let journal = journal_in(&path).unwrap();
+    delete(&journal, &id("bob"), 2);
+    block_on(journal.close()).unwrap();
+    drop(journal);
+    // A journal that died before it removed the row.
+    tamper(&path, |_, batch| batch.insert(&key, &deleted));
+    fs::write(path.join("deadlines"), b"something else").unwrap();
+    assert!(matches!(repaired(&path, false).outcome, Repaired::Done { .. }));
+    assert!(row(&path).is_some(), "it is kept, since it can be read");
+    let Ok(Found::Good(head)) = Head::read(&path.join("head")) else { panic!("the head is bad") };
+    assert_eq!((head.checkpoint, head.state), (Default::default(), State::Clean));
+    block_on(journal_in(&path).unwrap().close()).unwrap();
+    assert!(row(&path).is_none(), "what is deleted stays for ever");
+}

@@ -14,7 +14,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::making::Origin;
+use super::building::Origin;
 use crate::id::Offset;
 use crate::journal::Durability;
 use crate::journal::bytes::{CHECKSUM_BYTES, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, push_prefixed};

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::super::open::{LOCK, is_vacant, make_temporary, remove_leftovers};
+use super::super::open::{LOCK, is_vacant};
 use super::super::rows::{HIDDEN_ID, read_id_row, stream_key};
+use super::super::temporary::{make_temporary, remove_leftovers};
 use super::archive::{Flaw, Frame, Frames, Header, Writer};
-use super::making::{Making, Origin, Scaffold};
+use super::building::{Building, Origin, Scaffold};
 use super::scan::Rows;
 use super::snapshots::Shelf;
 use super::{Progress, StoreDir, StoreError, Tell};
@@ -218,17 +219,17 @@ fn make<R: Read>(
     keys: ImportKeys<'_>,
     tell: Tell<'_>,
 ) -> Result<Moved, StoreError> {
-    let mut making = Making::begin(dir)?;
+    let mut building = Building::begin(dir)?;
     let mut moved = Moved { rows: 0, snapshots: 0, forgotten: 0 };
     loop {
         match frames.next().map_err(flawed)? {
             Frame::Row { key, row } => {
                 moved.rows += 1;
-                making.insert(&key, &row)?;
+                building.insert(&key, &row)?;
             }
             Frame::Snapshot { key, meta, row } => {
                 moved.snapshots += 1;
-                making.insert_snapshot(&key, &meta, &row)?;
+                building.insert_snapshot(&key, &meta, &row)?;
             }
             Frame::End => break,
         }
@@ -242,24 +243,24 @@ fn make<R: Read>(
             copy_secretly(from, &mut file).map_err(StoreError::io("write", &path))?;
         }
         ImportKeys::Without if header.needs_keys => {
-            let (last, forgotten) = forget(&mut making, header, dir)?;
+            let (last, forgotten) = forget(&mut building, header, dir)?;
             end = last;
             moved.forgotten = forgotten;
         }
         ImportKeys::Unsaid | ImportKeys::From(_) | ImportKeys::Without => {}
     }
     let origin = Origin { is_tidy: header.origin.is_tidy && moved.forgotten == 0, ..header.origin };
-    making.finish(&origin, end, tell)?;
+    building.finish(&origin, end, tell)?;
     Ok(moved)
 }
 
 /// Forgets all streams that need keys, and makes a file of keys in which they are destroyed.
-fn forget(making: &mut Making, header: &Header, dir: &Path) -> Result<(Mark, u64), StoreError> {
+fn forget(building: &mut Building, header: &Header, dir: &Path) -> Result<(Mark, u64), StoreError> {
     let store = header.origin.store;
     let bad = |reason: &str| StoreError::Export { at: 0, reason: reason.into() };
     let mut forgotten = Vec::new();
     let mut key_max = 0;
-    let engine = making.engine()?;
+    let engine = building.engine()?;
     for row in Rows::of(engine, HIDDEN_ID, |_| None) {
         let (key, row) = row.map_err(|reason| bad(&reason))?;
         let stream = read_id_row(&row, store, &key).ok_or_else(|| bad("the digest of an id's row is wrong"))?;
@@ -277,9 +278,9 @@ fn forget(making: &mut Making, header: &Header, dir: &Path) -> Result<(Mark, u64
         }
     }
     let mut mark = header.end;
-    let mut time = last_time(making, store, mark)?;
+    let mut time = last_time(building, store, mark)?;
     for part in forgotten.chunks(FORGOTTEN_AT_ONCE) {
-        (mark, time) = append_floors(making, header, mark, time, part)?;
+        (mark, time) = append_floors(building, header, mark, time, part)?;
     }
     let keys = Keys::open(dir, store).and_then(|keys| keys.make_destroyed(key_max).map(|()| keys));
     let path = dir.join(keys::FILE);
@@ -287,18 +288,18 @@ fn forget(making: &mut Making, header: &Header, dir: &Path) -> Result<(Mark, u64
     Ok((mark, len_u64(forgotten.len())))
 }
 
-fn last_time(making: &mut Making, store: u64, mark: Mark) -> Result<i64, StoreError> {
+fn last_time(building: &mut Building, store: u64, mark: Mark) -> Result<i64, StoreError> {
     if mark.group == 0 {
         return Ok(0);
     }
-    let row = making.get(&group_key(mark.group))?;
+    let row = building.get(&group_key(mark.group))?;
     let row = row.and_then(|row| OrderRow::parse(&row, store, mark.group).ok());
     row.map(|row| row.time).ok_or_else(|| StoreError::Export { at: 0, reason: "its last group is missing".into() })
 }
 
 /// Adds a group with which floors rise.
 fn append_floors(
-    making: &mut Making,
+    building: &mut Building,
     header: &Header,
     before: Mark,
     time: i64,
@@ -309,11 +310,11 @@ fn append_floors(
     for (stream, floor) in floors {
         order.push_floor(*stream, *floor);
         let key = floor_key(*stream, *floor);
-        making.insert(&key, &floor_row(header.origin.store, &key, group))?;
+        building.insert(&key, &floor_row(header.origin.store, &key, group))?;
     }
     let mut row = Vec::new();
     let mark = order.write(&mut row, header.origin.store, header.origin.epoch, time, before);
-    making.insert(&group_key(group), &row)?;
+    building.insert(&group_key(group), &row)?;
     Ok((mark, time))
 }
 

@@ -20,9 +20,9 @@ use crate::journal::order::{Mark, OrderRow};
 use crate::journal::{Corrupt, Place, ReadError, lock};
 
 mod archive;
+mod building;
 mod export;
 mod look;
-mod making;
 mod records;
 pub(super) mod repair;
 mod scan;

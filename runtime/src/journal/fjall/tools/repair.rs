@@ -24,10 +24,11 @@ use std::path::{Path, PathBuf};
 
 use super::super::lock::{LockError, LockFile};
 use super::super::open::{HEAD, LOCK, required};
-use super::making::{Making, Origin, Scaffold};
+use super::building::{Building, Origin, Scaffold};
 use super::{Progress, SeenHead, StoreDir, StoreError, Tell, read_head};
 use crate::disk::sync_dir;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::journal::due::file;
 use crate::journal::head::Head;
 use crate::journal::keys::{self, Keys};
 use crate::journal::order::Mark;
@@ -191,12 +192,10 @@ impl StoreDir {
 
     /// The store's id, as files beside the head have it.
     fn store_elsewhere(&self) -> Option<u64> {
-        let id_at = |name: &str, at: usize, magic: &[u8; 8]| {
-            let bytes = fs::read(self.path.join(name)).ok()?;
-            let id: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
-            bytes.starts_with(magic).then(|| u64::from_le_bytes(id))
-        };
-        id_at(keys::FILE, 16, b"annals\0\x04").or_else(|| id_at("deadlines", 10, b"annals\0\x02"))
+        let read = |name: &str| fs::read(self.path.join(name)).ok();
+        let in_keys = || keys::store_in(&read(keys::FILE)?);
+        let in_deadlines = || file::store_in(&read(file::FILE)?);
+        in_keys().or_else(in_deadlines)
     }
 
     /// Opens the engine, with the keys if they can be read; says whether they can't.
@@ -240,16 +239,16 @@ impl StoreDir {
         let mut scaffold = Scaffold::at(repairing.clone());
         let mut held = lock_new(&repairing)?;
         let Some(view) = self.view.take() else { return Err(crate::journal::ReadError::Closed.into()) };
-        let mut making = Making::begin(&repairing)?;
-        let end = write::rows(&view, plan, head.store, &mut making, tell)?;
-        write::snapshots(&self.path, head.store, plan, &mut making)?;
+        let mut building = Building::begin(&repairing)?;
+        let end = write::rows(&view, plan, head.store, &mut building, tell)?;
+        write::snapshots(&self.path, head.store, plan, &mut building)?;
         if !are_keys_lost {
             write::keys(&self.path, &repairing, head.store)?;
         }
         drop(view);
         let epoch = head.epoch.max(plan.epoch) + 1;
         let origin = Origin { store: head.store, epoch, durability: head.durability, is_tidy: false };
-        making.finish(&origin, end, tell)?;
+        building.finish(&origin, end, tell)?;
         fs::rename(&repairing, &repaired).map_err(StoreError::io("move", &repairing))?;
         scaffold.moved();
         // From here on it is whole: it is not removed any more.

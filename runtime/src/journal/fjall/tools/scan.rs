@@ -1,6 +1,8 @@
 //! Reading all groups of an order, whatever is wrong with some of them.
 
 use super::super::engine::{Engine, EngineError, Row};
+use super::super::rows::stream_key;
+use crate::id::{SeqNr, StreamNo};
 use crate::journal::order::{OrderRow, group_key, group_of_key};
 
 /// The keys of groups begin with this.
@@ -184,4 +186,13 @@ impl<F: FnMut(&[u8]) -> Option<Vec<u8>>> Iterator for Rows<'_, F> {
             }
         }
     }
+}
+
+/// All rows of streams. Behind what can't be read the next stream is looked for.
+pub(super) fn stream_rows(engine: &Engine) -> impl Iterator<Item = Result<Row, String>> {
+    let next_stream = |from: &[u8]| {
+        let stream = from.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        stream.checked_add(1).map(|next| stream_key(StreamNo(next), SeqNr(0)).to_vec())
+    };
+    Rows::of(engine, 2, next_stream)
 }

@@ -98,7 +98,10 @@ impl StoreDir {
     /// in the order, every row that belongs to nothing, the rows of ids and floors, the files `keys` and `deadlines`, and
     /// every snapshot in the store's directory.
     ///
-    /// Takes memory for each stream, and not for each record.
+    /// Where records were deleted by retention and no snapshot in that directory stands for them, a note says whose: the
+    /// journal doesn't know whether there is one elsewhere.
+    ///
+    /// Takes memory for each stream and for the largest groups, and not for each record.
     ///
     /// # Errors
     ///

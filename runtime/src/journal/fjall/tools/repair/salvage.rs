@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::super::super::rows::{
-    Content, HIDDEN_ID, StreamRow, floor_stream, read_floor_row, read_id_group, read_id_row, stream_key,
+    Content, HIDDEN_ID, StreamRow, floor_stream, read_floor_row, read_id_group, read_id_row,
 };
-use super::super::scan::{Groups, Rows, Step};
+use super::super::scan::{Groups, Rows, Step, stream_rows};
 use super::super::streams::parse_id_key;
 use super::super::{Progress, StoreError, Tell, View};
-use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::id::{Offset, PersistenceId, StreamNo};
 use crate::journal::cipher::IdDigest;
 use crate::journal::fjall::read::Stream;
 use crate::journal::floor::Floor;
@@ -170,11 +170,7 @@ impl Salvage {
             .flat_map(|part| &part.entries)
             .map(|entry| (entry.run.stream.0, entry.run.first.0))
             .collect();
-        let behind = |from: &[u8]| {
-            let stream = from.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-            stream.checked_add(1).map(|next| stream_key(StreamNo(next), SeqNr(0)).to_vec())
-        };
-        for (key, bytes) in Rows::of(engine, 2, behind).flatten() {
+        for (key, bytes) in stream_rows(engine).flatten() {
             let Some((stream, first)) = super::super::super::rows::stream_of_key(&key) else { continue };
             if listed.contains(&(stream.0, first.0)) {
                 continue;

@@ -12,7 +12,7 @@ use super::super::super::rows::{
     StreamRow, floor_key, floor_row, hidden_id_key, id_key, stream_key, write_id_row, write_stream_row,
 };
 use super::super::super::snapshots::{SNAPSHOT, parse_key, read_meta, row_key};
-use super::super::making::Making;
+use super::super::building::Building;
 use super::super::snapshots::Shelf;
 use super::super::{Progress, StoreError, Tell, View};
 use super::Repair;
@@ -34,7 +34,7 @@ struct Writing<'a> {
     view: &'a View,
     plan: &'a Plan,
     store: u64,
-    making: &'a mut Making,
+    building: &'a mut Building,
     mark: Mark,
     /// The last record of stream 0, which stands for what is lost.
     lost: u64,
@@ -62,14 +62,14 @@ pub(super) fn rows(
     view: &View,
     plan: &Plan,
     store: u64,
-    making: &mut Making,
+    building: &mut Building,
     tell: Tell<'_>,
 ) -> Result<Mark, StoreError> {
     let mut writing = Writing {
         view,
         plan,
         store,
-        making,
+        building,
         mark: Mark::default(),
         lost: 0,
         lost_told: 0,
@@ -197,7 +197,7 @@ impl Writing<'_> {
                     let key = stream_key(stream, first);
                     let sum = stored_checksum(&bytes);
                     write_stream_row(&mut self.row, self.store, &key, group, offset, (&bytes, sum));
-                    self.making.insert(&key, &self.row)?;
+                    self.building.insert(&key, &self.row)?;
                 }
                 Waiting::Name(stream, name) => {
                     match &name {
@@ -205,16 +205,16 @@ impl Writing<'_> {
                         Name::Hidden(aggregate, digest) => hidden_id_key(&mut self.key, aggregate, digest),
                     }
                     write_id_row(&mut self.row, self.store, &self.key, stream, group);
-                    self.making.insert(&self.key, &self.row)?;
+                    self.building.insert(&self.key, &self.row)?;
                 }
                 Waiting::Floor(stream, floor) => {
                     let key = floor_key(stream, floor);
-                    self.making.insert(&key, &floor_row(self.store, &key, group))?;
+                    self.building.insert(&key, &floor_row(self.store, &key, group))?;
                 }
             }
         }
         self.mark = self.order.write(&mut self.row, self.store, part.epoch, part.time, listed_before);
-        self.making.insert(&group_key(group), &self.row)?;
+        self.building.insert(&group_key(group), &self.row)?;
         self.order.clear();
         self.runs = 0;
         Ok(())
@@ -300,7 +300,7 @@ fn read(shelf: &Shelf, key: &[u8], meta_row: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Writes the snapshots that are whole and of records that are kept. One of a record that is lost would bring it back.
-pub(super) fn snapshots(path: &Path, store: u64, plan: &Plan, making: &mut Making) -> Result<(), StoreError> {
+pub(super) fn snapshots(path: &Path, store: u64, plan: &Plan, building: &mut Building) -> Result<(), StoreError> {
     let Some(Ok(shelf)) = Shelf::open(path, store)? else { return Ok(()) };
     let names = plan.by_snapshot_name();
     for (key, meta) in shelf.metas().flatten() {
@@ -311,7 +311,7 @@ pub(super) fn snapshots(path: &Path, store: u64, plan: &Plan, making: &mut Makin
         if kept.is_some()
             && let Some(row) = read(&shelf, &key, &meta)
         {
-            making.insert_snapshot(&key, &meta, &row)?;
+            building.insert_snapshot(&key, &meta, &row)?;
         }
     }
     Ok(())

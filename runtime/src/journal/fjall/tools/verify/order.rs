@@ -10,7 +10,7 @@ use super::{Check, TELL_EVERY};
 use crate::id::{Offset, SeqNr, StreamNo};
 use crate::journal::bytes::checksum;
 use crate::journal::due::Deadlines;
-use crate::journal::due::file::{decode, file_bytes_max};
+use crate::journal::due::file::{self, decode, file_bytes_max};
 use crate::journal::fjall::engine::{Engine, EngineError};
 use crate::journal::fjall::rows::{
     StreamRow, floor_key, hidden_id_key, id_key, read_floor_row, read_id_group, read_id_row, stream_key,
@@ -18,9 +18,6 @@ use crate::journal::fjall::rows::{
 use crate::journal::head::State;
 use crate::journal::order::{Mark, OrderRow, OrderedRun};
 use crate::journal::{Armed, Place, ReadError};
-
-/// The name of the file with the deadlines.
-const DEADLINES: &str = "deadlines";
 
 impl Check<'_> {
     /// Reads the whole order.
@@ -95,7 +92,7 @@ impl Check<'_> {
             && mark.group > before.group
         {
             let reason = format!("it holds up to group {}, which isn't in this journal", mark.group);
-            self.report.push_file(self.view.shared.path.join(DEADLINES), reason);
+            self.report.push_file(self.view.shared.path.join(file::FILE), reason);
         }
         self.report.last = before.offset;
         self.last_group = before.group;
@@ -232,7 +229,7 @@ impl Check<'_> {
 
     /// What the file of deadlines says, if it is there and can be read.
     fn deadlines(&mut self) -> Result<Option<(Mark, Vec<Armed>)>, StoreError> {
-        let path = self.view.shared.path.join(DEADLINES);
+        let path = self.view.shared.path.join(file::FILE);
         let derived = "it is derived, and the next opening does without it";
         match fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -261,6 +258,6 @@ impl Check<'_> {
         } else {
             return;
         };
-        self.report.push(Place::File { path: self.view.shared.path.join(DEADLINES) }, reason);
+        self.report.push(Place::File { path: self.view.shared.path.join(file::FILE) }, reason);
     }
 }

@@ -3,7 +3,7 @@
 //! What the order lists was looked for when it was read. So here the rows are counted, and only where there are more than
 //! were found there it is asked which of them no group lists.
 
-use super::super::scan::Rows;
+use super::super::scan::{Rows, stream_rows};
 use super::super::{Progress, StoreError};
 use super::groups::Groups;
 use super::records::Records;
@@ -58,11 +58,7 @@ impl Check<'_> {
 
     fn stream_rows(&mut self, engine: &Engine, groups: &mut Groups) -> Result<(), StoreError> {
         let mut seen: Option<Seen> = None;
-        let behind = |from: &[u8]| {
-            let stream = from.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-            stream.checked_add(1).map(|next| stream_key(StreamNo(next), SeqNr(0)).to_vec())
-        };
-        for (index, row) in Rows::of(engine, 2, behind).enumerate() {
+        for (index, row) in stream_rows(engine).enumerate() {
             let index = crate::journal::bytes::len_u64(index);
             if index.is_multiple_of(TELL_EVERY) {
                 (self.tell)(Progress { doing: "reading the streams", done: index, of: None });

@@ -59,14 +59,14 @@ fn failed(path: &Path) -> impl Fn(super::EngineError) -> StoreError {
 }
 
 /// A store that is being made in a directory which nobody else uses.
-pub(super) struct Making {
+pub(super) struct Building {
     path: PathBuf,
     rows: Rows,
     /// None as long as there are no snapshots.
     snapshots: Option<Rows>,
 }
 
-impl Making {
+impl Building {
     pub(super) fn begin(path: &Path) -> Result<Self, StoreError> {
         let rows = Rows::make(path.join(ENGINE), TRUTH)?;
         Ok(Self { path: path.to_owned(), rows, snapshots: None })
