@@ -38,6 +38,21 @@ async fn a_deadline_fires_when_its_time_has_come_and_not_before() {
 }
 
 #[tokio::test]
+async fn an_alarm_for_a_time_that_is_no_more_leaves_the_later_one_armed() {
+    let world = World::new();
+    let lease = world.lease("car");
+    lease.take().await.unwrap();
+    world.clock.advance(30 * DAY);
+    lease.renew().await.unwrap();
+    world.clock.advance(30 * DAY);
+    world.quiet().await;
+    assert!(!world.diary.lines().contains(&"car ran out".to_owned()));
+    world.clock.advance(30 * DAY);
+    // Nobody asks for it: only an alarm that is armed leads there.
+    until("its time is over", || world.diary.lines().contains(&"car ran out".to_owned())).await;
+}
+
+#[tokio::test]
 async fn to_stay_leaves_the_deadline_alone_and_to_enter_anew_restarts_it() {
     let world = World::new();
     let (renewed, other) = (world.lease("renewed"), world.lease("other"));

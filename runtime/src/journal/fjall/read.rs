@@ -518,9 +518,11 @@ impl Stream<'_> {
         let mut rows = engine.range(&stream_key(self.stream, begin), &stream_key(self.stream, to));
         while next <= to {
             let room = if page.runs.is_empty() { usize::MAX } else { bytes_max.saturating_sub(bytes) };
-            let run = match self.next_run(engine, floor, next, rows.next(), room) {
-                // What was read before it is whole. Whoever reads on meets the error.
-                Err(_) if !page.runs.is_empty() => None,
+            let found = rows.next();
+            let overlaps = matches!(&found, Some(Ok((key, _))) if key.as_ref() < &stream_key(self.stream, next)[..]);
+            let run = match self.next_run(engine, floor, next, found, room) {
+                // What was read before it is whole. Whoever reads on meets the error, but for a row that begins in a run.
+                Err(_) if !page.runs.is_empty() && !overlaps => None,
                 run => run?,
             };
             let Some((run, len, last)) = run else {

@@ -65,6 +65,11 @@ impl Syncer {
         state.unsynced.is_none() && state.syncing.is_none() && state.failed.is_none()
     }
 
+    /// Whether a sync has failed, or isn't back. What it was to write may be lost, and another sync wouldn't tell.
+    pub(super) fn has_failed(&self) -> bool {
+        lock(&self.shared.state).failed.is_some()
+    }
+
     /// Says that the file was written; what went wrong with an earlier sync, if anything did, or if it isn't back `within`
     /// that time.
     pub(super) fn written(&self, within: Duration) -> Result<(), String> {

@@ -293,8 +293,8 @@ impl Writer {
         answer();
         self.shared.queue.refuse(why);
         self.shared.waiters.end().wake();
-        // Somebody else's head is not ours to write.
-        if !matches!(why, Why::Fenced { .. }) && self.lock.is_ours() {
+        // Somebody else's head is not ours to write; and no sync is tried again where one has failed.
+        if !matches!(why, Why::Fenced { .. }) && self.lock.is_ours() && !self.syncer.has_failed() {
             self.head.state = State::Failed;
             if let Err(error) = self.head_file.write_both(&mut self.head) {
                 crate::log::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");

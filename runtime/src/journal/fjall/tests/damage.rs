@@ -58,6 +58,25 @@ fn the_last_run_of_a_stream_that_is_missing_is_found_by_the_order() {
 }
 
 #[test]
+fn a_record_that_is_stored_twice_is_corrupt() {
+    let (_dir, path) = closed();
+    let journal = journal_in(&path).unwrap();
+    let (store, bytes) = (journal.facts().store, run(&journal, StreamNo(1), &id("alice"), 4, &[b"y", b"z"]).bytes);
+    drop(journal);
+    tamper(&path, |_, batch| {
+        let (key, mut row) = (alice_key(4), Vec::new());
+        let sum = crate::journal::run::stored_checksum(&bytes);
+        rows::write_stream_row(&mut row, store, &key, 8, Offset(100), (&bytes, sum));
+        batch.insert(&key, &row);
+    });
+    let journal = journal_in(&path).unwrap();
+    assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))));
+    assert_eq!(read(&journal, &id("bob")).unwrap().len(), 6);
+    drop(journal);
+    assert!(!StoreDir::open(&path).unwrap().verify(&mut |_| {}).unwrap().is_whole());
+}
+
+#[test]
 fn an_exchanged_run_is_corrupt() {
     let (_dir, path) = closed();
     let bob = rows::stream_key(StreamNo(2), SeqNr(1));

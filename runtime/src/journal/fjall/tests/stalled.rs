@@ -76,6 +76,40 @@ fn what_hangs_is_unknown_what_waits_is_not_stored_and_reading_goes_on() {
     }
 }
 
+#[test]
+fn what_waits_is_bounded_and_what_is_refused_for_that_may_come_again() {
+    let (_dir, path, journal) = new();
+    journal.shared.faults.hold(Gate::BeforeCommit);
+    let mut waiting = vec![journal.append(vec![alice(&journal, 1)])];
+    journal.shared.faults.wait_for_arrival();
+    let long = vec![b'x'; 900_000];
+    let long = |number: u64| {
+        let id = id(&format!("{number}"));
+        journal.append(vec![run(&journal, open(&journal, &id).stream, &id, 1, &[&long])])
+    };
+    let limit = queue::QUEUE_BYTES_MAX;
+    let mut number = 0;
+    // It takes what begins below the limit.
+    while number * 900_000 <= u64::try_from(limit).unwrap() {
+        number += 1;
+        waiting.push(long(number));
+    }
+    let refused = block_on(long(number + 1));
+    assert!(
+        matches!(refused[..], [Outcome::NotStored(Why::QueueFull { bytes, limit: told })] if bytes > limit && told == limit),
+        "{refused:?}"
+    );
+    assert_eq!(journal.health(), Health::Good);
+
+    journal.shared.faults.release();
+    for outcomes in waiting {
+        assert!(matches!(block_on(outcomes)[..], [Outcome::Stored(_)]));
+    }
+    assert!(matches!(block_on(long(number + 1))[..], [Outcome::Stored(_)]), "there is room again");
+    drop(journal);
+    assert_eq!(read(&journal_in(&path).unwrap(), &id(&format!("{number}"))).unwrap().len(), 1);
+}
+
 fn failure(journal: &FjallJournal) -> Arc<str> {
     match journal.health() {
         Health::Failed(cause) => cause,
