@@ -77,6 +77,8 @@ enum Answer {
     Open,
     /// A snapshot is stored.
     Kept,
+    /// A step is, of an entity behind whose snapshots its events are deleted.
+    Saved,
     Step,
     Closed,
 }
@@ -87,6 +89,7 @@ impl Answer {
             "open" => Self::Open,
             "closed" => Self::Closed,
             line if line.ends_with(" kept") => Self::Kept,
+            line if line.ends_with(" saved") => Self::Saved,
             _ => Self::Step,
         }
     }
@@ -101,13 +104,13 @@ fn reason(answer: Answer, pending: Pending<'_>) -> Option<&'static str> {
         return Some("what is removed is needed by nobody, and is removed again or passed over if it comes back");
     }
     let parts: Vec<_> = path.iter().filter_map(|part| part.to_str()).collect();
-    let is_moving = matches!(answer, Answer::Open | Answer::Kept | Answer::Step);
+    let is_moving = answer != Answer::Closed;
     match parts[..] {
         [STORE, "lock"] | [STORE, "fjall" | "snapshots", "lock"] => Some("who holds it is nothing of the store"),
         [STORE, ".annals.tmp"] => Some("it is empty once a journal is made"),
         [STORE, "fjall.aside", ..] => Some("without a whole list it is nothing, and the next opening removes it"),
         [STORE, "deadlines" | "deadlines.tmp"] => Some("nothing that is derived is needed"),
-        [STORE, "head"] if matches!(answer, Answer::Kept | Answer::Step) => {
+        [STORE, "head"] if matches!(answer, Answer::Kept | Answer::Saved | Answer::Step) => {
             Some("a thread of its own syncs it: it says less than the engine's journal, never more")
         }
         [STORE, "fjall", "keyspaces", ..] if is_moving => {
@@ -116,7 +119,12 @@ fn reason(answer: Answer, pending: Pending<'_>) -> Option<&'static str> {
         [STORE, "fjall", name] if is_moving && name.ends_with(".jnl") && !is_storing(deed) => {
             Some("rows that are removed nobody reads: they are removed again")
         }
-        [STORE, "snapshots" | "snapshots.tmp", ..] | [FILES, ..] if matches!(answer, Answer::Open | Answer::Step) => {
+        [STORE, "fjall", name] if answer == Answer::Saved && name.ends_with(".jnl") && is_deletion(deed) => {
+            Some("nobody waits for what is deleted behind a snapshot")
+        }
+        [STORE, "snapshots" | "snapshots.tmp", ..] | [FILES, ..]
+            if matches!(answer, Answer::Open | Answer::Saved | Answer::Step) =>
+        {
             Some("no answer waits for a snapshot that nobody has asked for; events are deleted when it is synced")
         }
         [STORE, "snapshots", "keyspaces", ..] if is_moving => Some("as with the other engine"),
@@ -129,24 +137,38 @@ fn reason(answer: Answer, pending: Pending<'_>) -> Option<&'static str> {
 
 /// Whether a write into a journal file of the engine's stores a row. What can't be read is taken for one.
 fn is_storing(deed: &Deed) -> bool {
-    let Deed::Write { bytes, .. } = deed else { return false };
-    let mut rest = &bytes[..];
+    stored_kinds(deed).is_none_or(|kinds| !kinds.is_empty())
+}
+
+/// Whether it stores a group of floors, and nothing else.
+fn is_deletion(deed: &Deed) -> bool {
+    const ORDER: u8 = 1;
+    const FLOOR: u8 = 4;
+    stored_kinds(deed)
+        .is_some_and(|kinds| kinds.contains(&FLOOR) && kinds.iter().all(|kind| [ORDER, FLOOR].contains(kind)))
+}
+
+/// The kinds of the rows that are stored by a write into a journal file of the engine's, if it can be read.
+fn stored_kinds(deed: &Deed) -> Option<Vec<u8>> {
+    let Deed::Write { bytes, .. } = deed else { return Some(Vec::new()) };
+    let (mut kinds, mut rest) = (Vec::new(), &bytes[..]);
     while let Some((tag, behind)) = rest.split_first() {
         let skipped = match tag {
             1 => 4 + 8,
-            2 if behind.first() == Some(&0) => return true,
             2 => {
-                let len = |at: usize| behind.get(at..at + 4).map(|len| u32::from_le_bytes(len.try_into().unwrap()));
-                let key = behind.get(10..12).map(|len| u16::from_le_bytes(len.try_into().unwrap()));
-                let (Some(key), Some(value)) = (key, len(12)) else { return true };
-                20 + usize::from(key) + usize::try_from(value).unwrap()
+                let key = u16::from_le_bytes(behind.get(10..12)?.try_into().ok()?);
+                let value = u32::from_le_bytes(behind.get(12..16)?.try_into().ok()?);
+                if behind.first() == Some(&0) {
+                    kinds.push(*behind.get(20)?);
+                }
+                20 + usize::from(key) + usize::try_from(value).ok()?
             }
             3 => 8 + 4,
-            _ => return true,
+            _ => return None,
         };
         rest = behind.get(skipped..).unwrap_or_default();
     }
-    false
+    Some(kinds)
 }
 
 /// Everything that is told, or said by another file, before what it stands for is synced.
