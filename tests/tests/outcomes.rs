@@ -16,6 +16,7 @@ use annals::journal::{
 };
 use annals::{Aggregate as _, Codec, Offset, PersistenceId, SeqNr, Timestamp};
 use annals_tests::Savings;
+use annals_tests::campaign::Mounted;
 use annals_tests::campaign::strace::is_there;
 
 /// Nothing takes so long but what hangs.
@@ -420,44 +421,16 @@ async fn a_disk_that_does_not_answer_is_given_up_and_the_program_ends() {
     println!("{stored} unknown runs were stored, {lost} were not");
 }
 
-/// A file system of its own, unmounted in the end.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    fn new(size: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory.path());
-        let mounted = mount.output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(directory));
-        }
-        println!("SKIPPED: no file system can be mounted");
-        None
-    }
-
-    fn resize(&self, size: &str) {
-        let option = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &option]).arg(self.0.path()).status().unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_disk_that_fills_up_fails_by_the_rule_and_goes_on_when_there_is_space() {
     // Where it is full: in the engine's journal; in a table, since closing or opening moves rows there; in between.
     for (size, bytes) in [("12m", 300_000), ("12m", 90_000), ("20m", 700_000)] {
-        let Some(mounted) = Mounted::new(size) else { return };
-        let store = mounted.0.path().join("store");
+        let Some(mounted) = Mounted::memory(size) else { return };
+        let store = mounted.path().join("store");
         let said = run(&appender(&store, 100, bytes, 60_000, "close"));
         assert!(said.is_ended && said.is_open(), "{}", said.complaint);
         check_failed(&said, size);
-        mounted.resize("2g");
+        assert!(mounted.remount("size=2g"));
         let (stored, lost) = settle(&store, &said).await.unwrap();
         let acknowledged = said.told.iter().filter(|told| told.outcome == "stored").count();
         println!("{size}: {acknowledged} runs were acknowledged, {stored} unknown ones stored, {lost} not");
@@ -467,9 +440,9 @@ async fn a_disk_that_fills_up_fails_by_the_rule_and_goes_on_when_there_is_space(
 
 #[tokio::test]
 async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_is_space() {
-    let Some(mounted) = Mounted::new("40m") else { return };
+    let Some(mounted) = Mounted::memory("40m") else { return };
     let floor = 24 * 1024 * 1024;
-    let store = mounted.0.path().join("store");
+    let store = mounted.path().join("store");
     let journal = FjallJournal::open(&store, FjallOptions::new().free_bytes_min(floor)).unwrap();
     let (id, payload) = (PersistenceId::new("stream", "alice"), vec![7; 500_000]);
     let mut last = SeqNr::ZERO;
@@ -491,7 +464,7 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_
     assert!(!journal.read(stream.stream, SeqNr(1), last, 1).await.unwrap().runs.is_empty());
 
     // Somebody makes room, and nobody has to tell the journal.
-    mounted.resize("200m");
+    assert!(mounted.remount("size=200m"));
     while journal.health() != Health::Good {
         tokio::task::yield_now().await;
     }
@@ -503,11 +476,11 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_
 
 #[tokio::test]
 async fn a_store_on_a_full_disk_is_refused_as_it_is_and_opens_when_there_is_space() {
-    let Some(mounted) = Mounted::new("100m") else { return };
-    let store = mounted.0.path().join("store");
+    let Some(mounted) = Mounted::memory("100m") else { return };
+    let store = mounted.path().join("store");
     let said = run(&appender(&store, GROUPS, 100, 60_000, "exit"));
     assert!(said.told.iter().all(|told| told.outcome == "stored"), "{}", said.complaint);
-    let filler = mounted.0.path().join("filler");
+    let filler = mounted.path().join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     for piece in [&[1; 1 << 16][..], &[1]] {
         while std::io::Write::write_all(&mut file, piece).is_ok() {}
@@ -517,7 +490,7 @@ async fn a_store_on_a_full_disk_is_refused_as_it_is_and_opens_when_there_is_spac
         assert!(matches!(&refused, OpenError::NoRoom { path } if *path == store), "{refused:?}");
     }
     fs::remove_file(&filler).unwrap();
-    mounted.resize("2g");
+    assert!(mounted.remount("size=2g"));
     let (stored, lost) = settle(&store, &said).await.unwrap();
     assert_eq!((stored, lost), (0, 0), "nothing was unknown");
 }
