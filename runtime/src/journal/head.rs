@@ -8,8 +8,8 @@
 //!
 //! - At opening, at closing and after a failure both slots are written, one behind the other, each synced before the
 //!   next. So after a clean close either slot says all there is to say.
-//! - In between, the older one is as far behind the newer one as a sync of the head is: 100 ms. All that it claims is
-//!   true, so a journal that doesn't reach it is corrupt; what lies beyond it must still show a whole chain. Only the loss
+//! - In between, the older one is as far behind the newer one as the last sync of the head is, a second at the most. All that
+//!   it claims is true, so a journal that doesn't reach it is corrupt; what lies beyond it must still show a whole chain. Only the loss
 //!   of the groups of that time would go unnoticed, and only together with the damage to the slot: two faults at once.
 //! - After power loss a torn slot is no damage at all: a slot is synced behind its group, and whoever was answered was
 //!   answered for a group that the engine had synced itself.

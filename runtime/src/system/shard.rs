@@ -169,6 +169,11 @@ impl Desk {
     pub(crate) fn room_for_repeats(&self) -> usize {
         REPEATS_MAX.saturating_sub(self.repeating)
     }
+
+    /// How many of them aren't promised to entities that have a turn for that.
+    fn room_to_feed(&self) -> usize {
+        self.room_for_repeats().saturating_sub(self.fed * TURN_MAX)
+    }
 }
 
 /// A group that the journal has.
@@ -340,7 +345,7 @@ impl Shard {
     async fn wake(&mut self, sweep: &mut Interval) -> Wake {
         let has_turns = !self.desk.ready.is_empty() && !self.desk.is_saturated();
         // Those that were fed before may have needed nothing.
-        let may_feed = !self.desk.starved.is_empty() && self.desk.room_for_repeats() > 0;
+        let may_feed = !self.desk.starved.is_empty() && self.desk.room_to_feed() > 0;
         tokio::select! {
             biased;
             stage = next_stage(&mut self.stages), if self.stage != Stage::GivingUp => Wake::Stage(stage),
@@ -518,14 +523,10 @@ impl Shard {
     /// Lets entities go on whose repeats there is room for now, each with as many as fit in a turn. Those behind them keep
     /// their order.
     fn feed(&mut self) {
-        let mut room = self.desk.room_for_repeats();
-        while room > 0
+        while self.desk.room_to_feed() > 0
             && let Some(key) = self.desk.starved.pop_front()
         {
-            if self.stores.get(key.store).feed(key.slot, &mut self.desk) {
-                self.desk.fed += 1;
-                room = room.saturating_sub(TURN_MAX);
-            }
+            self.desk.fed += usize::from(self.stores.get(key.store).feed(key.slot, &mut self.desk));
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) struct Faults {
     gates_changed: Condvar,
     commit: AtomicU8,
     fold: AtomicBool,
+    slot_old: AtomicBool,
     destroying: AtomicU8,
     /// How many steps of removal are still taken before the journal is closed.
     removal_steps: AtomicUsize,
@@ -67,6 +68,7 @@ impl Default for Faults {
             gates_changed: Condvar::new(),
             commit: AtomicU8::default(),
             fold: AtomicBool::default(),
+            slot_old: AtomicBool::default(),
             destroying: AtomicU8::default(),
             removal_steps,
             synced: AtomicBool::default(),
@@ -146,6 +148,15 @@ impl Faults {
 
     pub(super) fn fold_now(&self) -> bool {
         self.fold.swap(false, Ordering::SeqCst)
+    }
+
+    /// Has the older slot of the head be too old from now on.
+    pub(super) fn age_slots(&self) {
+        self.slot_old.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_slot_old(&self) -> bool {
+        self.slot_old.load(Ordering::SeqCst)
     }
 
     /// Whether the last group was stored with a sync.

@@ -533,6 +533,9 @@ impl Stream<'_> {
             bytes = bytes.saturating_add(len);
             next = last.next();
         }
+        if let Some(Ok(_)) = rows.next() {
+            return Err(self.corrupt(to, "a run begins within another one"));
+        }
         Ok(page)
     }
 

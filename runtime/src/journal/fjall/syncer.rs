@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::journal::lock;
 use crate::sync::thread::JoinHandle;
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// The longest time from a write to its sync.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
 /// How long after the last write there is a sync.
 const QUIET: Duration = Duration::from_millis(10);
+/// In so many parts is the time for a sync counted.
+const TICKS: u32 = 4;
 
 #[derive(Default)]
 struct State {
@@ -20,6 +22,8 @@ struct State {
     syncing: Option<Instant>,
     /// When it was first seen to take too long.
     late: Option<Instant>,
+    /// Whether somebody waits for the sync of what is written.
+    hurries: bool,
     stop: bool,
     failed: Option<String>,
 }
@@ -54,7 +58,7 @@ impl Syncer {
 
     fn join(&mut self) {
         lock(&self.shared.state).stop = true;
-        self.shared.changed.notify_one();
+        self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             // It can't panic; and if it did, there would be nothing left to do.
             let _result = thread.join();
@@ -67,9 +71,26 @@ impl Syncer {
         state.unsynced.is_none() && state.syncing.is_none() && state.failed.is_none()
     }
 
-    /// Whether a sync has failed, or isn't back. What it was to write may be lost, and another sync wouldn't tell.
-    pub(super) fn has_failed(&self) -> bool {
-        lock(&self.shared.state).failed.is_some()
+    /// Waits until all that was written is synced, and nothing is being synced any more. Tells what went wrong with a sync,
+    /// if anything did, or if it isn't back `within` that time and a quarter more.
+    pub(super) fn finish(&self, within: Duration) -> Result<(), String> {
+        let mut state = lock(&self.shared.state);
+        let mut ticks = 0;
+        while state.failed.is_none() && (state.unsynced.is_some() || state.syncing.is_some()) {
+            // If the whole process stands still, so does this.
+            if ticks > TICKS {
+                state.failed = Some(not_back(within));
+                break;
+            }
+            state.hurries = true;
+            self.shared.changed.notify_all();
+            let (after, waited) =
+                self.shared.changed.wait_timeout(state, within / TICKS).unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            ticks += u32::from(waited.timed_out());
+        }
+        state.hurries = false;
+        state.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Says that the file was written; what went wrong with an earlier sync, if anything did, or if it isn't back `within`
@@ -82,9 +103,9 @@ impl Syncer {
         let now = Instant::now();
         // It is seen twice: the time goes on where the whole process stands still, and so does the sync once it doesn't.
         if state.syncing.is_some_and(|since| now.duration_since(since) > within)
-            && now.duration_since(*state.late.get_or_insert(now)) > within / 4
+            && now.duration_since(*state.late.get_or_insert(now)) > within / TICKS
         {
-            let error = format!("its sync wasn't back within {} ms", within.as_millis());
+            let error = not_back(within);
             state.failed = Some(error.clone());
             return Err(error);
         }
@@ -92,11 +113,15 @@ impl Syncer {
             Some((_, last)) => *last = now,
             None => {
                 state.unsynced = Some((now, now));
-                self.shared.changed.notify_one();
+                self.shared.changed.notify_all();
             }
         }
         Ok(())
     }
+}
+
+fn not_back(within: Duration) -> String {
+    format!("its sync wasn't back within {} ms", within.as_millis())
 }
 
 impl Drop for Syncer {
@@ -109,13 +134,15 @@ impl Shared {
     fn run(&self, file: &File) {
         let mut state = lock(&self.state);
         while !state.stop {
-            let due = state.unsynced.map(|(first, last)| (first + BEHIND_MAX).min(last + QUIET));
             let now = Instant::now();
+            let hurries = state.hurries;
+            let due =
+                state.unsynced.map(|(first, last)| if hurries { now } else { (first + BEHIND_MAX).min(last + QUIET) });
             match due {
-                None => state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) if due > now => {
                     let waited = self.changed.wait_timeout(state, due - now);
-                    state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Some(_) => {
                     state.unsynced = None;
@@ -124,6 +151,7 @@ impl Shared {
                     let synced = file.sync_data();
                     state = lock(&self.state);
                     (state.syncing, state.late) = (None, None);
+                    self.changed.notify_all();
                     if let Err(error) = synced {
                         crate::log::error!(%error, "the head can't be synced: the journal takes no more writes");
                         state.failed = Some(format!("the head can't be synced: {error}"));
@@ -150,6 +178,20 @@ mod tests {
         assert_eq!(syncer.written(within), Ok(()));
         lock(&shared.state).late = Some(long_ago);
         assert_eq!(syncer.written(within), Err("its sync wasn't back within 8000 ms".to_owned()));
-        assert!(syncer.has_failed());
+        assert!(syncer.finish(within).is_err());
+    }
+
+    #[test]
+    fn who_waits_for_the_sync_finds_it_done_or_is_told_that_it_is_not_back() {
+        let file = tempfile::tempfile().unwrap();
+        let syncer = Syncer::start(file).unwrap();
+        for _ in 0..3 {
+            syncer.written(Duration::from_secs(60)).unwrap();
+            syncer.finish(Duration::from_secs(60)).unwrap();
+            assert!(syncer.is_idle());
+        }
+        let stuck = Syncer { shared: Arc::default(), thread: None };
+        lock(&stuck.shared.state).syncing = Some(Instant::now());
+        assert_eq!(stuck.finish(Duration::from_millis(4)), Err("its sync wasn't back within 4 ms".to_owned()));
     }
 }

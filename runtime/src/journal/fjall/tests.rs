@@ -492,6 +492,26 @@ fn as_after_power_loss(image: &Path) {
 }
 
 #[test]
+fn no_slot_of_the_head_grows_old_while_one_group_follows_the_other() {
+    let (_dir, path, journal) = new();
+    journal.shared.faults.age_slots();
+    let slots = || {
+        let head = fs::read(path.join("head")).unwrap();
+        let (first, second) = head.split_at(4096);
+        (first.to_vec(), second.to_vec())
+    };
+    let (mut before, mut is_first) = (slots(), None);
+    for _ in 0..20 {
+        store(&journal, &id("alice"), &[b"x"]);
+        let now = slots();
+        let written = (now.0 != before.0, now.1 != before.1);
+        assert!(written.0 != written.1, "one slot is written: {written:?}");
+        assert_ne!(is_first.replace(written.0), Some(written.0), "and then the other one");
+        before = now;
+    }
+}
+
+#[test]
 fn power_loss_may_take_what_was_not_synced_and_nothing_else() {
     for durability in [Durability::Fsync, Durability::Os] {
         let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::engine::Engine;
@@ -35,6 +36,8 @@ use rows::{Parts, stored_runs};
 const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
 /// After so many bytes of order rows the deadlines are written down. Following them takes less than a second.
 const FOLD_EVERY_BYTES: usize = 32 * 1024 * 1024;
+/// How far the older slot of the head may be behind the newer one.
+const SLOT_OLD_MAX: Duration = Duration::from_secs(1);
 /// So many places at most wait to become the checkpoint.
 const CHECKPOINTS_MAX: usize = 64;
 
@@ -67,6 +70,8 @@ pub(super) struct Writer {
     pub(super) head_file: HeadFile,
     pub(super) head: Head,
     pub(super) syncer: Syncer,
+    /// When both slots of the head were last known to be on the disk.
+    slots_synced: Instant,
     /// The time of the last order row, in us.
     pub(super) time: i64,
     parts: Parts,
@@ -100,6 +105,7 @@ impl Writer {
             head_file,
             head,
             syncer,
+            slots_synced: Instant::now(),
             time,
             parts,
             removals,
@@ -293,12 +299,16 @@ impl Writer {
         answer();
         self.shared.queue.refuse(why);
         self.shared.waiters.end().wake();
-        // Somebody else's head is not ours to write; and no sync is tried again where one has failed.
-        if !matches!(why, Why::Fenced { .. }) && self.lock.is_ours() && !self.syncer.has_failed() {
-            self.head.state = State::Failed;
-            if let Err(error) = self.head_file.write_both(&mut self.head) {
-                crate::log::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
-            }
+        // Somebody else's head is not ours to write.
+        if matches!(why, Why::Fenced { .. }) || !self.lock.is_ours() {
+            return;
+        }
+        self.head.state = State::Failed;
+        // No sync is tried again where one has failed; and of two at a time, one only would be told.
+        let synced = self.syncer.finish(self.shared.watch.within());
+        let marked = synced.and_then(|()| self.head_file.write_both(&mut self.head).map_err(|error| error.to_string()));
+        if let Err(error) = marked {
+            crate::log::warn!(%error, "the head can't be marked as failed; the next opening finds out without it");
         }
     }
 
@@ -333,16 +343,29 @@ impl Writer {
             self.removals.push(*stream, floor.to, before);
         }
         self.move_checkpoint(engine, mark, bytes);
-        if self.syncer.is_idle() {
-            self.head_file.was_synced();
-        }
-        let head = self.head_file.write(&mut self.head).map_err(|error| error.to_string());
-        head.and_then(|()| self.syncer.written(shared.watch.within()))
-            .map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
+        self.write_head().map_err(|error| Halt::During(format!("can't write the head: {error}").into()))?;
         #[cfg(any(test, shuttle))]
         shared.faults.pass(Gate::BehindCommit);
         crate::log::trace!(group = mark.group, offset = mark.offset.0, bytes, "stored a group");
         Ok(Written { end: Some((mark, time)) })
+    }
+
+    /// Writes the head into a slot of its file, and has it synced.
+    fn write_head(&mut self) -> Result<(), String> {
+        let within = self.shared.watch.within();
+        let is_old = self.slots_synced.elapsed() > SLOT_OLD_MAX;
+        #[cfg(any(test, shuttle))]
+        let is_old = is_old || self.shared.faults.is_slot_old();
+        if is_old {
+            // While one group follows the other, the head may be written again before each sync is back.
+            self.syncer.finish(within)?;
+        }
+        if self.syncer.is_idle() {
+            self.head_file.was_synced();
+            self.slots_synced = Instant::now();
+        }
+        self.head_file.write(&mut self.head).map_err(|error| error.to_string())?;
+        self.syncer.written(within)
     }
 
     /// Has everybody see what is written.

@@ -59,21 +59,27 @@ fn the_last_run_of_a_stream_that_is_missing_is_found_by_the_order() {
 
 #[test]
 fn a_record_that_is_stored_twice_is_corrupt() {
-    let (_dir, path) = closed();
-    let journal = journal_in(&path).unwrap();
-    let (store, bytes) = (journal.facts().store, run(&journal, StreamNo(1), &id("alice"), 4, &[b"y", b"z"]).bytes);
-    drop(journal);
-    tamper(&path, |_, batch| {
-        let (key, mut row) = (alice_key(4), Vec::new());
-        let sum = crate::journal::run::stored_checksum(&bytes);
-        rows::write_stream_row(&mut row, store, &key, 8, Offset(100), (&bytes, sum));
-        batch.insert(&key, &row);
-    });
-    let journal = journal_in(&path).unwrap();
-    assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))));
-    assert_eq!(read(&journal, &id("bob")).unwrap().len(), 6);
-    drop(journal);
-    assert!(!StoreDir::open(&path).unwrap().verify(&mut |_| {}).unwrap().is_whole());
+    // Within a run in the middle, and within the last one, which ends with the same record or before it.
+    for (first, payloads) in [(4, [&b"y"[..], b"z"].as_slice()), (6, &[b"y"]), (6, &[b"y", b"z"])] {
+        let (_dir, path) = closed();
+        let journal = journal_in(&path).unwrap();
+        let bytes = run(&journal, StreamNo(1), &id("alice"), first, payloads).bytes;
+        let store = journal.facts().store;
+        drop(journal);
+        tamper(&path, |_, batch| {
+            let (key, mut row) = (alice_key(first), Vec::new());
+            let sum = crate::journal::run::stored_checksum(&bytes);
+            rows::write_stream_row(&mut row, store, &key, 8, Offset(100), (&bytes, sum));
+            batch.insert(&key, &row);
+        });
+        let journal = journal_in(&path).unwrap();
+        assert!(matches!(read(&journal, &id("alice")), Err(ReadError::Corrupt(_))), "{first}");
+        let whole = block_on(journal.read(StreamNo(1), SeqNr(1), SeqNr(6), usize::MAX));
+        assert!(matches!(whole, Err(ReadError::Corrupt(_))), "{first}: {whole:?}");
+        assert_eq!(read(&journal, &id("bob")).unwrap().len(), 6);
+        drop(journal);
+        assert!(!StoreDir::open(&path).unwrap().verify(&mut |_| {}).unwrap().is_whole());
+    }
 }
 
 #[test]
