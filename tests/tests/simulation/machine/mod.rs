@@ -530,7 +530,7 @@ fn play(ground: Ground, seed: u64) -> Tally {
 
 #[test]
 fn every_step_of_a_machine_agrees_with_its_graph_its_clock_and_its_journal() {
-    let tally = try_seeds(800, Ground::Simulated, play);
+    let tally = try_seeds(450, Ground::Simulated, play);
     let happened =
         ["reply", "refusal", "not accepted", "storage low", "deadline stayed", "deadline went", "key stored"];
     // A single seed doesn't do everything.
