@@ -106,11 +106,12 @@ pub(super) fn readers_see_a_prefix_of_whole_runs_while_others_write(s: &mut Subj
         });
         let stream_reader = scope.spawn(|| {
             let id = id("writer 1");
-            let stream = j.number(&id);
             loop {
                 let last_look = done.load(Ordering::SeqCst);
-                let last = j.head(&id).last.0;
-                let page = j.read(stream, 1, u64::MAX, usize::MAX);
+                // A stream that nobody has open may have another number each time, until something of it is stored.
+                let head = j.head(&id);
+                let last = head.last.0;
+                let page = j.read(head.stream, 1, u64::MAX, usize::MAX);
                 let seqs: Vec<_> = j.events_of(&page).iter().map(|event| event.0).collect();
                 let len = crate::journal::len_u64(seqs.len());
                 j.holds("the events of a stream that grows", "whole runs from 1 on, without a hole", &seqs, {
