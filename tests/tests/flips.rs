@@ -26,6 +26,8 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 /// What one that judges may have in memory: damaged lengths are nothing to reserve room for.
 const MEMORY_KIB_MAX: u64 = 2 << 20;
 const TELLS_MAX: usize = 20;
+/// After so many damages of an image it is told how far it is.
+const TOLD_EVERY: u64 = 20_000;
 
 /// One damage, and whether the store is to go on behind it.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +177,10 @@ fn run(name: &str, image_dir: &Path, jobs: Vec<Job>, what_for: &str) {
                             found.failures.push(format!("{place} {why}: {}", judge.complaint()));
                             judge = Judge::start(image_dir, &directory);
                         }
+                    }
+                    let done = found.counts.values().map(|count| count.all()).sum::<u64>();
+                    if done > 0 && done.is_multiple_of(TOLD_EVERY) {
+                        summary(&format!("{name}: {done} of {all}, {} silent or worse", found.failures.len()));
                     }
                 }
                 drop(judge.input);
