@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::answer::Answered;
 use crate::codec::EncodeError;
 use crate::id::{EntityId, InvalidId, PersistenceId, SeqNr};
 use crate::journal::{Cause, ReadError, RunKey, Why};
@@ -322,11 +322,22 @@ enum NoRoom {
     Fail,
 }
 
+/// An entity, and the way to it. Each handle has one of its own, so that callers on two cores don't count the same clones.
+pub(crate) struct Address {
+    pub(crate) entity: EntityId,
+    hash: u64,
+    pub(crate) port: Arc<dyn Port>,
+}
+
+impl Address {
+    pub(crate) fn new(entity: EntityId, hash: u64, port: Arc<dyn Port>) -> Arc<Self> {
+        Arc::new(Self { entity, hash, port })
+    }
+}
+
 /// The way of one parcel into a mailbox.
 struct Outbox {
-    entity: EntityId,
-    hash: u64,
-    port: Arc<dyn Port>,
+    to: Arc<Address>,
     no_room: NoRoom,
     within: Option<Duration>,
     time_over: Option<Pin<Box<Sleep>>>,
@@ -354,7 +365,7 @@ impl Sending {
 
 impl Outbox {
     fn id(&self) -> PersistenceId {
-        PersistenceId::new(self.port.aggregate(), self.entity.clone())
+        PersistenceId::new(self.to.port.aggregate(), &self.to.entity)
     }
 
     fn poll_sent(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
@@ -377,17 +388,17 @@ impl Outbox {
     /// Sends, if nothing was tried yet; says why, if it can't.
     fn try_send(&mut self) -> Option<Failure> {
         let parcel = self.state.take_ready()?;
-        if let Err(why) = self.entity.check() {
+        if let Err(why) = self.to.entity.check() {
             return Some(Failure::NotStored { id: self.id(), why: why.into() });
         }
-        match self.port.try_send(self.hash, parcel) {
+        match self.to.port.try_send(self.to.hash, parcel) {
             Ok(()) => None,
             Err(Unsent::Stopped) => Some(Failure::Stopped { id: self.id() }),
             Err(Unsent::Full { limit, .. }) if self.no_room == NoRoom::Fail => {
                 Some(Failure::Overloaded { id: self.id(), limit })
             }
             Err(Unsent::Full { parcel, .. }) => {
-                self.state = Sending::Waiting(self.port.clone().send(self.hash, parcel));
+                self.state = Sending::Waiting(self.to.port.clone().send(self.to.hash, parcel));
                 None
             }
         }
@@ -440,19 +451,17 @@ impl Outbox {
 #[must_use = "a call does nothing until it is awaited; `.tell()` sends it without waiting for the reply"]
 pub struct Call<R, E> {
     outbox: Outbox,
-    answer: oneshot::Receiver<Result<R, CallError<E>>>,
+    answer: Answered<R, E>,
 }
 
 impl<R, E> Call<R, E> {
     pub(crate) fn new(
-        entity: EntityId,
-        hash: u64,
-        port: Arc<dyn Port>,
+        to: Arc<Address>,
         parcel: Box<dyn Parcel>,
-        answer: oneshot::Receiver<Result<R, CallError<E>>>,
+        answer: Answered<R, E>,
     ) -> Self {
         let state = Sending::Ready(parcel);
-        let outbox = Outbox { entity, hash, port, no_room: NoRoom::Wait, within: None, time_over: None, state };
+        let outbox = Outbox { to, no_room: NoRoom::Wait, within: None, time_over: None, state };
         Self { outbox, answer }
     }
 
@@ -555,9 +564,9 @@ impl<R, E> Future for Call<R, E> {
         if let Err(failure) = ready!(this.outbox.poll_sent(task)) {
             return Poll::Ready(Err(failure.into()));
         }
-        if let Poll::Ready(answer) = Pin::new(&mut this.answer).poll(task) {
+        if let Poll::Ready(answer) = this.answer.poll(task) {
             return Poll::Ready(
-                answer.unwrap_or_else(|_| Err(Failure::Unknown { id: this.outbox.id(), why: Unknown::Dropped }.into())),
+                answer.unwrap_or_else(|| Err(Failure::Unknown { id: this.outbox.id(), why: Unknown::Dropped }.into())),
             );
         }
         let within = ready!(this.outbox.poll_time_over(task));

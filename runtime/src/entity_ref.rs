@@ -4,10 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::aggregate::{Aggregate, Command, Context, Handler};
-use crate::call::{Call, CallError, Never, Parcel, Port};
+use crate::answer::{Answered, answer};
+use crate::call::{Address, Call, Never, Parcel, Port};
 use crate::id::EntityId;
 use crate::message::Envelope;
 use crate::snapshot::request::{Asker, Request};
@@ -19,20 +18,18 @@ use crate::step::{Decision, HandlerReturn, Refused, decided, stay};
 ///
 /// It holds nothing of the entity, which is loaded by the first call and may be dropped from memory between calls.
 pub struct EntityRef<A> {
-    entity: EntityId,
-    hash: u64,
-    port: Arc<dyn Port>,
+    address: Arc<Address>,
     aggregate: PhantomData<fn() -> A>,
 }
 
 impl<A: Aggregate> EntityRef<A> {
     pub(crate) fn new(entity: EntityId, hash: u64, port: Arc<dyn Port>) -> Self {
-        Self { entity, hash, port, aggregate: PhantomData }
+        Self { address: Address::new(entity, hash, port), aggregate: PhantomData }
     }
 
     /// The entity's id.
     pub fn id(&self) -> &EntityId {
-        &self.entity
+        &self.address.entity
     }
 
     /// Sends a command that is given as data, such as a log or a generator of tests has. It tells whether the command
@@ -46,9 +43,9 @@ impl<A: Aggregate> EntityRef<A> {
 pub(crate) fn send<A, R, E>(
     to: &EntityRef<A>,
     parcel: Box<dyn Parcel>,
-    answer: oneshot::Receiver<Result<R, CallError<E>>>,
+    answered: Answered<R, E>,
 ) -> Call<R, E> {
-    Call::new(to.entity.clone(), to.hash, to.port.clone(), parcel, answer)
+    Call::new(to.address.clone(), parcel, answered)
 }
 
 /// Makes the call behind a command's method of a generated ref.
@@ -77,9 +74,9 @@ where
     R: Send + 'static,
     E: Send + 'static,
 {
-    let (caller, answer) = oneshot::channel();
-    let envelope = Envelope::new(to.entity.clone(), command, decide, caller);
-    Call::new(to.entity.clone(), to.hash, to.port.clone(), Box::new(envelope), answer)
+    let (caller, answered) = answer();
+    let envelope = Envelope::new(to.address.clone(), command, decide, caller);
+    Call::new(to.address.clone(), Box::new(envelope), answered)
 }
 
 /// Makes the call behind a query's method of a generated ref.
@@ -113,9 +110,9 @@ pub fn accepts<A: Machine>(to: &EntityRef<A>) -> Call<Vec<&'static str>, Never> 
 /// Makes the call behind `snapshot()` of a ref whose aggregate takes snapshots.
 #[doc(hidden)]
 pub fn snapshot<A: Snapshotted>(to: &EntityRef<A>) -> Call<SnapshotMeta, SnapshotError> {
-    let (caller, answer) = oneshot::channel();
-    let request = Request::<A>::new(to.entity.clone(), Asker::new(caller));
-    Call::new(to.entity.clone(), to.hash, to.port.clone(), Box::new(request), answer)
+    let (caller, answered) = answer();
+    let request = Request::<A>::new(to.address.entity.clone(), Asker::new(caller));
+    Call::new(to.address.clone(), Box::new(request), answered)
 }
 
 /// Looks at an entity without changing it.
@@ -133,12 +130,12 @@ where
 
 impl<A> Clone for EntityRef<A> {
     fn clone(&self) -> Self {
-        Self { entity: self.entity.clone(), hash: self.hash, port: self.port.clone(), aggregate: PhantomData }
+        Self { address: self.address.clone(), aggregate: PhantomData }
     }
 }
 
 impl<A> fmt::Debug for EntityRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\"", self.port.aggregate(), self.entity)
+        write!(f, "{} \"{}\"", self.address.port.aggregate(), self.address.entity)
     }
 }

@@ -60,6 +60,7 @@
 
 mod aggregate;
 mod alarm;
+mod answer;
 mod call;
 mod clock;
 mod codec;
@@ -75,6 +76,7 @@ pub mod journal;
 mod key;
 mod log;
 mod message;
+mod oneshot;
 pub mod snapshot;
 mod state;
 mod step;

@@ -1,11 +1,11 @@
 //! A call as an entity sees it: a handler to run, then a reply to hold until it may leave.
 
 use std::any::Any;
-
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Context};
-use crate::call::{CallError, Failure, Parcel};
+use crate::answer::Caller;
+use crate::call::{Address, CallError, Failure, Parcel};
 use crate::codec::{Codec, EncodeError};
 use crate::contain::drop_contained;
 use crate::event::EventList;
@@ -130,10 +130,10 @@ pub(crate) fn with_hooks<A: Aggregate>(
 
 /// The message behind a method of a ref.
 pub(crate) struct Envelope<A: Aggregate, F, R, E> {
-    entity: EntityId,
+    to: Arc<Address>,
     command: &'static str,
     progress: Progress<A, F, R, E>,
-    caller: oneshot::Sender<Result<R, CallError<E>>>,
+    caller: Caller<R, E>,
     keyed: Option<Box<Keyed<R, E>>>,
 }
 
@@ -164,28 +164,21 @@ where
     F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
     pub(crate) fn new(
-        entity: EntityId,
+        to: Arc<Address>,
         command: &'static str,
         decide: F,
-        caller: oneshot::Sender<Result<R, CallError<E>>>,
+        caller: Caller<R, E>,
     ) -> Self {
-        Self { entity, command, progress: Progress::Unhandled(decide), caller, keyed: None }
+        Self { to, command, progress: Progress::Unhandled(decide), caller, keyed: None }
     }
 
     fn id(&self) -> PersistenceId {
-        PersistenceId::new(A::NAME, &self.entity)
+        PersistenceId::new(A::NAME, &self.to.entity)
     }
 
     fn not_accepted(&self, state: &'static str) -> CallError<E> {
         let accepted_in = A::State::GRAPH.accepted_in(self.command).collect();
         CallError::NotAccepted { id: self.id(), state, command: self.command, accepted_in }
-    }
-}
-
-/// Sends an answer; what nobody waits for any more is dropped.
-fn answer<R, E>(caller: oneshot::Sender<Result<R, CallError<E>>>, answer: Result<R, CallError<E>>) {
-    if let Err(unwanted) = caller.send(answer) {
-        drop_contained("an answer whose caller has gone", unwanted);
     }
 }
 
@@ -202,8 +195,7 @@ where
     }
 
     fn fail(self: Box<Self>, failure: Failure) {
-        // A caller who has gone away doesn't want the answer.
-        let _ = self.caller.send(Err(failure.into()));
+        self.caller.answer(Err(failure.into()));
         // What is left is the user's: a handler that didn't run, or a reply that nobody may see.
         drop_contained("a command that failed", self.progress);
     }
@@ -222,7 +214,7 @@ where
     F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
     fn entity(&self) -> &EntityId {
-        &self.entity
+        &self.to.entity
     }
 
     fn command(&self) -> &'static str {
@@ -288,16 +280,16 @@ where
     fn release(self: Box<Self>) -> Vec<Effect<A>> {
         match self.progress {
             Progress::Decided { reply: Reply::Value(reply), effects } => {
-                answer(self.caller, Ok(reply));
+                self.caller.answer(Ok(reply));
                 effects
             }
             Progress::Refused(refusal) => {
-                answer(self.caller, Err(CallError::Refused(refusal)));
+                self.caller.answer(Err(CallError::Refused(refusal)));
                 Vec::new()
             }
             Progress::NotAccepted { state } => {
                 let error = self.not_accepted(state);
-                answer(self.caller, Err(error));
+                self.caller.answer(Err(error));
                 Vec::new()
             }
             Progress::Unhandled(_) | Progress::Decided { .. } | Progress::Taken => {
@@ -326,7 +318,7 @@ where
             }
             (_, None) | (None, _) => Err(CallError::AlreadyDone { id: self.id(), seq_nr }),
         };
-        answer(self.caller, result);
+        self.caller.answer(result);
         // What is left is the user's: a handler that didn't run.
         drop_contained("a command that was repeated", self.progress);
     }

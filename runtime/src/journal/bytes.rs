@@ -241,6 +241,13 @@ impl Varint {
     }
 }
 
+/// The length of a number as a varint.
+pub(crate) fn varint_len(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    usize::try_from(bits.div_ceil(7)).unwrap_or(VARINT_BYTES_MAX)
+}
+
+#[inline]
 pub(crate) fn push_varint(bytes: &mut Vec<u8>, value: u64) {
     match u8::try_from(value) {
         Ok(byte) if byte < 0x80 => bytes.push(byte),
@@ -349,6 +356,7 @@ mod tests {
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(reader.varint("it"), Ok(value));
             prop_assert_eq!(reader.rest().len(), bytes.len() - len);
+            prop_assert_eq!(varint_len(value), len);
         }
 
         #[test]

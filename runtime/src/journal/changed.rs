@@ -117,7 +117,7 @@ impl Drop for Changed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::oneshot::block_on;
+    use crate::oneshot::block_on;
     use crate::journal::suite::is_pending;
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::lock;
 use super::memory::{MemoryJournal, Store};
-use super::oneshot::{Sender, oneshot};
+use crate::oneshot::{Sender, oneshot};
 use super::run::Run;
 use super::{CloseError, Facts, Fut, Health, Outcome, ReadError, Why};
 use crate::id::{SeqNr, StreamNo};
@@ -202,11 +202,11 @@ impl MemoryFaults {
         let answer: Box<dyn FnOnce()> = match work {
             HeldWork::Append { group, done } => {
                 let outcomes = store.append(&facts, group);
-                Box::new(move || done.send(outcomes))
+                Box::new(move || done.tell(outcomes))
             }
             HeldWork::Delete { stream, to, done } => {
                 let outcome = store.delete_to(&facts, stream, to);
-                Box::new(move || done.send(outcome))
+                Box::new(move || done.tell(outcome))
             }
         };
         let last = store.faults.held.is_empty();
@@ -218,7 +218,7 @@ impl MemoryFaults {
         answer();
         wakers.wake();
         for (waiting, result) in closing.into_iter().zip(std::iter::repeat(closed.unwrap_or(Ok(())))) {
-            waiting.send(result);
+            waiting.tell(result);
         }
         true
     }
@@ -244,7 +244,7 @@ impl std::fmt::Debug for MemoryFaults {
 mod tests {
     use super::*;
     use crate::id::{Offset, SeqNr, StreamNo};
-    use crate::journal::oneshot::block_on;
+    use crate::oneshot::block_on;
     use crate::journal::suite::{append, id, is_pending, open, read, run, store};
     use crate::journal::{Fut, Journal, Outcome};
 

@@ -27,7 +27,6 @@ mod keys;
 mod made_up;
 mod memory;
 #[cfg(any(test, feature = "fjall", feature = "testing"))]
-pub(crate) mod oneshot;
 #[cfg(feature = "fjall")]
 mod order;
 mod record;

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::bytes::{Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, len_u64, micros, push_prefixed, push_varint};
+use super::bytes::{
+    Flaw, Malformed, Reader, VARINT_BYTES_MAX, Varint, len_u64, micros, push_prefixed, push_varint, varint_len,
+};
 use super::run::RunError;
 use crate::codec::Codec;
 use crate::id::SeqNr;
@@ -364,15 +366,14 @@ impl<'a> Record<'a> {
 
 impl<'a> EventRecord<'a> {
     fn push(self, bytes: &mut Vec<u8>, name_index: NameIndex<'_>) {
-        let name = Varint::new(name_index(self.name));
-        let version = Varint::new(self.version.into());
+        let (name, version) = (name_index(self.name), self.version.into());
         // The name, the version, the codec, no tags, and the payload.
-        let len = name.as_slice().len() + version.as_slice().len() + 2 + self.payload.len();
+        let len = varint_len(name) + varint_len(version) + 2 + self.payload.len();
         bytes.reserve(len + 1 + VARINT_BYTES_MAX);
         bytes.push(KIND_EVENT);
         push_varint(bytes, len_u64(len));
-        bytes.extend_from_slice(name.as_slice());
-        bytes.extend_from_slice(version.as_slice());
+        push_varint(bytes, name);
+        push_varint(bytes, version);
         bytes.extend_from_slice(&[self.codec.number(), 0]);
         bytes.extend_from_slice(self.payload);
     }

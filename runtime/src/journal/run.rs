@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use jiff::Timestamp;
 
-use super::bytes::{CHECKSUM_BYTES, VARINT_BYTES_MAX, Varint, checksum, len_u64, micros, push_prefixed, push_varint};
+use super::bytes::{
+    CHECKSUM_BYTES, Reader, VARINT_BYTES_MAX, Varint, checksum, len_u64, micros, push_prefixed, push_varint, varint_len,
+};
 use super::record::{Due, Record, StoredCause, StoredOutcome, WRITE_HEADER_BYTES_MAX, Write};
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Facts, Why};
@@ -141,12 +143,11 @@ pub struct RunBuilder {
     first: SeqNr,
     /// The names as they are stored, the aggregate's and the entity's included.
     names: Vec<u8>,
-    /// Where each name behind those two lies in `names`, behind its length.
-    later_names: Vec<std::ops::Range<usize>>,
+    /// Where those behind these two begin in `names`, and how many they are.
+    later_names: usize,
+    later_name_count: u64,
     /// The writes as they are stored.
     writes: Vec<u8>,
-    /// The fixed fields while the run is sealed.
-    header: Vec<u8>,
     write_count: u64,
     record_count: u64,
     /// The times of the first and of the last write, in us.
@@ -167,10 +168,10 @@ impl RunBuilder {
             stream,
             id: id.clone(),
             first,
-            names: Vec::with_capacity(128),
-            later_names: Vec::new(),
-            writes: Vec::with_capacity(128),
-            header: Vec::with_capacity(HEADER_BYTES_MAX),
+            names: Vec::with_capacity(64),
+            later_names: 0,
+            later_name_count: 0,
+            writes: Vec::with_capacity(192),
             write_count: 0,
             record_count: 0,
             times: None,
@@ -188,6 +189,11 @@ impl RunBuilder {
         Self { forgettable: true, ..self }
     }
 
+    /// Whether its streams are to be encrypted from here on.
+    pub(crate) fn set_forgettable(&mut self, forgettable: bool) {
+        self.forgettable = forgettable;
+    }
+
     /// Begins another run, without the writes that are there.
     ///
     /// # Panics
@@ -199,7 +205,7 @@ impl RunBuilder {
         push_prefixed(&mut self.names, id.aggregate.as_bytes());
         push_prefixed(&mut self.names, id.entity.as_str().as_bytes());
         (self.stream, self.id, self.first) = (stream, id, first);
-        self.later_names.clear();
+        (self.later_names, self.later_name_count) = (self.names.len(), 0);
         self.writes.clear();
         (self.write_count, self.record_count, self.times, self.due) = (0, 0, None, Due::Unchanged);
         self.ends = false;
@@ -252,8 +258,8 @@ impl RunBuilder {
         ] {
             flags |= if present { flag } else { 0 };
         }
-        let Self { names, later_names, writes, .. } = self;
-        let mut name_index = |name: &str| name_index(names, later_names, name);
+        let Self { names, later_names, later_name_count, writes, .. } = self;
+        let mut name_index = |name: &str| name_index(names, *later_names, later_name_count, name);
         writes.push(0); // room for the length
         writes.push(flags);
         push_varint(writes, micros.abs_diff(before));
@@ -320,22 +326,20 @@ impl RunBuilder {
         let Some((base, last)) = self.times else {
             panic!("a run has at least one write");
         };
-        let fixed = &mut self.header;
-        fixed.clear();
-        push_varint(fixed, facts.epoch);
-        push_varint(fixed, number);
-        fixed.extend_from_slice(&salt);
-        push_varint(fixed, 0);
-        push_varint(fixed, self.first.0);
-        fixed.extend_from_slice(&base.to_le_bytes());
-        push_varint(fixed, self.write_count);
-        push_varint(fixed, self.record_count);
-        push_varint(fixed, len_u64(self.later_names.len()) + NAMES_BEFORE_RECORDS);
+        let before = [facts.epoch, number];
+        let behind = [self.write_count, self.record_count, self.later_name_count + NAMES_BEFORE_RECORDS];
+        let varints = before.iter().chain(&behind).chain([&0, &self.first.0]).map(|number| varint_len(*number));
+        let content = varints.sum::<usize>() + SALT_BYTES + 8 + self.names.len() + self.writes.len();
 
-        let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + self.names.len() + self.writes.len());
+        let mut bytes = Vec::with_capacity(2 + VARINT_BYTES_MAX + content + CHECKSUM_BYTES);
         bytes.extend_from_slice(&[FORMAT, 0]);
-        push_varint(&mut bytes, len_u64(fixed.len() + self.names.len() + self.writes.len()));
-        bytes.extend_from_slice(fixed);
+        push_varint(&mut bytes, len_u64(content));
+        before.into_iter().for_each(|number| push_varint(&mut bytes, number));
+        bytes.extend_from_slice(&salt);
+        push_varint(&mut bytes, 0);
+        push_varint(&mut bytes, self.first.0);
+        bytes.extend_from_slice(&base.to_le_bytes());
+        behind.into_iter().for_each(|number| push_varint(&mut bytes, number));
         bytes.extend_from_slice(&self.names);
         bytes.extend_from_slice(&self.writes);
         let sum = checksum(facts.store, &[&bytes]);
@@ -358,14 +362,16 @@ impl RunBuilder {
 }
 
 /// The index of a name in the run, which gets it if it doesn't have it yet.
-fn name_index(names: &mut Vec<u8>, later_names: &mut Vec<std::ops::Range<usize>>, name: &str) -> u64 {
-    let found = later_names.iter().position(|range| &names[range.clone()] == name.as_bytes());
-    let index = found.unwrap_or_else(|| {
-        push_prefixed(names, name.as_bytes());
-        later_names.push(names.len() - name.len()..names.len());
-        later_names.len() - 1
-    });
-    len_u64(index) + NAMES_BEFORE_RECORDS
+fn name_index(names: &mut Vec<u8>, later_names: usize, count: &mut u64, name: &str) -> u64 {
+    let mut reader = Reader::new(&names[later_names..]);
+    for index in 0..*count {
+        if reader.prefixed("a name").is_ok_and(|known| known == name.as_bytes()) {
+            return index + NAMES_BEFORE_RECORDS;
+        }
+    }
+    push_prefixed(names, name.as_bytes());
+    *count += 1;
+    *count - 1 + NAMES_BEFORE_RECORDS
 }
 
 impl std::fmt::Debug for RunBuilder {

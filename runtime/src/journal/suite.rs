@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::oneshot::block_on;
+use crate::oneshot::block_on;
 use super::{
     Due, EventRecord, Journal, Outcome, Page, ReadError, Record, Run, RunBuilder, RunError, RunView, StreamHead, Write,
 };

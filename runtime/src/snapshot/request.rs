@@ -3,9 +3,8 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use tokio::sync::oneshot;
-
 use crate::aggregate::{Aggregate, Context};
+use crate::answer::Caller;
 use crate::call::{CallError, Failure, Parcel};
 use crate::id::{EntityId, SeqNr};
 use crate::journal::StoredOutcome;
@@ -16,20 +15,20 @@ use crate::step::Effect;
 
 /// Who has asked for a snapshot, and waits.
 #[derive(Debug)]
-pub(crate) struct Asker(oneshot::Sender<Result<SnapshotMeta, CallError<SnapshotError>>>);
+pub(crate) struct Asker(Caller<SnapshotMeta, SnapshotError>);
 
 impl Asker {
-    pub(crate) fn new(caller: oneshot::Sender<Result<SnapshotMeta, CallError<SnapshotError>>>) -> Self {
+    pub(crate) fn new(caller: Caller<SnapshotMeta, SnapshotError>) -> Self {
         Self(caller)
     }
 
-    /// Tells what became of it. A caller who has gone away doesn't want to know.
+    /// Tells what became of it.
     pub(crate) fn answer(self, saved: Result<SnapshotMeta, SnapshotError>) {
-        let _ = self.0.send(saved.map_err(CallError::Refused));
+        self.0.answer(saved.map_err(CallError::Refused));
     }
 
     pub(crate) fn fail(self, failure: Failure) {
-        let _ = self.0.send(Err(failure.into()));
+        self.0.answer(Err(failure.into()));
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::aggregate::Aggregate;
+use crate::answer::answer;
 use crate::call::{CallError, Failure, Never, Unknown};
 use crate::entity_ref::{EntityRef, send};
 use crate::id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr};
@@ -279,9 +278,9 @@ impl<A: Aggregate> Deletion<A> {
 
     /// Has the entity end its stream.
     async fn end(&self, read_before: Option<ReadBefore>) -> Result<SeqNr, NotDone> {
-        let (caller, answer) = oneshot::channel();
+        let (caller, answered) = answer();
         let end = End::<A>::new(self.entity.id().clone(), read_before, caller);
-        send(&self.entity, Box::new(end), answer).await.map_err(|error| match error.without_refusal() {
+        send(&self.entity, Box::new(end), answered).await.map_err(|error| match error.without_refusal() {
             Ok(not_ended) => NotDone::Ended(not_ended),
             Err(error) => NotDone::Call(error),
         })

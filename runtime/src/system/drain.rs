@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::system::mailbox::Lanes;
 use crate::system::shard::Stage;
 
 /// What goes on inside a system beside its shards.
@@ -56,16 +55,11 @@ pub(crate) type Probe = oneshot::Sender<()>;
 pub(crate) async fn drain(
     tell: Arc<Stages>,
     mut stages: watch::Receiver<Stage>,
-    lanes: Vec<Arc<Lanes>>,
     probes: Vec<mpsc::Sender<Probe>>,
     activity: Arc<Activity>,
 ) {
     if stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
         return;
-    }
-    // ORDER: before anybody looks whether a shard is idle. A call that was let in late would start something behind that.
-    for lanes in lanes {
-        lanes.all_entered().await;
     }
     tokio::select! {
         biased;

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Context};
+use crate::answer::Caller;
 use crate::call::{CallError, Failure, Parcel};
 use crate::contain::contained;
 use crate::execute::{Unrecoverable, Unusable};
@@ -44,7 +44,7 @@ pub(crate) struct End<A> {
     read_before: Option<ReadBefore>,
     refused: Option<NotEnded>,
     ends_with: SeqNr,
-    caller: oneshot::Sender<Result<SeqNr, CallError<NotEnded>>>,
+    caller: Caller<SeqNr, NotEnded>,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -52,7 +52,7 @@ impl<A: Aggregate> End<A> {
     pub(crate) fn new(
         entity: EntityId,
         read_before: Option<ReadBefore>,
-        caller: oneshot::Sender<Result<SeqNr, CallError<NotEnded>>>,
+        caller: Caller<SeqNr, NotEnded>,
     ) -> Self {
         Self { entity, read_before, refused: None, ends_with: SeqNr::ZERO, caller, aggregate: PhantomData }
     }
@@ -79,8 +79,7 @@ impl<A: Aggregate> Parcel for End<A> {
     }
 
     fn fail(self: Box<Self>, failure: Failure) {
-        // A caller who has gone away doesn't want the answer.
-        let _ = self.caller.send(Err(failure.into()));
+        self.caller.answer(Err(failure.into()));
     }
 
     fn set_key(&mut self, _: Key, _: Box<dyn Any + Send>) {
@@ -108,7 +107,7 @@ impl<A: Aggregate> Message<A> for End<A> {
     }
 
     fn ended(self: Box<Self>, _: PersistenceId, seq_nr: SeqNr) {
-        let _ = self.caller.send(Ok(seq_nr));
+        self.caller.answer(Ok(seq_nr));
     }
 
     fn handle(&mut self, _: &A, _: &Context<A>) -> Decided<A> {
@@ -121,7 +120,7 @@ impl<A: Aggregate> Message<A> for End<A> {
 
     fn release(self: Box<Self>) -> Vec<Effect<A>> {
         let End { refused, ends_with, caller, .. } = *self;
-        let _ = caller.send(refused.map_or(Ok(ends_with), |refused| Err(CallError::Refused(refused))));
+        caller.answer(refused.map_or(Ok(ends_with), |refused| Err(CallError::Refused(refused))));
         Vec::new()
     }
 

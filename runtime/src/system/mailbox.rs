@@ -4,13 +4,16 @@
 //! and leaves the others free. A place in a lane is taken by the sender and given back when the command is handled, so
 //! the bound holds for the mailbox and the entities' queues together.
 
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::{Semaphore, TryAcquireError, mpsc};
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::call::{Parcel, Port, Stopped, Unsent};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::contain::drop_contained;
+use crate::journal::lock;
+use crate::sync::{Arc, Mutex};
 use crate::system::drain::Activity;
 
 /// How many lanes a mailbox has.
@@ -29,16 +32,11 @@ pub(crate) struct Delivery {
 pub(crate) struct Lanes {
     free: [Semaphore; LANES],
     places: usize,
-    /// How many calls from outside are just being handed over; [`CLOSED`] on top once they are refused.
-    entering: AtomicUsize,
 }
-
-/// Calls from outside are refused.
-const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl Lanes {
     fn new(places: usize) -> Self {
-        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places, entering: AtomicUsize::new(0) }
+        Self { free: std::array::from_fn(|_| Semaphore::new(places)), places }
     }
 
     fn of(&self, hash: u64) -> &Semaphore {
@@ -51,63 +49,120 @@ impl Lanes {
         self.of(hash).add_permits(places);
     }
 
-    /// Takes no more messages from outside.
-    fn close_outside(&self) {
-        self.entering.fetch_or(CLOSED, Ordering::SeqCst);
-    }
-
-    /// Waits for those calls from outside that were let in before they were refused, and are not in the mailbox yet.
-    pub(crate) async fn all_entered(&self) {
-        // Nobody waits in between, so this is over at once.
-        while self.entering.load(Ordering::SeqCst) & !CLOSED > 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Hands something over for a call from outside, unless they are refused.
-    fn enter<T>(&self, hand_over: impl FnOnce() -> T) -> Option<T> {
-        let before = self.entering.fetch_add(1, Ordering::SeqCst);
-        let handed_over = (before & CLOSED == 0).then(hand_over);
-        self.entering.fetch_sub(1, Ordering::SeqCst);
-        handed_over
-    }
-
-    /// Takes no more messages.
-    pub(crate) fn close(&self) {
+    /// Gives no more places, also to those who wait for one.
+    fn close(&self) {
         self.free.iter().for_each(Semaphore::close);
     }
+}
+
+/// From whom messages are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Taken {
+    FromAll,
+    FromInside,
+    FromNobody,
+}
+
+/// What has been delivered to a shard. It has room for each place of every lane, so it is as bounded as they are.
+struct Inbox {
+    taken: Taken,
+    deliveries: Vec<Delivery>,
+    /// The shard, while it waits for some.
+    shard: Option<Waker>,
 }
 
 /// The sending half of a mailbox.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    sender: mpsc::Sender<Delivery>,
-    pub(crate) lanes: Arc<Lanes>,
+    inbox: Arc<Mutex<Inbox>>,
+    lanes: Arc<Lanes>,
 }
 
 /// The receiving half.
 pub(crate) struct MailboxEnd {
-    pub(crate) receiver: mpsc::Receiver<Delivery>,
+    inbox: Arc<Mutex<Inbox>>,
     pub(crate) lanes: Arc<Lanes>,
 }
 
 /// Makes a mailbox for `places_max` messages.
 pub(crate) fn mailbox(places_max: usize) -> (Mailbox, MailboxEnd) {
     let lanes = Arc::new(Lanes::new(places_max.div_ceil(LANES)));
-    let (sender, receiver) = mpsc::channel(lanes.places * LANES);
-    (Mailbox { sender, lanes: lanes.clone() }, MailboxEnd { receiver, lanes })
+    let inbox = Inbox { taken: Taken::FromAll, deliveries: Vec::new(), shard: None };
+    let inbox = Arc::new(Mutex::new(inbox));
+    (Mailbox { inbox: inbox.clone(), lanes: lanes.clone() }, MailboxEnd { inbox, lanes })
 }
 
 impl Mailbox {
-    /// Takes no more messages from outside.
+    /// Takes no more messages from outside. Those that were sent before are in the mailbox when this is over.
     pub(crate) fn close_outside(&self) {
-        self.lanes.close_outside();
+        let mut inbox = lock(&self.inbox);
+        inbox.taken = inbox.taken.max(Taken::FromInside);
     }
 
     /// Sends a delivery for which a place was taken.
-    fn deliver(&self, delivery: Delivery) -> Result<(), Stopped> {
-        // The channel has a slot for each place of every lane, so it is closed if it doesn't take this.
-        self.sender.try_send(delivery).map_err(|_| Stopped)
+    fn deliver(&self, delivery: Delivery, side: &Side) -> Result<(), Stopped> {
+        let taken_until = match side {
+            Side::Outside => Taken::FromAll,
+            Side::Inside(_) => Taken::FromInside,
+        };
+        let mut inbox = lock(&self.inbox);
+        if inbox.taken > taken_until {
+            drop(inbox);
+            self.lanes.leave(delivery.hash, 1);
+            drop_contained("a call that came too late", delivery.parcel);
+            return Err(Stopped);
+        }
+        inbox.deliveries.push(delivery);
+        let shard = inbox.shard.take();
+        drop(inbox);
+        if let Some(shard) = shard {
+            shard.wake();
+        }
+        Ok(())
+    }
+}
+
+impl MailboxEnd {
+    /// Whether anything has arrived, or nothing will any more.
+    pub(crate) fn poll_arrived(&self, task: &mut Context<'_>) -> Poll<()> {
+        let mut inbox = lock(&self.inbox);
+        if !inbox.deliveries.is_empty() || inbox.taken == Taken::FromNobody {
+            return Poll::Ready(());
+        }
+        if !inbox.shard.as_ref().is_some_and(|shard| shard.will_wake(task.waker())) {
+            inbox.shard = Some(task.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Moves what has arrived into `arrivals`, which is empty, and says whether more may follow.
+    pub(crate) fn take(&self, arrivals: &mut Vec<Delivery>) -> bool {
+        let mut inbox = lock(&self.inbox);
+        mem::swap(&mut inbox.deliveries, arrivals);
+        inbox.taken < Taken::FromNobody
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.inbox).deliveries.is_empty()
+    }
+
+    /// Takes no more messages.
+    pub(crate) fn close(&self) {
+        // ORDER: no place may be taken in vain by who waits for one.
+        self.lanes.close();
+        lock(&self.inbox).taken = Taken::FromNobody;
+    }
+}
+
+impl Drop for MailboxEnd {
+    /// However the shard ends, nobody waits for room or for an answer that never comes.
+    fn drop(&mut self) {
+        self.close();
+        let mut left = Vec::new();
+        self.take(&mut left);
+        for delivery in left {
+            drop_contained("a call to a shard that has gone", delivery.parcel);
+        }
     }
 }
 
@@ -131,22 +186,12 @@ pub(crate) struct ShardPort {
 impl ShardPort {
     /// Sends a parcel for which a place was taken.
     fn deliver(&self, hash: u64, parcel: Box<dyn Parcel>) -> Result<(), Stopped> {
-        let deliver = || self.mailbox.deliver(Delivery { store: self.store, hash, parcel });
-        match &self.side {
-            Side::Outside => {
-                let lanes = &self.mailbox.lanes;
-                lanes.enter(deliver).unwrap_or_else(|| {
-                    lanes.leave(hash, 1);
-                    Err(Stopped)
-                })
-            }
-            Side::Inside(activity) => {
-                let delivered = deliver();
-                // ORDER: counted behind the delivery, so that whoever has seen the count finds the message in the shard.
-                activity.sent();
-                delivered
-            }
+        let delivered = self.mailbox.deliver(Delivery { store: self.store, hash, parcel }, &self.side);
+        if let Side::Inside(activity) = &self.side {
+            // ORDER: counted behind the delivery, so that whoever has seen the count finds the message in the shard.
+            activity.sent();
         }
+        delivered
     }
 }
 

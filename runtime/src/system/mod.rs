@@ -239,8 +239,7 @@ impl System {
         tasks.spawn(timekeeper.run());
         let heard = stages.tell_one();
         let stages = Arc::new(stages);
-        let lanes = mailboxes.iter().map(|mailbox| mailbox.lanes.clone()).collect();
-        tasks.spawn(drain(stages.clone(), heard, lanes, probes, activity));
+        tasks.spawn(drain(stages.clone(), heard, probes, activity));
         let tasks = tokio::sync::Mutex::new(tasks);
         let blocking = settings.blocking;
         let inner = Inner {

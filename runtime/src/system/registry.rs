@@ -13,7 +13,7 @@ use crate::id::{EntityId, PersistenceId};
 use crate::sync::{Arc, Mutex, PoisonError};
 use crate::system::drain::Activity;
 use crate::system::mailbox::{Mailbox, ShardPort, Side};
-use crate::system::retry::{Caller, Retry};
+use crate::system::retry::{Asker, Retry};
 use crate::system::rung::ToTimekeeper;
 use crate::system::schedule::Schedule;
 use crate::system::store::{EntityStore, Store};
@@ -60,7 +60,7 @@ struct Registered {
 }
 
 type MakeAlarm = fn(EntityId, ToTimekeeper) -> Box<dyn Parcel>;
-type MakeRetry = fn(EntityId, Caller) -> Box<dyn Parcel>;
+type MakeRetry = fn(EntityId, Asker) -> Box<dyn Parcel>;
 
 /// How to reach an entity whose type nobody names.
 pub(crate) struct Bell {

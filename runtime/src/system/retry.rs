@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use tokio::sync::oneshot;
 
 use crate::aggregate::{Aggregate, Context};
-use crate::call::{Call, CallError, Failure, Never, Parcel};
+use crate::answer::{Caller, answer};
+use crate::call::{Address, Call, CallError, Failure, Never, Parcel};
 use crate::id::{EntityId, PersistenceId, SeqNr};
 use crate::journal::StoredOutcome;
 use crate::key::Key;
@@ -30,23 +30,22 @@ pub enum Retried {
     UnknownAggregate,
 }
 
-pub(crate) type Caller = oneshot::Sender<Result<Retried, CallError<Never>>>;
+pub(crate) type Asker = Caller<Retried, Never>;
 
 /// Asks an entity to make another attempt.
 pub(crate) struct Retry<A> {
     entity: EntityId,
-    caller: Caller,
+    caller: Asker,
     aggregate: PhantomData<fn() -> A>,
 }
 
 impl<A: Aggregate> Retry<A> {
-    pub(crate) fn new(entity: EntityId, caller: Caller) -> Self {
+    pub(crate) fn new(entity: EntityId, caller: Asker) -> Self {
         Self { entity, caller, aggregate: PhantomData }
     }
 
     fn answer(self, answer: Result<Retried, CallError<Never>>) {
-        // A caller who has gone away doesn't want the answer.
-        let _ = self.caller.send(answer);
+        self.caller.answer(answer);
     }
 }
 
@@ -139,8 +138,8 @@ impl System {
     /// Dropped before it was sent, nothing happens. Dropped later, the attempt is made all the same.
     pub async fn retry(&self, id: &PersistenceId) -> Result<Retried, CallError<Never>> {
         let Some(bell) = self.inner.registry.bell(id) else { return Ok(Retried::UnknownAggregate) };
-        let (caller, answer) = oneshot::channel();
+        let (caller, answered) = answer();
         let parcel = (bell.make_retry)(id.entity.clone(), caller);
-        Call::new(id.entity.clone(), bell.hash, bell.port, parcel, answer).await
+        Call::new(Address::new(id.entity.clone(), bell.hash, bell.port), parcel, answered).await
     }
 }

@@ -33,9 +33,8 @@ use crate::system::snapshots::Shelf;
 use crate::system::stats::Counters;
 use crate::system::store::{Loaded, Store};
 use crate::system::timepiece::Timepiece;
+use crate::system::work::SpareRuns;
 
-/// How many messages are taken from the mailbox in one pass.
-const ARRIVALS_MAX: usize = 1024;
 /// How many entities have a turn in one pass.
 const TURNS_MAX: usize = 256;
 /// How long they go on. What is slow ends a pass early, so that the shard hears of what happens meanwhile.
@@ -87,6 +86,7 @@ pub(crate) struct Desk {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draft: Draft,
+    pub(crate) spare_runs: SpareRuns,
     /// Entities with something to do, in the order of their turns. INVARIANT: an entity is in it at most once.
     pub(crate) ready: VecDeque<Key>,
     /// Entities with a run to hand over. INVARIANT: an entity is in it at most once.
@@ -226,7 +226,7 @@ pub(crate) struct Setup {
 pub(crate) struct Shard {
     desk: Desk,
     stores: Stores,
-    mailbox: mpsc::Receiver<Delivery>,
+    mailbox: MailboxEnd,
     mailbox_open: bool,
     arrivals: Vec<Delivery>,
     in_flight: VecDeque<InFlight>,
@@ -245,7 +245,7 @@ enum Wake {
     Outcomes(Vec<Outcome>),
     Loaded(Option<Loaded>),
     Repeated(Vec<Key>),
-    Arrivals(usize),
+    Arrivals,
     Probe(Probe),
     Sweep,
     GoOn,
@@ -259,9 +259,10 @@ impl Shard {
             facts,
             clock: setup.clock,
             settings: setup.settings,
-            lanes: setup.mailbox.lanes,
+            lanes: setup.mailbox.lanes.clone(),
             counters: setup.counters,
             draft: Draft::default(),
+            spare_runs: SpareRuns::default(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             absent: VecDeque::new(),
@@ -287,9 +288,9 @@ impl Shard {
         Self {
             desk,
             stores: Stores { stores: Vec::new(), make: setup.make_store },
-            mailbox: setup.mailbox.receiver,
+            mailbox: setup.mailbox,
             mailbox_open: true,
-            arrivals: Vec::with_capacity(ARRIVALS_MAX),
+            arrivals: Vec::new(),
             in_flight: VecDeque::new(),
             loads: JoinSet::new(),
             repeat_jobs: JoinSet::new(),
@@ -314,10 +315,9 @@ impl Shard {
                 Wake::Outcomes(outcomes) => self.settle(outcomes),
                 Wake::Loaded(loaded) => self.install(loaded),
                 Wake::Repeated(keys) => self.repeated(&keys),
-                Wake::Arrivals(count) => self.accept(count),
                 Wake::Probe(probe) => self.probing.push(probe),
                 Wake::Sweep => self.sweep(),
-                Wake::GoOn => {}
+                Wake::Arrivals | Wake::GoOn => {}
             }
             self.take_arrivals();
             self.flush_effects();
@@ -355,9 +355,7 @@ impl Shard {
             Some(keys) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => {
                 Wake::Repeated(keys.unwrap_or_default())
             }
-            count = self.mailbox.recv_many(&mut self.arrivals, ARRIVALS_MAX), if self.mailbox_open => {
-                Wake::Arrivals(count)
-            }
+            () = poll_fn(|task| self.mailbox.poll_arrived(task)), if self.mailbox_open => Wake::Arrivals,
             () = self.desk.effects.room(), if self.desk.effects.is_waiting() => Wake::GoOn,
             Some(probe) = self.probes.recv() => Wake::Probe(probe),
             _ = sweep.tick() => Wake::Sweep,
@@ -368,8 +366,8 @@ impl Shard {
 
     /// Whether there is nothing to do until something arrives.
     fn is_idle(&self) -> bool {
-        self.mailbox.is_empty()
-            && self.desk.busy == 0
+        self.desk.busy == 0
+            && self.mailbox.is_empty()
             && self.in_flight.is_empty()
             && self.loads.is_empty()
             && self.desk.repeats.is_empty()
@@ -384,8 +382,6 @@ impl Shard {
     fn enter(&mut self, stage: Stage) {
         self.stage = self.stage.max(stage);
         if self.stage >= Stage::Closing {
-            // ORDER: no place may be taken once the channel is closed, or its message would be lost.
-            self.desk.lanes.close();
             self.mailbox.close();
         }
         if self.stage == Stage::GivingUp {
@@ -405,19 +401,8 @@ impl Shard {
     /// Takes in what has arrived, whatever it woke up for: nobody waits in the mailbox until a flooded entity has nothing left
     /// to do.
     fn take_arrivals(&mut self) {
-        while self.arrivals.len() < ARRIVALS_MAX
-            && let Ok(delivery) = self.mailbox.try_recv()
-        {
-            self.arrivals.push(delivery);
-        }
-        if !self.arrivals.is_empty() {
-            self.accept(self.arrivals.len());
-        }
-    }
-
-    fn accept(&mut self, count: usize) {
-        self.mailbox_open = count > 0;
-        let Self { stores, desk, arrivals, stage, .. } = self;
+        let Self { mailbox, stores, desk, arrivals, stage, .. } = self;
+        self.mailbox_open = mailbox.take(arrivals);
         for delivery in arrivals.drain(..) {
             stores.get(delivery.store).accept(delivery, desk);
         }
@@ -566,11 +551,7 @@ async fn next_stage(stages: &mut watch::Receiver<Stage>) -> Stage {
 }
 
 impl Drop for Shard {
-    /// However it ends, also when its runtime goes away: nobody may wait for room that never comes.
     fn drop(&mut self) {
-        // ORDER: no place may be taken once the channel is closed, or its message would be lost.
-        self.desk.lanes.close();
-        self.mailbox.close();
         if std::thread::panicking() {
             log::error!(
                 "a shard panicked: calls to its entities end with `Stopped`, until the system is started again"

@@ -21,9 +21,7 @@ const NAMES_ROOM: usize = 4096;
 pub(crate) struct Work<A> {
     pub(super) queue: VecDeque<Box<dyn Message<A>>>,
     /// Runs that the journal doesn't have yet.
-    pub(super) pending: VecDeque<RunBuilder>,
-    /// A builder whose run was sealed, for the next run.
-    pub(super) sealed: Option<RunBuilder>,
+    pub(super) pending: VecDeque<Box<RunBuilder>>,
     /// The runs that the journal has.
     pub(super) in_flight: VecDeque<InFlight>,
     pub(super) held: VecDeque<Held<A>>,
@@ -75,14 +73,17 @@ pub(super) enum Answer {
     Tells,
     /// The reply to a command that was stored with the record `tag`.
     Stored,
-    /// What the first command with this key was answered; it is stored in a record up to `seq_nr`.
-    Repeats {
-        key: StoredKey,
-        seq_nr: SeqNr,
-    },
+    /// What the first command with its key was answered.
+    Repeats(Box<Repeated>),
     Fails(Box<Failure>),
     /// That the stream has ended before, with the record `tag`.
     Ended,
+}
+
+/// The first command with the same key: it is stored in a record up to `seq_nr`.
+pub(super) struct Repeated {
+    pub(super) key: StoredKey,
+    pub(super) seq_nr: SeqNr,
 }
 
 /// Working memory that lies idle, for the next entity that needs some.
@@ -92,7 +93,35 @@ pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
 /// How much of it is kept, and how far it may have grown.
 const SPARE_MAX: usize = 1024;
 const SPARE_MESSAGES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 4096;
+
+/// Builders whose runs were sealed, for the next runs. The last one comes first: it is the one that is still near.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "the boxes are what is kept: they go to entities and come back")]
+pub(crate) struct SpareRuns(Vec<Box<RunBuilder>>);
+
+/// How many of them are kept, and how far one may have grown.
+const SPARE_RUNS_MAX: usize = 1024;
+const SPARE_RUN_BYTES_MAX: usize = 16 * 1024;
+
+impl SpareRuns {
+    fn begin(&mut self, stream: StreamNo, id: PersistenceId, first: SeqNr, forgettable: bool) -> Box<RunBuilder> {
+        let mut run = match self.0.pop() {
+            Some(mut run) => {
+                run.restart(stream, id, first);
+                run
+            }
+            None => Box::new(RunBuilder::new(stream, id, first)),
+        };
+        run.set_forgettable(forgettable);
+        run
+    }
+
+    pub(super) fn put(&mut self, run: Box<RunBuilder>) {
+        if self.0.len() < SPARE_RUNS_MAX && run.capacity() <= SPARE_RUN_BYTES_MAX {
+            self.0.push(run);
+        }
+    }
+}
 
 impl<A: Aggregate> SpareWork<A> {
     pub(crate) fn new() -> Self {
@@ -105,8 +134,7 @@ impl<A: Aggregate> SpareWork<A> {
 
     pub(super) fn put(&mut self, work: Box<Work<A>>) {
         let messages = work.held.capacity().max(work.queue.capacity());
-        let bytes = work.sealed.as_ref().map_or(0, RunBuilder::capacity);
-        if self.0.len() < SPARE_MAX && messages <= SPARE_MESSAGES_MAX && bytes <= SPARE_BYTES_MAX {
+        if self.0.len() < SPARE_MAX && messages <= SPARE_MESSAGES_MAX {
             self.0.push(work);
         }
     }
@@ -117,7 +145,6 @@ impl<A: Aggregate> Work<A> {
         Self {
             queue: VecDeque::new(),
             pending: VecDeque::new(),
-            sealed: None,
             in_flight: VecDeque::new(),
             held: VecDeque::new(),
             snapshots: VecDeque::new(),
@@ -156,16 +183,9 @@ impl<A: Aggregate> Work<A> {
             // The second is exact, and takes longer.
             desk.draft.bytes_max() + NAMES_ROOM <= room || desk.draft.bytes_in_run::<A>() <= room
         };
-        if !self.pending.back().is_some_and(has_room) {
+        if !self.pending.back().is_some_and(|run| has_room(run)) {
             let id = PersistenceId { aggregate: aggregate.clone(), entity: entity.clone() };
-            let run = match self.sealed.take() {
-                Some(mut run) => {
-                    run.restart(stream, id, issued.next());
-                    run
-                }
-                None if A::FORGETTABLE => RunBuilder::new(stream, id, issued.next()).forgettable(),
-                None => RunBuilder::new(stream, id, issued.next()),
-            };
+            let run = desk.spare_runs.begin(stream, id, issued.next(), A::FORGETTABLE);
             desk.bytes_unsettled += run.bytes();
             self.pending.push_back(run);
         }

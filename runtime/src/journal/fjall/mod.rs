@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::changed::Waiters;
 use super::keys::Keys;
 use super::lock;
-use super::oneshot::oneshot;
+use crate::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{

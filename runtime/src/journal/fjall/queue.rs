@@ -7,7 +7,7 @@ use super::forgetting::Ciphers;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::cipher::StreamCipher;
 use crate::journal::lock;
-use crate::journal::oneshot::Sender;
+use crate::oneshot::Sender;
 use crate::journal::run::Run;
 use crate::journal::{CloseError, Outcome, Why};
 use crate::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -37,8 +37,8 @@ impl Reply {
     /// Answers the same for all parts.
     pub(super) fn send_all(self, outcome: &Outcome) {
         match self {
-            Reply::Group(runs, done) => done.send(vec![outcome.clone(); runs]),
-            Reply::One(done) => done.send(outcome.clone()),
+            Reply::Group(runs, done) => done.tell(vec![outcome.clone(); runs]),
+            Reply::One(done) => done.tell(outcome.clone()),
         }
     }
 
@@ -48,10 +48,10 @@ impl Reply {
         match (self, work) {
             (Reply::Group(_, done), Work::Append { runs, verdicts, .. }) => {
                 drop(runs);
-                done.send(verdicts.into_iter().map(answer).collect());
+                done.tell(verdicts.into_iter().map(answer).collect());
             }
             (Reply::One(done), Work::Delete { verdict, .. } | Work::Forget { verdict, .. }) => {
-                done.send(answer(verdict));
+                done.tell(answer(verdict));
             }
             (Reply::Group(..) | Reply::One(_), _) => unreachable!("a request is made with the reply of its work"),
         }
@@ -224,7 +224,7 @@ impl Queue {
         match (waiting, state.ended.clone()) {
             (Some(waiting), Some(ended)) => {
                 drop(state);
-                waiting.send(ended);
+                waiting.tell(ended);
             }
             (waiting, _) => {
                 state.waiting.extend(waiting);
@@ -245,7 +245,7 @@ impl Queue {
     pub(super) fn tell_waiting(&self, result: &Result<(), CloseError>) {
         let waiting = std::mem::take(&mut lock(&self.state).waiting);
         for waiting in waiting {
-            waiting.send(result.clone());
+            waiting.tell(result.clone());
         }
     }
 }

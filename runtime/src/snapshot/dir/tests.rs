@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::journal::oneshot::block_on;
+use crate::oneshot::block_on;
 
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap()

@@ -22,8 +22,8 @@ impl<A: Aggregate> Entity<A> {
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
                 Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
-                Answer::Repeats { key, seq_nr } => {
-                    let repeat = repeat(held.message, key, self.stream, seq_nr);
+                Answer::Repeats(first) => {
+                    let repeat = repeat(held.message, first.key, self.stream, first.seq_nr);
                     around.desk.repeats.push_back((around.key, repeat));
                 }
                 Answer::Tells | Answer::Stored => {
@@ -56,7 +56,7 @@ impl<A: Aggregate> Entity<A> {
             desk.bytes_unsettled -= run.bytes();
             let sealed = run.seal(&desk.facts, desk.next_run());
             work.in_flight.push_back(InFlight::of(&sealed));
-            work.sealed = Some(run);
+            desk.spare_runs.put(run);
             sealed
         });
         if !work.pending.is_empty() {
@@ -137,21 +137,22 @@ impl<A: Aggregate> Entity<A> {
         for held in mem::take(&mut work.held) {
             match held.answer {
                 // What a repeat is told depends on where its first is.
-                Answer::Repeats { key, seq_nr } if seq_nr <= self.durable => {
-                    desk.repeats.push_back((of, repeat(held.message, key, self.stream, seq_nr)));
+                Answer::Repeats(first) if first.seq_nr <= self.durable => {
+                    desk.repeats.push_back((of, repeat(held.message, first.key, self.stream, first.seq_nr)));
                 }
-                Answer::Repeats { seq_nr, .. } if seq_nr <= last => {
+                Answer::Repeats(first) if first.seq_nr <= last => {
                     work.end_repeat(desk);
                     held.message.fail(failure.clone());
                 }
-                Answer::Repeats { seq_nr, .. } if seq_nr <= still_in_flight => {
-                    work.held.push_back(Held { tag: seq_nr, ..held });
+                Answer::Repeats(first) if first.seq_nr <= still_in_flight => {
+                    let (tag, message) = (first.seq_nr, held.message);
+                    work.held.push_back(Held { tag, message, answer: Answer::Repeats(first) });
                 }
                 _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
                 Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
                 // Who wanted it to end as well learns whether it has.
                 Answer::Ended if held.tag <= last && held.message.is_end() => held.message.fail(failure.clone()),
-                Answer::Repeats { .. } => {
+                Answer::Repeats(_) => {
                     work.end_repeat(desk);
                     held.message.fail(lost.clone());
                 }
@@ -175,9 +176,9 @@ impl<A: Aggregate> Entity<A> {
             let (id, is_end) = (self.persistence_id(), held.message.is_end());
             held.message.fail(match held.answer {
                 Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Repeats { seq_nr, .. } if seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
+                Answer::Repeats(first) if first.seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
                 Answer::Ended if held.tag <= submitted && is_end => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Stored | Answer::Tells | Answer::Repeats { .. } | Answer::Fails(_) | Answer::Ended => {
+                Answer::Stored | Answer::Tells | Answer::Repeats(_) | Answer::Fails(_) | Answer::Ended => {
                     Failure::Stopped { id }
                 }
             });

@@ -22,7 +22,7 @@ use crate::system::quarantine::Broken;
 use crate::system::rung::Noticed;
 use crate::system::shard::Desk;
 use crate::system::stats::Counters;
-use crate::system::work::{Answer, Held, Work};
+use crate::system::work::{Answer, Held, Repeated, Work};
 
 /// How many messages an entity handles in one turn.
 pub(crate) const TURN_MAX: usize = 64;
@@ -119,7 +119,8 @@ impl<A: Aggregate> Entity<A> {
                     break;
                 }
                 work.begin_repeat(desk);
-                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats { key, seq_nr } });
+                let first = Box::new(Repeated { key, seq_nr });
+                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats(first) });
                 continue;
             }
             // Its time can't be over before there is space to say so.

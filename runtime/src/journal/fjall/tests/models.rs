@@ -4,7 +4,7 @@
 mod deadlines;
 mod deletion;
 
-use crate::journal::oneshot::block_on;
+use crate::oneshot::block_on;
 use crate::journal::suite::copy_sparse;
 use crate::journal::{FjallJournal, FjallOptions, Journal};
 

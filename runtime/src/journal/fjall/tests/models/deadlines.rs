@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::OnDisk;
-use crate::journal::oneshot::block_on;
+use crate::oneshot::block_on;
 use crate::journal::suite::deadlines::{armed, at, run_with};
 use crate::journal::suite::{id, open};
 use crate::journal::{Due, Journal, len_u64};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::OnDisk;
 use crate::id::{Offset, PersistenceId, SeqNr};
-use crate::journal::oneshot::block_on;
+use crate::oneshot::block_on;
 use crate::journal::suite::deletion::{head, run_that_ends};
 use crate::journal::suite::{id, open, read, read_all, run};
 use crate::journal::{Fut, Journal, Outcome, Run, Why, len_u64};
