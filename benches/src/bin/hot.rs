@@ -12,17 +12,17 @@ mod notebook;
 
 use notebook::{Notebook, text};
 
-const ENTITIES: u64 = 1_000;
-const CALLERS: u64 = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let commands: u64 = std::env::args().nth(1).map_or(Ok(10), |commands| commands.parse())?;
+    let number = |index, default| std::env::args().nth(index).map_or(Ok(default), |number| number.parse());
+    let (entities, callers): (u64, u64) = (number(2, 1_000)?, number(3, 10)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
         let system = System::builder().shards(2).start(MemoryJournal::new())?;
-        let callers: Vec<_> = (0..ENTITIES * CALLERS)
+        let callers: Vec<_> = (0..entities * callers)
             .map(|caller| {
-                let notebook = system.get::<Notebook>(format!("{:010}", caller % ENTITIES));
+                let notebook = system.get::<Notebook>(format!("{:010}", caller % entities));
                 tokio::spawn(async move {
                     let text = text();
                     for _ in 0..commands {

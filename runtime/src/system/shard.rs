@@ -41,6 +41,9 @@ const TURNS_MAX: usize = 256;
 const PASS_TIME_MAX: Duration = Duration::from_millis(5);
 /// After how many passes, at the most, the other tasks of the thread have their turn.
 const PASSES_MAX: usize = 64;
+/// So many answers leave in one pass, or those of one entity more. Then the callers have their turns: each finds near what
+/// was just touched for it.
+const ANSWERS_MAX: usize = 64;
 /// How many runs a group has at most.
 const GROUP_RUNS_MAX: usize = 8192;
 /// How long a group is, beyond which no run is added.
@@ -110,6 +113,8 @@ pub(crate) struct Desk {
     pub(crate) shelf: Shelf,
     /// The store of snapshots, to load from.
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
+    /// How many answers have left in this pass.
+    pub(crate) answers: usize,
     /// Encoded bytes that the journal has not settled.
     pub(crate) bytes_unsettled: usize,
     /// Entities that have anything queued, held or pending.
@@ -183,6 +188,12 @@ struct InFlight {
     runs: Vec<(Key, usize)>,
 }
 
+/// A group of which it is known what became of it, as far as its entities haven't heard.
+struct Settled {
+    runs: std::vec::IntoIter<(Key, usize)>,
+    outcomes: std::vec::IntoIter<Outcome>,
+}
+
 /// The stores of a shard, made when they are first needed.
 struct Stores {
     stores: Vec<Option<Box<dyn Store>>>,
@@ -230,6 +241,7 @@ pub(crate) struct Shard {
     mailbox_open: bool,
     arrivals: Vec<Delivery>,
     in_flight: VecDeque<InFlight>,
+    settled: Option<Settled>,
     loads: JoinSet<Loaded>,
     /// Each brings back whose repeats it has answered.
     repeat_jobs: JoinSet<Vec<Key>>,
@@ -277,6 +289,7 @@ impl Shard {
             log: Throttles::default(),
             shelf: setup.shelf,
             snapshots: setup.snapshots,
+            answers: 0,
             bytes_unsettled: 0,
             busy: 0,
             residents: 0,
@@ -292,6 +305,7 @@ impl Shard {
             mailbox_open: true,
             arrivals: Vec::new(),
             in_flight: VecDeque::new(),
+            settled: None,
             loads: JoinSet::new(),
             repeat_jobs: JoinSet::new(),
             stage: Stage::Running,
@@ -312,13 +326,14 @@ impl Shard {
             self.desk.tenth = u32::try_from(started.elapsed().as_millis() / 100).unwrap_or(u32::MAX);
             match wake {
                 Wake::Stage(stage) => self.enter(stage),
-                Wake::Outcomes(outcomes) => self.settle(outcomes),
+                Wake::Outcomes(outcomes) => self.settled = self.take_settled(outcomes),
                 Wake::Loaded(loaded) => self.install(loaded),
                 Wake::Repeated(keys) => self.repeated(&keys),
                 Wake::Probe(probe) => self.probing.push(probe),
                 Wake::Sweep => self.sweep(),
                 Wake::Arrivals | Wake::GoOn => {}
             }
+            self.settle_some();
             self.take_arrivals();
             self.flush_effects();
             self.feed();
@@ -335,7 +350,7 @@ impl Shard {
                 }
             }
             passes = (passes + 1) % PASSES_MAX;
-            if was_slow || passes == 0 {
+            if was_slow || passes == 0 || self.settled.is_some() {
                 // There may be something to wake up for each time, such as a journal that answers at once.
                 tokio::task::yield_now().await;
             }
@@ -349,7 +364,9 @@ impl Shard {
         tokio::select! {
             biased;
             stage = next_stage(&mut self.stages), if self.stage != Stage::GivingUp => Wake::Stage(stage),
-            outcomes = next_outcomes(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Outcomes(outcomes),
+            outcomes = next_outcomes(&mut self.in_flight), if self.settled.is_none() && !self.in_flight.is_empty() => {
+                Wake::Outcomes(outcomes)
+            }
             Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => Wake::Loaded(loaded.ok()),
             // None is lost: what panics in such a job is contained.
             Some(keys) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => {
@@ -360,7 +377,7 @@ impl Shard {
             Some(probe) = self.probes.recv() => Wake::Probe(probe),
             _ = sweep.tick() => Wake::Sweep,
             // Lets the other tasks of this thread run between two passes.
-            () = tokio::task::yield_now(), if has_turns || may_feed => Wake::GoOn,
+            () = tokio::task::yield_now(), if has_turns || may_feed || self.settled.is_some() => Wake::GoOn,
         }
     }
 
@@ -369,6 +386,7 @@ impl Shard {
         self.desk.busy == 0
             && self.mailbox.is_empty()
             && self.in_flight.is_empty()
+            && self.settled.is_none()
             && self.loads.is_empty()
             && self.desk.repeats.is_empty()
             && self.repeat_jobs.is_empty()
@@ -385,6 +403,9 @@ impl Shard {
             self.mailbox.close();
         }
         if self.stage == Stage::GivingUp {
+            while self.settled.is_some() {
+                self.settle_some();
+            }
             self.in_flight.drain(..).for_each(|group| drop_contained("the outcomes of a group", group.outcomes));
             self.loads.abort_all();
             self.loads.detach_all();
@@ -451,8 +472,9 @@ impl Shard {
         }
     }
 
-    fn settle(&mut self, outcomes: Vec<Outcome>) {
-        let Some(group) = self.in_flight.pop_front() else { return };
+    /// Takes the group that is settled off those in flight.
+    fn take_settled(&mut self, outcomes: Vec<Outcome>) -> Option<Settled> {
+        let group = self.in_flight.pop_front()?;
         drop_contained("the outcomes of a group", group.outcomes);
         let (runs, told) = (group.runs.len(), outcomes.len());
         let outcomes = if told == runs {
@@ -465,7 +487,18 @@ impl Shard {
             );
             unknown(&format!("the journal told {told} outcomes of {runs} runs"), runs)
         };
-        for ((key, bytes), outcome) in group.runs.into_iter().zip(outcomes) {
+        Some(Settled { runs: group.runs.into_iter(), outcomes: outcomes.into_iter() })
+    }
+
+    /// Tells some entities what became of their runs.
+    fn settle_some(&mut self) {
+        let Some(settled) = &mut self.settled else { return };
+        self.desk.answers = 0;
+        while self.desk.answers < ANSWERS_MAX {
+            let (Some((key, bytes)), Some(outcome)) = (settled.runs.next(), settled.outcomes.next()) else {
+                self.settled = None;
+                return;
+            };
             self.desk.bytes_unsettled -= bytes;
             self.stores.get(key.store).settle(key.slot, outcome, &mut self.desk);
         }

@@ -19,6 +19,7 @@ impl<A: Aggregate> Entity<A> {
     pub(super) fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
         while work.held.front().is_some_and(|held| held.tag <= self.durable) {
             let Some(held) = work.held.pop_front() else { break };
+            around.desk.answers += 1;
             match held.answer {
                 Answer::Fails(failure) => held.message.fail(*failure),
                 Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
