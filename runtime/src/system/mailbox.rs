@@ -55,17 +55,18 @@ impl Lanes {
     }
 }
 
-/// From whom messages are taken.
+/// Who may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Taken {
-    FromAll,
-    FromInside,
-    FromNobody,
+enum Door {
+    Open,
+    /// Only what is sent from inside the system is taken.
+    Inside,
+    Shut,
 }
 
 /// What has been delivered to a shard. It has room for each place of every lane, so it is as bounded as they are.
 struct Inbox {
-    taken: Taken,
+    door: Door,
     deliveries: Vec<Delivery>,
     /// The shard, while it waits for some.
     shard: Option<Waker>,
@@ -87,7 +88,7 @@ pub(crate) struct MailboxEnd {
 /// Makes a mailbox for `places_max` messages.
 pub(crate) fn mailbox(places_max: usize) -> (Mailbox, MailboxEnd) {
     let lanes = Arc::new(Lanes::new(places_max.div_ceil(LANES)));
-    let inbox = Inbox { taken: Taken::FromAll, deliveries: Vec::new(), shard: None };
+    let inbox = Inbox { door: Door::Open, deliveries: Vec::new(), shard: None };
     let inbox = Arc::new(Mutex::new(inbox));
     (Mailbox { inbox: inbox.clone(), lanes: lanes.clone() }, MailboxEnd { inbox, lanes })
 }
@@ -96,17 +97,17 @@ impl Mailbox {
     /// Takes no more messages from outside. Those that were sent before are in the mailbox when this is over.
     pub(crate) fn close_outside(&self) {
         let mut inbox = lock(&self.inbox);
-        inbox.taken = inbox.taken.max(Taken::FromInside);
+        inbox.door = inbox.door.max(Door::Inside);
     }
 
     /// Sends a delivery for which a place was taken.
     fn deliver(&self, delivery: Delivery, side: &Side) -> Result<(), Stopped> {
-        let taken_until = match side {
-            Side::Outside => Taken::FromAll,
-            Side::Inside(_) => Taken::FromInside,
+        let enters_until = match side {
+            Side::Outside => Door::Open,
+            Side::Inside(_) => Door::Inside,
         };
         let mut inbox = lock(&self.inbox);
-        if inbox.taken > taken_until {
+        if inbox.door > enters_until {
             drop(inbox);
             self.lanes.leave(delivery.hash, 1);
             drop_contained("a call that came too late", delivery.parcel);
@@ -126,7 +127,7 @@ impl MailboxEnd {
     /// Whether anything has arrived, or nothing will any more.
     pub(crate) fn poll_arrived(&self, task: &mut Context<'_>) -> Poll<()> {
         let mut inbox = lock(&self.inbox);
-        if !inbox.deliveries.is_empty() || inbox.taken == Taken::FromNobody {
+        if !inbox.deliveries.is_empty() || inbox.door == Door::Shut {
             return Poll::Ready(());
         }
         if !inbox.shard.as_ref().is_some_and(|shard| shard.will_wake(task.waker())) {
@@ -139,7 +140,7 @@ impl MailboxEnd {
     pub(crate) fn take(&self, arrivals: &mut Vec<Delivery>) -> bool {
         let mut inbox = lock(&self.inbox);
         mem::swap(&mut inbox.deliveries, arrivals);
-        inbox.taken < Taken::FromNobody
+        inbox.door < Door::Shut
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -150,7 +151,7 @@ impl MailboxEnd {
     pub(crate) fn close(&self) {
         // ORDER: no place may be taken in vain by who waits for one.
         self.lanes.close();
-        lock(&self.inbox).taken = Taken::FromNobody;
+        lock(&self.inbox).door = Door::Shut;
     }
 }
 
