@@ -1,27 +1,34 @@
 //! Callers that wait for their answers, entities that store: commands in a second, and how long each takes.
+//!
+//! Nothing counts before each caller has had its first answer, so that all entities are in memory where they fit, and
+//! before half a second is over.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annals::System;
 use annals::journal::Durability;
 use tokio::runtime::Runtime;
 
-use crate::Outcome;
-use crate::cpu;
-use crate::figures::{Latencies, float};
-use crate::notebook::{Notebook, text};
+use crate::latencies::Latencies;
+use crate::limits::{self, Limit, RATE};
+use crate::report::{Aim, Report, Section, Whose, float};
+use crate::zipf::Zipf;
+use crate::{Bench, Outcome, cpu, settle};
+use annals_bench::notebook::{Notebook, id, text};
 
-/// Before this is over, nothing counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP_MAX: Duration = Duration::from_secs(60);
 /// Where more call than this, one of [`SAMPLED`] calls is measured; the longest of all is always known.
 const ALL_MEASURED_MAX: u64 = 100;
 const SAMPLED: u64 = 16;
 /// Who sends without a reply asks for one after so many.
 const TOLD_AT_ONCE: u64 = 256;
+/// Of a thread that was on a core for a shorter time than this for each command, nothing is told.
+const CPU_TOLD_MIN: f64 = 0.005;
 
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
@@ -32,7 +39,7 @@ const STOPPED: u8 = 2;
 pub(crate) enum Manner {
     /// The caller waits for the reply before it gives the next one.
     Ask,
-    /// The caller goes on as soon as there is room.
+    /// The caller goes on as soon as there is room, and waits for the reply to one of [`TOLD_AT_ONCE`].
     Tell,
     /// Like `Ask`, and each command is for another entity, the rank of which is drawn by Zipf's law.
     Zipf,
@@ -46,166 +53,279 @@ pub(crate) struct Load {
     /// For each entity; in all with [`Manner::Zipf`].
     pub(crate) callers: u64,
     pub(crate) manner: Manner,
+    /// How many entities may be in memory; as many as there are without it.
+    pub(crate) residents_max: Option<usize>,
+    /// What its rate is to be, beside the engine with a row for each event.
+    pub(crate) of_rows: Option<f64>,
+    /// What its rate is to be, beside a plain file.
+    pub(crate) of_plain: Option<f64>,
 }
 
-/// What came of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Measured {
-    pub(crate) commands: u64,
-    pub(crate) took: Duration,
-    pub(crate) latencies: Latencies,
-    pub(crate) longest: Duration,
-    /// How long each kind of thread was on a core.
-    pub(crate) cpu: Vec<(String, Duration)>,
-}
-
-impl Measured {
-    pub(crate) fn rate(&self) -> f64 {
-        float(self.commands) / self.took.as_secs_f64()
+impl Load {
+    pub(crate) const fn asking(name: &'static str, entities: u64, callers: u64) -> Self {
+        let manner = Manner::Ask;
+        Self { name, entities, callers, manner, residents_max: None, of_rows: None, of_plain: None }
     }
 }
 
-/// What one caller has seen.
-struct Seen {
-    commands: u64,
-    nanos: Vec<u32>,
-    longest: Duration,
+const HOT: Load = Load::asking("1 entity x 1000 callers", 1, 1_000);
+const MANY: Load = Load::asking("1000 entities x 10 callers", 1_000, 10);
+const WIDE: Load = Load::asking("100000 entities x 1 caller", 100_000, 1);
+const ALONE: Load = Load::asking("1 entity x 1 caller", 1, 1);
+
+/// Each one beside the limit that is measured before it.
+const SHORT: [(Limit, Load); 5] = [
+    (limits::PLAIN, Load { of_rows: Some(4.0), of_plain: Some(1.0), ..MANY }),
+    (limits::ROWS, Load { of_rows: Some(2.0), ..HOT }),
+    (Limit::Single, ALONE),
+    (limits::PLAIN_LARGE, Load { of_rows: Some(1.0), ..WIDE }),
+    (
+        limits::PACKED,
+        Load {
+            name: "zipf over 1000000 entities, 100000 in memory",
+            entities: 1_000_000,
+            callers: 10_000,
+            manner: Manner::Zipf,
+            residents_max: Some(100_000),
+            of_rows: None,
+            of_plain: None,
+        },
+    ),
+];
+/// These are measured behind the others of a round.
+const MORE: [Load; 2] = [
+    Load::asking("1 entity x 64 callers", 1, 64),
+    Load { manner: Manner::Tell, ..Load::asking("1000 entities x 1 sender without replies", 1_000, 1) },
+];
+
+const LONG: [Load; 3] =
+    [Load { of_rows: Some(2.5), ..MANY }, Load { of_rows: Some(2.0), ..HOT }, Load { of_rows: Some(0.7), ..WIDE }];
+const LONG_LIMITS: [Limit; 2] = [limits::ROWS, limits::PLAIN];
+/// The longest that a call may take for a minute, in milliseconds.
+const STALL_MAX: f64 = 250.0;
+
+/// Loads of all kinds, and all limits, in turns.
+pub(crate) fn commands(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let about = format!("commands of one event of 100 bytes, {:.1} s each, in turns", bench.time.as_secs_f64());
+    let mut section = Section::new("commands", about);
+    let wanted = |load: &Load| bench.wants("commands", load.name);
+    if !SHORT.iter().map(|(_, load)| load).chain(&MORE).any(wanted) {
+        return Ok(());
+    }
+    for _ in 0..bench.runs {
+        for (limit, load) in SHORT {
+            limit.measure(&bench.directory, bench.time, &mut section)?;
+            if wanted(&load) {
+                measure(&bench.directory, &load, bench.time, &mut section)?;
+            }
+        }
+        for load in MORE.iter().filter(|load| wanted(load)) {
+            measure(&bench.directory, load, bench.time, &mut section)?;
+        }
+    }
+    for load in SHORT.iter().map(|(_, load)| load).chain(&MORE) {
+        compare(&mut section, load);
+    }
+    section.compare(ALONE.name, "p50", &Limit::Single.name(), Some(Aim::AtMost(1.3)));
+    bench.tell(report, section)
 }
 
-/// Has a load go on for some time, on a new store.
-pub(crate) fn measure(directory: &Path, load: &Load, time: Duration) -> Outcome<Measured> {
+/// What is left of the rates when the engine has to merge what was written.
+pub(crate) fn sustained(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let about = format!("commands of one event of 100 bytes, {:.1} s each, in turns", bench.long_time.as_secs_f64());
+    let mut section = Section::new("sustained", about);
+    let loads: Vec<_> = LONG.iter().filter(|load| bench.wants("sustained", load.name)).collect();
+    if loads.is_empty() {
+        return Ok(());
+    }
+    for _ in 0..bench.runs {
+        let mut limits = LONG_LIMITS.iter();
+        for load in &loads {
+            if let Some(limit) = limits.next() {
+                limit.measure(&bench.directory, bench.long_time, &mut section)?;
+            }
+            measure(&bench.directory, load, bench.long_time, &mut section)?;
+        }
+        for limit in limits {
+            limit.measure(&bench.directory, bench.long_time, &mut section)?;
+        }
+    }
+    for load in &loads {
+        compare(&mut section, load);
+    }
+    section.aim(MANY.name, "longest", Aim::AtMost(STALL_MAX));
+    bench.tell(report, section)
+}
+
+fn compare(section: &mut Section, load: &Load) {
+    section.compare(load.name, RATE, &limits::ROWS.name(), load.of_rows.map(Aim::AtLeast));
+    section.compare(load.name, RATE, &limits::PLAIN.name(), load.of_plain.map(Aim::AtLeast));
+}
+
+/// What came of a load.
+#[derive(Debug, Clone)]
+struct Measured {
+    commands: u64,
+    took: Duration,
+    latencies: Latencies,
+    /// How often an entity had to leave memory for another one.
+    passivations: u64,
+    /// How long each kind of thread was on a core.
+    cpu: Vec<(String, Duration)>,
+}
+
+/// Has a load go on for some time on a new store, and tells what came of it.
+pub(crate) fn measure(directory: &Path, load: &Load, time: Duration, section: &mut Section) -> Outcome<()> {
     let path = directory.join("annals");
     let measured = Runtime::new()?.block_on(async {
-        let system = System::builder().durability(Durability::Fsync).open(&path).await?;
+        let builder = System::builder().durability(Durability::Fsync);
+        let builder = load.residents_max.into_iter().fold(builder, annals::Builder::residents_max);
+        let system = builder.open(&path).await?;
         let measured = call(&system, load, time).await;
         system.shutdown().await?;
         measured
     })?;
     fs::remove_dir_all(path)?;
-    Ok(measured)
+    settle(directory)?;
+    let commands = float(measured.commands);
+    section.annals(load.name, RATE, "commands/s", commands / measured.took.as_secs_f64());
+    if load.manner != Manner::Tell {
+        measured.latencies.tell(section, Whose::Annals, load.name);
+    }
+    if load.residents_max.is_some() {
+        section.annals(load.name, "left memory", "per command", float(measured.passivations) / commands);
+    }
+    for (thread, time) in measured.cpu {
+        let each = time.as_secs_f64() * 1e6 / commands;
+        if each >= CPU_TOLD_MIN {
+            section.annals(load.name, &format!("cpu, {thread}"), "us/command", each);
+        }
+    }
+    Ok(())
+}
+
+/// What the callers of a load share.
+struct Stage {
+    stage: AtomicU8,
+    /// How many callers have had an answer.
+    warm: AtomicU64,
+    /// Of each caller's calls, one of so many is measured.
+    every: u64,
 }
 
 async fn call(system: &System, load: &Load, time: Duration) -> Outcome<Measured> {
-    let stage = Arc::new(AtomicU8::new(WARMING));
     let callers = if load.manner == Manner::Zipf { load.callers } else { load.entities * load.callers };
     let every = if callers > ALL_MEASURED_MAX { SAMPLED } else { 1 };
+    let stage = Arc::new(Stage { stage: AtomicU8::new(WARMING), warm: AtomicU64::new(0), every });
     let load = *load;
-    let callers: Vec<_> = (0..callers)
+    let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let (system, stage) = (system.clone(), stage.clone());
+            let (system, stage) = (system.clone(), Arc::clone(&stage));
             tokio::spawn(async move {
                 match load.manner {
-                    Manner::Ask => ask(&system, caller % load.entities, &stage, every).await,
+                    Manner::Ask => ask(&system, caller % load.entities, &stage).await,
                     Manner::Tell => tell(&system, caller % load.entities, &stage).await,
-                    Manner::Zipf => ask_any(&system, Zipf::new(load.entities, caller), &stage, every).await,
+                    Manner::Zipf => ask_any(&system, Zipf::new(load.entities, caller), &stage).await,
                 }
             })
         })
         .collect();
+    let warming = Instant::now();
     tokio::time::sleep(WARM_UP).await;
-    let (begun, before) = (Instant::now(), cpu::by_thread());
-    stage.store(MEASURING, Ordering::Relaxed);
+    while stage.warm.load(Ordering::Relaxed) < callers && warming.elapsed() < WARM_UP_MAX {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (begun, before, left) = (Instant::now(), cpu::by_thread(), system.stats().passivations);
+    stage.stage.store(MEASURING, Ordering::Relaxed);
     tokio::time::sleep(time).await;
-    stage.store(STOPPED, Ordering::Relaxed);
-    let (took, cpu) = (begun.elapsed(), cpu::since(&before));
-    let mut measured = Measured { commands: 0, took, latencies: Latencies::new(), longest: Duration::ZERO, cpu };
-    for caller in callers {
-        let seen = caller.await??;
+    stage.stage.store(STOPPED, Ordering::Relaxed);
+    let (took, cpu, passivations) = (begun.elapsed(), cpu::since(&before), system.stats().passivations - left);
+    let mut measured = Measured { commands: 0, took, latencies: Latencies::new(), passivations, cpu };
+    for task in tasks {
+        let seen = task.await??;
         measured.commands += seen.commands;
         measured.latencies.add(&seen.nanos);
-        measured.longest = measured.longest.max(seen.longest);
+        measured.latencies.longest(seen.longest);
     }
     Ok(measured)
 }
 
 type Answer<T> = Result<T, annals::CallError<annals::Never>>;
 
-fn id(number: u64) -> String {
-    format!("{number:010}")
+/// What one caller has seen.
+struct Seen {
+    commands: u64,
+    nanos: Vec<u32>,
+    longest: Duration,
+    is_warm: bool,
 }
 
 impl Seen {
     fn nothing() -> Self {
-        Self { commands: 0, nanos: Vec::new(), longest: Duration::ZERO }
+        Self { commands: 0, nanos: Vec::new(), longest: Duration::ZERO, is_warm: false }
     }
 
-    fn answered(&mut self, took: Duration, every: u64) {
-        self.commands += 1;
-        self.longest = self.longest.max(took);
-        if self.commands % every == 0 {
-            self.nanos.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+    /// Takes an answer to so many commands; says whether there are to be more.
+    fn goes_on(&mut self, stage: &Stage, commands: u64, took: Duration) -> bool {
+        match stage.stage.load(Ordering::Relaxed) {
+            WARMING => {
+                if !self.is_warm {
+                    self.is_warm = true;
+                    stage.warm.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            MEASURING => {
+                self.commands += commands;
+                self.longest = self.longest.max(took);
+                if self.commands.is_multiple_of(stage.every) {
+                    self.nanos.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+                }
+            }
+            _ => return false,
         }
+        true
     }
 }
 
-async fn ask(system: &System, entity: u64, stage: &AtomicU8, every: u64) -> Answer<Seen> {
+async fn ask(system: &System, entity: u64, stage: &Stage) -> Answer<Seen> {
     let (notebook, text) = (system.get::<Notebook>(id(entity)), text());
-    let mut seen = Seen::nothing();
-    let mut before = Instant::now();
+    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
     loop {
         notebook.note(text.clone()).await?;
         let now = Instant::now();
-        match stage.load(Ordering::Relaxed) {
-            WARMING => {}
-            MEASURING => seen.answered(now - before, every),
-            _ => return Ok(seen),
+        if !seen.goes_on(stage, 1, now - before) {
+            return Ok(seen);
         }
         before = now;
     }
 }
 
-async fn tell(system: &System, entity: u64, stage: &AtomicU8) -> Answer<Seen> {
+async fn ask_any(system: &System, mut zipf: Zipf, stage: &Stage) -> Answer<Seen> {
+    let text = text();
+    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
+    loop {
+        system.get::<Notebook>(id(zipf.draw())).note(text.clone()).await?;
+        let now = Instant::now();
+        if !seen.goes_on(stage, 1, now - before) {
+            return Ok(seen);
+        }
+        before = now;
+    }
+}
+
+/// What is counted are the commands whose reply, or that of one behind them, has come.
+async fn tell(system: &System, entity: u64, stage: &Stage) -> Answer<Seen> {
     let (notebook, text) = (system.get::<Notebook>(id(entity)), text());
-    let mut seen = Seen::nothing();
+    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
     loop {
         for _ in 1..TOLD_AT_ONCE {
             notebook.note(text.clone()).tell().await?;
         }
-        // Its reply comes when all before it are stored.
         notebook.note(text.clone()).await?;
-        match stage.load(Ordering::Relaxed) {
-            WARMING => {}
-            MEASURING => seen.commands += TOLD_AT_ONCE,
-            _ => return Ok(seen),
-        }
-    }
-}
-
-async fn ask_any(system: &System, mut zipf: Zipf, stage: &AtomicU8, every: u64) -> Answer<Seen> {
-    let text = text();
-    let mut seen = Seen::nothing();
-    let mut before = Instant::now();
-    loop {
-        system.get::<Notebook>(id(zipf.draw())).note(text.clone()).await?;
         let now = Instant::now();
-        match stage.load(Ordering::Relaxed) {
-            WARMING => {}
-            MEASURING => seen.answered(now - before, every),
-            _ => return Ok(seen),
+        if !seen.goes_on(stage, TOLD_AT_ONCE, now - before) {
+            return Ok(seen);
         }
         before = now;
-    }
-}
-
-/// Ranks by Zipf's law with the exponent 1: the logarithm of the rank is drawn evenly.
-struct Zipf {
-    entities: u64,
-    state: u64,
-}
-
-impl Zipf {
-    fn new(entities: u64, seed: u64) -> Self {
-        Self { entities, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
-    }
-
-    #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a rank is small, and cut off on purpose")]
-    fn draw(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        let part = float(self.state >> 11) / float(1 << 53);
-        let rank = float(self.entities).powf(part);
-        // Neighbours in rank are strangers by id.
-        (rank as u64).min(self.entities - 1).wrapping_mul(0x9E37_79B1) % self.entities
     }
 }

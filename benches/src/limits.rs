@@ -8,27 +8,81 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::figures::Latencies;
-use crate::notebook::PAYLOAD_BYTES;
+use crate::latencies::Latencies;
+use crate::report::{Section, Whose, float};
+use crate::{Outcome, settle};
+use annals_bench::notebook::PAYLOAD_BYTES;
 
-const KEY_BYTES: usize = 16;
+pub(crate) const KEY_BYTES: usize = 16;
 const ENTITIES: u64 = 1_000;
+/// The rate of all that writes.
+pub(crate) const RATE: &str = "rate";
 
-/// How many events, and how long they took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
-    pub(crate) events: u64,
-    pub(crate) took: Duration,
+/// Something that writes for some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// A plain file: so many events for each fdatasync.
+    Plain(u64),
+    /// A plain file: each event with an fdatasync of its own.
+    Single,
+    /// The engine: so many events in a row, so many rows for each sync.
+    Engine(usize, u64),
 }
 
-impl Written {
-    pub(crate) fn rate(&self) -> f64 {
-        crate::figures::float(self.events) / self.took.as_secs_f64()
+/// One fdatasync for each 200 events.
+pub(crate) const PLAIN: Limit = Limit::Plain(200);
+/// One fdatasync for each 5,000 events: the disk's bandwidth.
+pub(crate) const PLAIN_LARGE: Limit = Limit::Plain(5_000);
+/// The engine with a row for each event, and a sync for each 200.
+pub(crate) const ROWS: Limit = Limit::Engine(1, 200);
+/// The engine with ten events in a row, and a sync for each 10,000.
+pub(crate) const PACKED: Limit = Limit::Engine(10, 1_000);
+
+impl Limit {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Plain(events) => format!("plain append, {events} per sync"),
+            Self::Single => "plain append, each with its sync".to_owned(),
+            Self::Engine(1, rows) => format!("fjall, one row per event, {rows} per sync"),
+            Self::Engine(events, rows) => format!("fjall, {events} events per row, {rows} rows per sync"),
+        }
+    }
+
+    /// Writes for some time, and tells how fast that was.
+    pub(crate) fn measure(self, directory: &Path, time: Duration, section: &mut Section) -> Outcome<()> {
+        match self {
+            Self::Plain(per_sync) => {
+                section.limit(&self.name(), RATE, "events/s", plain_file(directory, per_sync, time)?.rate());
+            }
+            Self::Engine(events, rows) => {
+                section.limit(&self.name(), RATE, "events/s", engine(directory, events, rows, time)?.rate());
+            }
+            Self::Single => {
+                let (written, latencies) = single_appends(directory, time)?;
+                // Each event is a sync: this is the fsync rate, too.
+                section.limit(&self.name(), RATE, "events/s", written.rate());
+                latencies.tell(section, Whose::Limit, &self.name());
+            }
+        }
+        settle(directory)
     }
 }
 
-fn key(number: u64) -> [u8; KEY_BYTES] {
+/// How many events, and how long they took.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    events: u64,
+    took: Duration,
+}
+
+impl Written {
+    fn rate(&self) -> f64 {
+        float(self.events) / self.took.as_secs_f64()
+    }
+}
+
+/// The entity, then the sequence number.
+pub(crate) fn key(number: u64) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     let (entity, seq_nr) = key.split_at_mut(KEY_BYTES / 2);
     entity.copy_from_slice(&(number % ENTITIES).to_be_bytes());
@@ -36,8 +90,7 @@ fn key(number: u64) -> [u8; KEY_BYTES] {
     key
 }
 
-/// Appends to a file, with one fdatasync for so many events.
-pub(crate) fn plain_file(directory: &Path, per_sync: u64, time: Duration) -> Outcome<Written> {
+fn plain_file(directory: &Path, per_sync: u64, time: Duration) -> Outcome<Written> {
     let path = directory.join("plain");
     let mut file = File::create(&path)?;
     let (mut batch, mut events) = (Vec::new(), 0);
@@ -58,29 +111,28 @@ pub(crate) fn plain_file(directory: &Path, per_sync: u64, time: Duration) -> Out
     Ok(Written { events, took })
 }
 
-/// Appends one event after the other to a growing file, each with an fdatasync: the time that each takes.
-pub(crate) fn single_appends(directory: &Path, time: Duration) -> Outcome<Latencies> {
+/// The file grows with each of them.
+fn single_appends(directory: &Path, time: Duration) -> Outcome<(Written, Latencies)> {
     let path = directory.join("single");
     let mut file = File::create(&path)?;
     let mut latencies = Latencies::new();
-    let (mut number, begun) = (0, Instant::now());
+    let (mut events, begun) = (0, Instant::now());
     let mut before = begun;
     while before - begun < time {
-        let mut event = key(number).to_vec();
+        let mut event = key(events).to_vec();
         event.extend_from_slice(&[b'x'; PAYLOAD_BYTES]);
         file.write_all(&event)?;
         file.sync_data()?;
         let now = Instant::now();
         latencies.record(now - before);
-        (before, number) = (now, number + 1);
+        (before, events) = (now, events + 1);
     }
     drop(file);
     fs::remove_file(path)?;
-    Ok(latencies)
+    Ok((Written { events, took: before - begun }, latencies))
 }
 
-/// Writes rows into the engine, of so many events each, so many rows in a batch with its sync.
-pub(crate) fn engine(directory: &Path, events_per_row: usize, rows_per_sync: u64, time: Duration) -> Outcome<Written> {
+fn engine(directory: &Path, events_per_row: usize, rows_per_sync: u64, time: Duration) -> Outcome<Written> {
     let path = directory.join("engine");
     let database = fjall::Database::builder(&path).open()?;
     let rows = database.keyspace("rows", fjall::KeyspaceCreateOptions::default)?;

@@ -1,110 +1,121 @@
-//! What annals costs, beside its limits in the same run: `annals-bench [--quick] [--dir <dir>] [--runs <n>] [--only <word>]`.
+//! What annals costs, beside its limits in the same run. `annals-bench --help` tells how it is asked.
 
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 mod commands;
 mod cpu;
-mod figures;
+mod latencies;
 mod limits;
-mod notebook;
+mod machine;
+mod report;
+mod zipf;
 
 use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use commands::{Load, Manner};
 use lexopt::ValueExt as _;
-use figures::Runs;
+use machine::Machine;
+use report::{Report, Section};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const LOADS: [Load; 7] = [
-    Load { name: "1 entity, 1 caller", entities: 1, callers: 1, manner: Manner::Ask },
-    Load { name: "1 entity, 64 callers", entities: 1, callers: 64, manner: Manner::Ask },
-    Load { name: "1 entity, 1000 callers", entities: 1, callers: 1_000, manner: Manner::Ask },
-    Load { name: "1000 entities x 10 callers", entities: 1_000, callers: 10, manner: Manner::Ask },
-    Load { name: "100000 entities x 1 caller", entities: 100_000, callers: 1, manner: Manner::Ask },
-    Load { name: "zipf over 1000000 entities", entities: 1_000_000, callers: 10_000, manner: Manner::Zipf },
-    Load { name: "1000 entities, sent without a reply", entities: 1_000, callers: 1, manner: Manner::Tell },
-];
+const HELP: &str = "\
+usage: annals-bench [--quick] [--json <file>] [--dir <dir>] [--runs <n>] [--seconds <s>] [--only <word>]
 
-struct Settings {
+Measures annals beside a plain file and the engine alone, and prints a table.
+
+  --quick        all of it in a short time, to see that it works: the figures mean little
+  --json <file>  write the figures there, too, after each section
+  --dir <dir>    where to store what is measured, in a new directory `annals-bench`; default: the temporary directory
+  --runs <n>     how often each thing is measured; default: 3
+  --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained
+  --only <word>  only what has the word in its section's name, or in the load's
+
+Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents, expansion.
+";
+/// So many times as long goes on what is sustained.
+const LONG: u32 = 12;
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+struct Bench {
+    /// Where to store what is measured. It is there, and belongs to this run alone.
     directory: PathBuf,
+    json: Option<PathBuf>,
     runs: usize,
     time: Duration,
+    long_time: Duration,
     only: Option<String>,
 }
 
-impl Settings {
-    fn read() -> Outcome<Self> {
-        let mut settings = Self {
-            directory: std::env::temp_dir().join("annals-bench"),
-            runs: 3,
-            time: Duration::from_secs(5),
-            only: None,
-        };
+impl Bench {
+    /// None if only help was wanted.
+    fn read() -> Outcome<Option<Self>> {
+        let (mut directory, mut json, mut only) = (std::env::temp_dir(), None, None);
+        let (mut runs, mut seconds, mut is_quick) = (None, None, false);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
-                lexopt::Arg::Long("quick") => (settings.runs, settings.time) = (1, Duration::from_secs(1)),
-                lexopt::Arg::Long("dir") => settings.directory = arguments.value()?.into(),
-                lexopt::Arg::Long("runs") => settings.runs = arguments.value()?.parse::<usize>()?,
-                lexopt::Arg::Long("seconds") => {
-                    settings.time = Duration::from_secs(arguments.value()?.parse::<u64>()?);
-                }
-                lexopt::Arg::Long("only") => settings.only = Some(arguments.value()?.parse::<String>()?),
+                lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(None),
+                lexopt::Arg::Long("quick") => is_quick = true,
+                lexopt::Arg::Long("json") => json = Some(arguments.value()?.into()),
+                lexopt::Arg::Long("dir") => directory = arguments.value()?.into(),
+                lexopt::Arg::Long("runs") => runs = Some(arguments.value()?.parse::<usize>()?.max(1)),
+                lexopt::Arg::Long("seconds") => seconds = Some(arguments.value()?.parse::<f64>()?),
+                lexopt::Arg::Long("only") => only = Some(arguments.value()?.parse::<String>()?),
                 _ => return Err(argument.unexpected().into()),
             }
         }
-        Ok(settings)
+        let (quick_runs, quick_seconds) = if is_quick { (1, 0.4) } else { (3, 5.0) };
+        let time = Duration::try_from_secs_f64(seconds.unwrap_or(quick_seconds))?;
+        let long_time = if is_quick { time * 2 } else { time * LONG };
+        let runs = runs.unwrap_or(quick_runs);
+        let directory = directory.join("annals-bench");
+        Ok(Some(Self { directory, json, runs, time, long_time, only }))
+    }
+
+    /// Whether a thing is to be measured.
+    fn wants(&self, section: &str, what: &str) -> bool {
+        self.only.as_ref().is_none_or(|word| section.contains(word.as_str()) || what.contains(word.as_str()))
+    }
+
+    /// Tells what a section has come to.
+    fn tell(&self, report: &mut Report, section: Section) -> Outcome<()> {
+        println!("{}", report.take(section));
+        self.json.iter().try_for_each(|path| report.write(path))
     }
 }
 
+/// Has what was written, and above all what was removed, done with before the next thing is measured.
+fn settle(directory: &Path) -> Outcome<()> {
+    Ok(File::open(directory)?.sync_all()?)
+}
+
 fn main() -> Outcome<()> {
-    let Settings { directory, runs, time, only } = Settings::read()?;
-    fs::create_dir_all(&directory)?;
-    let (mut plain, mut rows) = (Runs::default(), Runs::default());
-    for _ in 0..runs {
-        plain.push(limits::plain_file(&directory, 200, time)?.rate());
-        rows.push(limits::engine(&directory, 1, 200, time)?.rate());
+    let Some(bench) = Bench::read()? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    // What an earlier run has left that was killed.
+    if bench.directory.exists() {
+        fs::remove_dir_all(&bench.directory)?;
     }
-    println!("plain append, 200 per sync        {:>10.0}/s ({:.0} to {:.0})", plain.median(), plain.least(), plain.most());
-    println!("fjall, one row per event, 200     {:>10.0}/s ({:.0} to {:.0})", rows.median(), rows.least(), rows.most());
-    let large = limits::plain_file(&directory, 5_000, time)?.rate();
-    let packed = limits::engine(&directory, 10, 1_000, time)?.rate();
-    let single = limits::single_appends(&directory, time)?;
-    println!("plain append, 5000 per sync       {large:>10.0}/s");
-    println!("fjall, 10 events per row, 1000    {packed:>10.0}/s");
-    println!("single append + fdatasync         p50 {:.0} us, p99 {:.0} us", single.micros_at(0.5), single.micros_at(0.99));
-    for load in &LOADS {
-        if only.as_ref().is_some_and(|only| !load.name.contains(only.as_str())) {
-            continue;
-        }
-        let mut rates = Runs::default();
-        let mut last = None;
-        for _ in 0..runs {
-            let measured = commands::measure(&directory, load, time)?;
-            rates.push(measured.rate());
-            last = Some(measured);
-        }
-        let Some(last) = last else { continue };
-        println!(
-            "{:<36} {:>10.0}/s ({:.0} to {:.0}), {:.2} x fjall, {:.2} x plain; p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us, longest {:.0} us",
-            load.name,
-            rates.median(),
-            rates.least(),
-            rates.most(),
-            rates.median() / rows.median(),
-            rates.median() / plain.median(),
-            last.latencies.micros_at(0.5),
-            last.latencies.micros_at(0.99),
-            last.latencies.micros_at(0.999),
-            last.longest.as_secs_f64() * 1e6,
-        );
-        for (name, time) in &last.cpu {
-            println!("    {name:<20} {:.3} us per command", time.as_secs_f64() * 1e6 / figures::float(last.commands));
-        }
+    fs::create_dir_all(&bench.directory)?;
+    let measured = measure(&bench);
+    fs::remove_dir_all(&bench.directory)?;
+    measured
+}
+
+/// Measures what is wanted, section by section.
+fn measure(bench: &Bench) -> Outcome<()> {
+    let machine = Machine::look(&bench.directory);
+    println!("{}{} runs", machine.shown(), bench.runs);
+    let mut report = Report::new(machine);
+    let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] = [commands::commands, commands::sustained];
+    for section in sections {
+        section(bench, &mut report)?;
     }
     Ok(())
 }

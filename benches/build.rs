@@ -1,0 +1,20 @@
+//! Tells the program what it is built with: the versions of the engine and of the compiler.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+fn main() {
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+    println!("cargo::rerun-if-changed={lock}");
+    println!("cargo::rerun-if-changed=build.rs");
+    let versions = fs::read_to_string(lock).unwrap_or_default();
+    let mut lines = versions.lines().skip_while(|line| *line != "name = \"fjall\"").skip(1);
+    let fjall = lines.next().and_then(|line| line.split('"').nth(1)).unwrap_or("unknown").to_owned();
+    println!("cargo::rustc-env=BENCH_FJALL={fjall}");
+    let rustc = Command::new(env::var("RUSTC").unwrap_or("rustc".to_owned())).arg("--version").output();
+    let rustc = rustc.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned()).unwrap_or_default();
+    println!("cargo::rustc-env=BENCH_RUSTC={rustc}");
+    let profile = env::var("PROFILE").unwrap_or_default();
+    println!("cargo::rustc-env=BENCH_PROFILE={profile}");
+}
