@@ -72,6 +72,7 @@ fn nanos(took: Duration, events: u64) -> f64 {
 }
 
 /// Which snapshots a system may use.
+#[derive(Clone, Copy)]
 enum Snapshots {
     None,
     /// The journal's.
