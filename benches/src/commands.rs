@@ -82,11 +82,11 @@ const SHORT: [(Limit, Load); 5] = [
     (
         limits::PACKED,
         Load {
-            name: "zipf over 1000000 entities, 100000 in memory",
+            name: "zipf over 1000000 entities, 50000 kept",
             entities: 1_000_000,
             callers: 10_000,
             manner: Manner::Zipf,
-            residents_max: Some(100_000),
+            residents_max: Some(50_000),
             of_rows: None,
             of_plain: None,
         },

@@ -42,7 +42,7 @@ pub(crate) fn disk(bench: &Bench, report: &mut Report) -> Outcome<()> {
         // The journal closes it in order, so that nothing but tables is left of it.
         drop(filling::open(&path, CACHE_BYTES)?);
         let bytes = float(bytes_of(&path)?);
-        let what = format!("{per_run} events per run");
+        let what = format!("{per_run} event{} per run", if per_run == 1 { "" } else { "s" });
         let runs = float(events.div_ceil(per_run));
         section.annals(&what, "bytes per payload byte", "x", bytes / payload);
         section.annals(&what, "bytes around a run", "bytes", (bytes - payload) / runs);

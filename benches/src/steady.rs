@@ -203,3 +203,20 @@ async fn batch(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_due_at_its_time_and_not_before() {
+        let begun = Instant::now();
+        let until = begun + Duration::from_secs(2);
+        let schedule = Schedule { begun, rate: 3, measured_from: begun, until };
+        assert_eq!(schedule.due(3), begun + Duration::from_secs(1));
+        let due = schedule.due(4);
+        assert_eq!(schedule.due_by(due - Duration::from_nanos(1)), 3);
+        assert_eq!(schedule.due_by(due + Duration::from_nanos(1)), 4);
+        assert_eq!(schedule.due_by(until + Duration::from_secs(9)), 6);
+    }
+}

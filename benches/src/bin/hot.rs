@@ -1,8 +1,9 @@
 //! The hot path alone, for a tool that counts instructions: `hot commands <n>` or `hot replay <n>`.
 //!
-//! One thread (and one that reads), and a journal in memory. `commands` has a thousand entities with ten callers each store so many events in
-//! all. `replay` has one entity of 20,000 events loaded so often that so many events are folded. What comes before and
-//! behind is the same for each number: the difference of two numbers is what the events between them cost.
+//! One thread (and one that reads), and a journal in memory. `commands` has a thousand entities with ten callers each
+//! store so many events in all. `replay` has one entity of 20,000 events loaded so often that so many events are folded.
+//! What comes before and behind is the same for each number: the difference of two numbers is what the events between
+//! them cost.
 
 use std::error::Error;
 
