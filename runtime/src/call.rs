@@ -455,11 +455,7 @@ pub struct Call<R, E> {
 }
 
 impl<R, E> Call<R, E> {
-    pub(crate) fn new(
-        to: Arc<Address>,
-        parcel: Box<dyn Parcel>,
-        answer: Answered<R, E>,
-    ) -> Self {
+    pub(crate) fn new(to: Arc<Address>, parcel: Box<dyn Parcel>, answer: Answered<R, E>) -> Self {
         let state = Sending::Ready(parcel);
         let outbox = Outbox { to, no_room: NoRoom::Wait, within: None, time_over: None, state };
         Self { outbox, answer }

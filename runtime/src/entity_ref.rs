@@ -40,11 +40,7 @@ impl<A: Aggregate> EntityRef<A> {
 }
 
 /// Makes the call of a parcel that is no command.
-pub(crate) fn send<A, R, E>(
-    to: &EntityRef<A>,
-    parcel: Box<dyn Parcel>,
-    answered: Answered<R, E>,
-) -> Call<R, E> {
+pub(crate) fn send<A, R, E>(to: &EntityRef<A>, parcel: Box<dyn Parcel>, answered: Answered<R, E>) -> Call<R, E> {
     Call::new(to.address.clone(), parcel, answered)
 }
 

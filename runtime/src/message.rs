@@ -163,12 +163,7 @@ where
     E: Send + 'static,
     F: FnOnce(&A, &Context<A>) -> Decision<R, E, A> + Send + 'static,
 {
-    pub(crate) fn new(
-        to: Arc<Address>,
-        command: &'static str,
-        decide: F,
-        caller: Caller<R, E>,
-    ) -> Self {
+    pub(crate) fn new(to: Arc<Address>, command: &'static str, decide: F, caller: Caller<R, E>) -> Self {
         Self { to, command, progress: Progress::Unhandled(decide), caller, keyed: None }
     }
 

@@ -117,8 +117,8 @@ impl Drop for Changed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oneshot::block_on;
     use crate::journal::suite::is_pending;
+    use crate::oneshot::block_on;
 
     #[test]
     fn each_hears_when_its_own_offset_is_passed() {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::lock;
 use super::memory::{MemoryJournal, Store};
-use crate::oneshot::{Sender, oneshot};
 use super::run::Run;
 use super::{CloseError, Facts, Fut, Health, Outcome, ReadError, Why};
 use crate::id::{SeqNr, StreamNo};
+use crate::oneshot::{Sender, oneshot};
 use crate::sync::{Arc, Mutex};
 
 /// Controls a [`MemoryJournal`] from a test, across all of its handles.
@@ -244,9 +244,9 @@ impl std::fmt::Debug for MemoryFaults {
 mod tests {
     use super::*;
     use crate::id::{Offset, SeqNr, StreamNo};
-    use crate::oneshot::block_on;
     use crate::journal::suite::{append, id, is_pending, open, read, run, store};
     use crate::journal::{Fut, Journal, Outcome};
+    use crate::oneshot::block_on;
 
     fn next(journal: &MemoryJournal, first: u64) -> Fut<'static, Vec<Outcome>> {
         let alice = open(journal, &id("alice"));

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::oneshot::block_on;
 use super::{
     Due, EventRecord, Journal, Outcome, Page, ReadError, Record, Run, RunBuilder, RunError, RunView, StreamHead, Write,
 };
 use crate::codec::Codec;
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::oneshot::block_on;
 
 /// Copies a journal; the zeros at the end of the engine's own journal stay a hole.
 #[cfg(feature = "fjall")]

@@ -49,11 +49,7 @@ pub(crate) struct End<A> {
 }
 
 impl<A: Aggregate> End<A> {
-    pub(crate) fn new(
-        entity: EntityId,
-        read_before: Option<ReadBefore>,
-        caller: Caller<SeqNr, NotEnded>,
-    ) -> Self {
+    pub(crate) fn new(entity: EntityId, read_before: Option<ReadBefore>, caller: Caller<SeqNr, NotEnded>) -> Self {
         Self { entity, read_before, refused: None, ends_with: SeqNr::ZERO, caller, aggregate: PhantomData }
     }
 

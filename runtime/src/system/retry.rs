@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-
 use crate::aggregate::{Aggregate, Context};
 use crate::answer::{Caller, answer};
 use crate::call::{Address, Call, CallError, Failure, Never, Parcel};

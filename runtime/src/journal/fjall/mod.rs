@@ -13,13 +13,13 @@ use std::time::Duration;
 use super::changed::Waiters;
 use super::keys::Keys;
 use super::lock;
-use crate::oneshot::oneshot;
 use super::order::Mark;
 use super::run::Run;
 use super::{
     Armed, Cause, Cipher, CloseError, Durability, Facts, Fut, Health, Journal, Outcome, Page, ReadError, StreamHead,
 };
 use crate::id::{Offset, PersistenceId, SeqNr, StreamNo};
+use crate::oneshot::oneshot;
 use crate::snapshot::SnapshotStore;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::thread::JoinHandle;

@@ -7,9 +7,9 @@ use super::forgetting::Ciphers;
 use crate::id::{SeqNr, StreamNo};
 use crate::journal::cipher::StreamCipher;
 use crate::journal::lock;
-use crate::oneshot::Sender;
 use crate::journal::run::Run;
 use crate::journal::{CloseError, Outcome, Why};
+use crate::oneshot::Sender;
 use crate::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// A group commit takes groups up to so many bytes, and one group at least.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::oneshot::block_on;
 use crate::journal::suite::deletion::{delete, end, head};
 use crate::journal::suite::{append, copy_sparse, id, is_pending, open, read, read_all, run, store, written};
 use crate::journal::{Corrupt, Place, Why};
+use crate::oneshot::block_on;
 
 mod damage;
 mod deadlines;

@@ -4,9 +4,9 @@
 mod deadlines;
 mod deletion;
 
-use crate::oneshot::block_on;
 use crate::journal::suite::copy_sparse;
 use crate::journal::{FjallJournal, FjallOptions, Journal};
+use crate::oneshot::block_on;
 
 /// A journal on a disk that can be closed and opened again.
 struct OnDisk {

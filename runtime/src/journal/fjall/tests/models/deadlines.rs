@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::OnDisk;
-use crate::oneshot::block_on;
 use crate::journal::suite::deadlines::{armed, at, run_with};
 use crate::journal::suite::{id, open};
 use crate::journal::{Due, Journal, len_u64};
+use crate::oneshot::block_on;
 
 /// What a test does to the deadlines of a journal.
 #[derive(Debug, Clone)]

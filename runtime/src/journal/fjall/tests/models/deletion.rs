@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::OnDisk;
 use crate::id::{Offset, PersistenceId, SeqNr};
-use crate::oneshot::block_on;
 use crate::journal::suite::deletion::{head, run_that_ends};
 use crate::journal::suite::{id, open, read, read_all, run};
 use crate::journal::{Fut, Journal, Outcome, Run, Why, len_u64};
+use crate::oneshot::block_on;
 
 const MODEL_STREAMS: usize = 4;
 
