@@ -1,5 +1,6 @@
 //! The failure of one entity is that entity's matter.
 
+mod answers;
 mod budget;
 mod clocks;
 mod dropped;
