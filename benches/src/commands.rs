@@ -27,8 +27,6 @@ const ALL_MEASURED_MAX: u64 = 100;
 const SAMPLED: u64 = 16;
 /// Who sends without a reply asks for one after so many.
 const TOLD_AT_ONCE: u64 = 256;
-/// Of a thread that was on a core for a shorter time than this for each command, nothing is told.
-const CPU_TOLD_MIN: f64 = 0.005;
 
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
@@ -201,12 +199,8 @@ pub(crate) fn measure(directory: &Path, load: &Load, time: Duration, section: &m
         let payload = commands * float(u64::try_from(PAYLOAD_BYTES)?);
         section.annals(load.name, "written per payload byte", "x", float(written) / payload);
     }
-    for (thread, time) in measured.cpu {
-        let each = time.as_secs_f64() * 1e6 / commands;
-        if each >= CPU_TOLD_MIN {
-            section.annals(load.name, &format!("cpu, {thread}"), "us/command", each);
-        }
-    }
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / commands;
+    cpu::tell(section, load.name, measured.cpu.into_iter().map(|(thread, time)| (thread, each(time))));
     Ok(())
 }
 

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use crate::report::Section;
+
+/// Of a thread that was on a core for a shorter time than this for each command, nothing is told. In microseconds.
+const TOLD_MIN: f64 = 0.005;
+
 /// The time of all threads with the same name, as the kernel counts it; nothing where it doesn't tell.
 pub(crate) fn by_thread() -> BTreeMap<String, Duration> {
     let mut times = BTreeMap::new();
@@ -24,4 +29,11 @@ pub(crate) fn since(before: &BTreeMap<String, Duration>) -> Vec<(String, Duratio
             (name, added)
         })
         .collect()
+}
+
+/// Adds the times to a row: microseconds for each command.
+pub(crate) fn tell(section: &mut Section, what: &str, times: impl IntoIterator<Item = (String, f64)>) {
+    for (thread, micros) in times.into_iter().filter(|(_, micros)| *micros >= TOLD_MIN) {
+        section.annals(what, &format!("cpu, {thread}"), "us/command", micros);
+    }
 }

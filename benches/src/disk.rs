@@ -1,5 +1,8 @@
 //! What events take on the disk, and how much is written until they lie where they stay.
+//!
+//! The engine's own journal is told apart: it is bounded, however much is stored.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -41,11 +44,13 @@ pub(crate) fn disk(bench: &Bench, report: &mut Report) -> Outcome<()> {
         }
         // The journal closes it in order, so that nothing but tables is left of it.
         drop(filling::open(&path, CACHE_BYTES)?);
-        let bytes = float(bytes_of(&path)?);
+        let (bytes, journal) = (bytes_of(&path, &|name| !is_journal(name))?, bytes_of(&path, &is_journal)?);
+        let bytes = float(bytes);
         let what = format!("{per_run} event{} per run", if per_run == 1 { "" } else { "s" });
         let runs = float(events.div_ceil(per_run));
         section.annals(&what, "bytes per payload byte", "x", bytes / payload);
         section.annals(&what, "bytes around a run", "bytes", (bytes - payload) / runs);
+        section.annals(&what, "the engine's journal", "MB", float(journal) / 1e6);
         if let Some(written) = written {
             section.annals(&what, "written per payload byte", "x", float(written) / payload);
         }
@@ -66,13 +71,22 @@ pub(crate) fn written_bytes() -> Option<u64> {
     told.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
 }
 
-/// The space that all files in a directory take together.
-fn bytes_of(directory: &Path) -> io::Result<u64> {
+/// Whether a file is of the engine's own journal, which is bounded: what is in it is in tables, too, when it is closed.
+fn is_journal(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "jnl")
+}
+
+/// How long the files in a directory are together, those that are wanted.
+fn bytes_of(directory: &Path, wanted: &impl Fn(&OsStr) -> bool) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { bytes_of(&entry.path())? } else { metadata.len() };
+        if metadata.is_dir() {
+            bytes += bytes_of(&entry.path(), wanted)?;
+        } else if wanted(&entry.file_name()) {
+            bytes += metadata.len();
+        }
     }
     Ok(bytes)
 }

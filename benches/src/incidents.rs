@@ -46,15 +46,27 @@ fn program() -> Outcome<Option<PathBuf>> {
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    build.args(["build", "--quiet", "--locked", "-p", "annals-examples", "--bin", "incidents"]);
+    build.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--message-format=json",
+        "-p",
+        "annals-examples",
+        "--bin",
+        "incidents",
+    ]);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
-    match build.status() {
-        Err(_) => Ok(None),
-        Ok(status) if !status.success() => Err("the example `incidents` can't be built".into()),
-        // It is beside this program.
-        Ok(_) => Ok(Some(env::current_exe()?.with_file_name("incidents"))),
+    let Ok(built) = build.output() else { return Ok(None) };
+    let program = String::from_utf8(built.stdout)?.lines().rev().find_map(|line| {
+        let told: serde_json::Value = serde_json::from_str(line).ok()?;
+        told.get("executable")?.as_str().map(PathBuf::from)
+    });
+    match program {
+        Some(program) if built.status.success() => Ok(Some(program)),
+        _ => Err(format!("the example can't be built: {}", String::from_utf8_lossy(&built.stderr)).into()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What entities and deadlines take in memory: the growth of a process of its own, as the kernel counts it.
 //!
-//! The store is written by one process and opened by another one, whose engine caches a megabyte: so what grows with the
-//! number of entities is what each of them takes, in the system, in the journal and in the allocator. A thousand entities are
-//! loaded before the first look, so that what is needed in any case is there.
+//! The store is written by one process and opened by another one, which reads all of it first: so the engine's cache is as
+//! full as it will be, and what grows with the number of entities is what each of them takes, in the system, in the journal
+//! and in the allocator. A thousand entities are loaded before the first look, so that what is needed in any case is there.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ use annals_bench::notebook::{Notebook, id};
 
 use crate::lease::{Lease, Loan};
 use crate::report::{Aim, Report, Section, float};
-use crate::{Bench, Outcome, filling};
+use crate::{Bench, Outcome, filling, reading};
 
 const CALLERS: u64 = 1_000;
 const LOADED_BEFORE: u64 = 1_000;
-const ENGINE_CACHE_BYTES: u64 = 1024 * 1024;
+const ENGINE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Longer than anything is measured.
 const NEVER_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The memory is settled when it has been the same for so many looks, 100 ms apart.
@@ -120,6 +120,7 @@ fn measure_apart(part: Part, path: &Path, entities: u64) -> Outcome<[f64; 2]> {
 pub(crate) fn measure_here(part: Part, path: &Path, entities: u64) -> Outcome<[u64; 2]> {
     filling::run(async {
         let journal = filling::open(path, ENGINE_CACHE_BYTES)?;
+        reading::read_through(&journal, |_| Ok(())).await?;
         let residents_max = usize::try_from(entities)?.saturating_mul(2).max(1);
         let builder = System::builder().residents_max(residents_max).idle_after(NEVER_IDLE).register::<Lease>();
         let system = builder.start(journal)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals::Offset;
-use annals::journal::{Journal, Record, RunError, RunView};
+use annals::journal::{FjallJournal, Journal, Record, RunError, RunView};
 use annals_bench::notebook::PAYLOAD_BYTES;
 
 use crate::report::{Aim, Report, Section, float};
@@ -55,25 +55,38 @@ pub(crate) fn reading(bench: &Bench, report: &mut Report) -> Outcome<()> {
 
 async fn read(path: &Path, events: u64) -> Outcome<Duration> {
     let journal = filling::open(path, CACHE_BYTES)?;
-    let store = journal.facts().store;
     let begun = Instant::now();
-    let (mut count, mut bytes, mut after, mut more) = (0, 0, Offset(0), true);
+    let (mut count, mut bytes) = (0, 0);
+    read_through(&journal, |run| {
+        run.for_each(|_, _, record| {
+            if let Record::Event(event) = record {
+                count += 1;
+                bytes += event.payload.len();
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    let took = begun.elapsed();
+    assert_eq!((count, bytes), (events, usize::try_from(events)? * PAYLOAD_BYTES), "all events are read");
+    Ok(took)
+}
+
+/// Reads a journal from its begin to its end.
+pub(crate) async fn read_through(
+    journal: &FjallJournal,
+    mut visit: impl FnMut(&RunView<'_>) -> Result<(), RunError>,
+) -> Outcome<()> {
+    let store = journal.facts().store;
+    let (mut after, mut more) = (Offset(0), true);
     while more {
         let page = journal.read_all(after, PAGE_BYTES).await?;
         for stored in &page.runs {
             let run = RunView::parse(&stored.bytes, store)?;
-            run.for_each(|_, _, record| {
-                if let Record::Event(event) = record {
-                    count += 1;
-                    bytes += event.payload.len();
-                }
-                Ok::<_, RunError>(())
-            })?;
+            visit(&run)?;
             after = Offset(stored.offset.0 + run.records() - 1);
         }
         more = page.more;
     }
-    let took = begun.elapsed();
-    assert_eq!((count, bytes), (events, usize::try_from(events)? * PAYLOAD_BYTES), "all events are read");
-    Ok(took)
+    Ok(())
 }

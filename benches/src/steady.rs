@@ -30,7 +30,7 @@ use crate::commands::{MANY, measure};
 use crate::latencies::Latencies;
 use crate::limits::{Limit, RATE};
 use crate::report::{Aim, Report, Section, Whose, float};
-use crate::{Bench, Outcome, settle};
+use crate::{Bench, Outcome, cpu, settle};
 
 const TICK: Duration = Duration::from_millis(1);
 const BATCH_MAX: u64 = 64;
@@ -82,6 +82,8 @@ fn whole(rate: f64) -> u64 {
 struct Seen {
     latencies: Latencies,
     answered_in_time: u64,
+    /// How long each kind of thread was on a core, for each command, in microseconds.
+    cpu: Vec<(String, f64)>,
 }
 
 /// When commands are due.
@@ -120,6 +122,7 @@ fn come(bench: &Bench, what: &str, rate: u64, section: &mut Section) -> Outcome<
     section.annals(what, "due", "commands/s", float(rate));
     section.annals(what, "answered meanwhile", "commands/s", float(seen.answered_in_time) / bench.time.as_secs_f64());
     seen.latencies.tell(section, Whose::Annals, what);
+    cpu::tell(section, what, seen.cpu);
     Ok(())
 }
 
@@ -128,8 +131,8 @@ async fn send(system: System, rate: u64, time: Duration) -> Sent<Seen> {
     for notebook in notebooks.iter() {
         notebook.size().await?;
     }
-    let seen = Arc::new(Mutex::new(Seen { latencies: Latencies::new(), answered_in_time: 0 }));
-    let begun = Instant::now();
+    let seen = Arc::new(Mutex::new(Seen { latencies: Latencies::new(), answered_in_time: 0, cpu: Vec::new() }));
+    let (before, begun) = (cpu::by_thread(), Instant::now());
     let measured_from = begun + WARM_UP;
     let schedule = Schedule { begun, rate, measured_from, until: measured_from + time };
     let mut ticks = interval(TICK);
@@ -160,7 +163,10 @@ async fn send(system: System, rate: u64, time: Duration) -> Sent<Seen> {
         ended??;
     }
     let seen = Arc::into_inner(seen).map(Mutex::into_inner);
-    Ok(seen.expect("all batches have ended").unwrap_or_else(PoisonError::into_inner))
+    let mut seen = seen.ok_or("a batch has not ended")?.unwrap_or_else(PoisonError::into_inner);
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / float(sent.max(1));
+    seen.cpu = cpu::since(&before).into_iter().map(|(thread, time)| (thread, each(time))).collect();
+    Ok(seen)
 }
 
 /// Sends commands, and waits for their answers.
