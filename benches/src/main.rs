@@ -4,6 +4,7 @@
 
 mod commands;
 mod cpu;
+mod expansion;
 mod latencies;
 mod limits;
 mod machine;
@@ -48,6 +49,7 @@ struct Bench {
     time: Duration,
     long_time: Duration,
     only: Option<String>,
+    is_quick: bool,
 }
 
 impl Bench {
@@ -73,7 +75,7 @@ impl Bench {
         let long_time = if is_quick { time * 2 } else { time * LONG };
         let runs = runs.unwrap_or(quick_runs);
         let directory = directory.join("annals-bench");
-        Ok(Some(Self { directory, json, runs, time, long_time, only }))
+        Ok(Some(Self { directory, json, runs, time, long_time, only, is_quick }))
     }
 
     /// Whether a thing is to be measured.
@@ -113,7 +115,8 @@ fn measure(bench: &Bench) -> Outcome<()> {
     let machine = Machine::look(&bench.directory);
     println!("{}{} runs", machine.shown(), bench.runs);
     let mut report = Report::new(machine);
-    let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] = [commands::commands, commands::sustained];
+    let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] =
+        [commands::commands, commands::sustained, expansion::expansion];
     for section in sections {
         section(bench, &mut report)?;
     }
