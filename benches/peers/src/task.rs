@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 /// Before this is over, nothing counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// So long may callers take to end, once they are told to.
+const PATIENCE: Duration = Duration::from_secs(120);
 const DEPOSIT: u64 = 3;
 const WITHDRAWAL: u64 = 2;
 
@@ -97,6 +99,11 @@ struct Done {
 
 /// Has the callers go on for some time; then every account must hold what they have paid in.
 pub(crate) async fn measure(bank: impl Bank, load: &Load, time: Duration) -> anyhow::Result<Measured> {
+    let patience = WARM_UP + time + PATIENCE;
+    tokio::time::timeout(patience, go_on(bank, load, time)).await.context("the callers don't come to an end")?
+}
+
+async fn go_on(bank: impl Bank, load: &Load, time: Duration) -> anyhow::Result<Measured> {
     let (bank, stage) = (Arc::new(bank), Arc::new(AtomicU8::new(WARMING)));
     let callers: Vec<_> = (0..load.accounts * load.callers)
         .map(|caller| {
@@ -150,6 +157,8 @@ async fn call(bank: &impl Bank, account: usize, stage: &AtomicU8) -> anyhow::Res
             let took = now - before;
             before = now;
             done.stored += u64::from(is_stored);
+            // A store in memory never waits, and would keep its thread from all others, the timer included.
+            tokio::task::consume_budget().await;
             match stage.load(Ordering::Relaxed) {
                 MEASURING if is_stored => done.micros.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)),
                 STOPPED => return Ok(done),
