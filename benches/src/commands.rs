@@ -17,8 +17,8 @@ use crate::latencies::Latencies;
 use crate::limits::{self, Limit, RATE};
 use crate::report::{Aim, Report, Section, Whose, float};
 use crate::zipf::Zipf;
-use crate::{Bench, Outcome, cpu, settle};
-use annals_bench::notebook::{Notebook, id, text};
+use crate::{Bench, Outcome, cpu, disk, settle};
+use annals_bench::notebook::{Notebook, PAYLOAD_BYTES, id, text};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 const WARM_UP_MAX: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ impl Load {
 }
 
 const HOT: Load = Load::asking("1 entity x 1000 callers", 1, 1_000);
-const MANY: Load = Load::asking("1000 entities x 10 callers", 1_000, 10);
+pub(crate) const MANY: Load = Load::asking("1000 entities x 10 callers", 1_000, 10);
 const WIDE: Load = Load::asking("100000 entities x 1 caller", 100_000, 1);
 const ALONE: Load = Load::asking("1 entity x 1 caller", 1, 1);
 
@@ -82,11 +82,11 @@ const SHORT: [(Limit, Load); 5] = [
     (
         limits::PACKED,
         Load {
-            name: "zipf over 1000000 entities, 100000 in memory",
+            name: "zipf over 1000000 entities, 50000 kept",
             entities: 1_000_000,
             callers: 10_000,
             manner: Manner::Zipf,
-            residents_max: Some(100_000),
+            residents_max: Some(50_000),
             of_rows: None,
             of_plain: None,
         },
@@ -170,6 +170,8 @@ struct Measured {
     latencies: Latencies,
     /// How often an entity had to leave memory for another one.
     passivations: u64,
+    /// What was written to disks meanwhile, where the kernel tells.
+    written: Option<u64>,
     /// How long each kind of thread was on a core.
     cpu: Vec<(String, Duration)>,
 }
@@ -194,6 +196,10 @@ pub(crate) fn measure(directory: &Path, load: &Load, time: Duration, section: &m
     }
     if load.residents_max.is_some() {
         section.annals(load.name, "left memory", "per command", float(measured.passivations) / commands);
+    }
+    if let Some(written) = measured.written {
+        let payload = commands * float(u64::try_from(PAYLOAD_BYTES)?);
+        section.annals(load.name, "written per payload byte", "x", float(written) / payload);
     }
     for (thread, time) in measured.cpu {
         let each = time.as_secs_f64() * 1e6 / commands;
@@ -223,9 +229,9 @@ async fn call(system: &System, load: &Load, time: Duration) -> Outcome<Measured>
             let (system, stage) = (system.clone(), Arc::clone(&stage));
             tokio::spawn(async move {
                 match load.manner {
-                    Manner::Ask => ask(&system, caller % load.entities, &stage).await,
-                    Manner::Tell => tell(&system, caller % load.entities, &stage).await,
-                    Manner::Zipf => ask_any(&system, Zipf::new(load.entities, caller), &stage).await,
+                    Manner::Ask => ask(&system, caller, load.entities, &stage).await,
+                    Manner::Tell => tell(&system, caller, load.entities, &stage).await,
+                    Manner::Zipf => ask_any(&system, caller, load.entities, &stage).await,
                 }
             })
         })
@@ -235,12 +241,15 @@ async fn call(system: &System, load: &Load, time: Duration) -> Outcome<Measured>
     while stage.warm.load(Ordering::Relaxed) < callers && warming.elapsed() < WARM_UP_MAX {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (begun, before, left) = (Instant::now(), cpu::by_thread(), system.stats().passivations);
+    let (before, left, written) = (cpu::by_thread(), system.stats().passivations, disk::written_bytes());
+    let begun = Instant::now();
     stage.stage.store(MEASURING, Ordering::Relaxed);
     tokio::time::sleep(time).await;
     stage.stage.store(STOPPED, Ordering::Relaxed);
-    let (took, cpu, passivations) = (begun.elapsed(), cpu::since(&before), system.stats().passivations - left);
-    let mut measured = Measured { commands: 0, took, latencies: Latencies::new(), passivations, cpu };
+    let took = begun.elapsed();
+    let (cpu, passivations) = (cpu::since(&before), system.stats().passivations - left);
+    let written = disk::written_bytes().zip(written).map(|(after, before)| after.saturating_sub(before));
+    let mut measured = Measured { commands: 0, took, latencies: Latencies::new(), passivations, written, cpu };
     for task in tasks {
         let seen = task.await??;
         measured.commands += seen.commands;
@@ -255,14 +264,18 @@ type Answer<T> = Result<T, annals::CallError<annals::Never>>;
 /// What one caller has seen.
 struct Seen {
     commands: u64,
+    /// How many are answered before the next one is measured.
+    until_sampled: u64,
     nanos: Vec<u32>,
     longest: Duration,
     is_warm: bool,
 }
 
 impl Seen {
-    fn nothing() -> Self {
-        Self { commands: 0, nanos: Vec::new(), longest: Duration::ZERO, is_warm: false }
+    /// Not all callers measure at the same time.
+    fn nothing(stage: &Stage, caller: u64) -> Self {
+        let until_sampled = caller % stage.every;
+        Self { commands: 0, until_sampled, nanos: Vec::new(), longest: Duration::ZERO, is_warm: false }
     }
 
     /// Takes an answer to so many commands; says whether there are to be more.
@@ -277,9 +290,11 @@ impl Seen {
             MEASURING => {
                 self.commands += commands;
                 self.longest = self.longest.max(took);
-                if self.commands.is_multiple_of(stage.every) {
+                if self.until_sampled == 0 {
                     self.nanos.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+                    self.until_sampled = stage.every;
                 }
+                self.until_sampled -= 1;
             }
             _ => return false,
         }
@@ -287,9 +302,9 @@ impl Seen {
     }
 }
 
-async fn ask(system: &System, entity: u64, stage: &Stage) -> Answer<Seen> {
-    let (notebook, text) = (system.get::<Notebook>(id(entity)), text());
-    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
+async fn ask(system: &System, caller: u64, entities: u64, stage: &Stage) -> Answer<Seen> {
+    let (notebook, text) = (system.get::<Notebook>(id(caller % entities)), text());
+    let (mut seen, mut before) = (Seen::nothing(stage, caller), Instant::now());
     loop {
         notebook.note(text.clone()).await?;
         let now = Instant::now();
@@ -300,9 +315,9 @@ async fn ask(system: &System, entity: u64, stage: &Stage) -> Answer<Seen> {
     }
 }
 
-async fn ask_any(system: &System, mut zipf: Zipf, stage: &Stage) -> Answer<Seen> {
-    let text = text();
-    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
+async fn ask_any(system: &System, caller: u64, entities: u64, stage: &Stage) -> Answer<Seen> {
+    let (mut zipf, text) = (Zipf::new(entities, caller), text());
+    let (mut seen, mut before) = (Seen::nothing(stage, caller), Instant::now());
     loop {
         system.get::<Notebook>(id(zipf.draw())).note(text.clone()).await?;
         let now = Instant::now();
@@ -314,9 +329,9 @@ async fn ask_any(system: &System, mut zipf: Zipf, stage: &Stage) -> Answer<Seen>
 }
 
 /// What is counted are the commands whose reply, or that of one behind them, has come.
-async fn tell(system: &System, entity: u64, stage: &Stage) -> Answer<Seen> {
-    let (notebook, text) = (system.get::<Notebook>(id(entity)), text());
-    let (mut seen, mut before) = (Seen::nothing(), Instant::now());
+async fn tell(system: &System, caller: u64, entities: u64, stage: &Stage) -> Answer<Seen> {
+    let (notebook, text) = (system.get::<Notebook>(id(caller % entities)), text());
+    let (mut seen, mut before) = (Seen::nothing(stage, caller), Instant::now());
     loop {
         for _ in 1..TOLD_AT_ONCE {
             notebook.note(text.clone()).tell().await?;

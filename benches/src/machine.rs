@@ -103,3 +103,16 @@ fn file_system(mounts: &str, directory: &Path) -> String {
         .max_by_key(|(length, _)| *length);
     mount.map_or(UNKNOWN.to_owned(), |(_, shown)| shown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_system_is_the_one_that_is_mounted_nearest() {
+        let mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /dev rw,nosuid - devtmpfs dev rw\n";
+        assert_eq!(file_system(mounts, Path::new("/dev")), "devtmpfs on dev (rw,nosuid)");
+        assert_eq!(file_system(mounts, Path::new("/")), "ext4 on /dev/a (rw)");
+        assert_eq!(file_system(mounts, Path::new("/is/not/there")), UNKNOWN);
+    }
+}

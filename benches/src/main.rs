@@ -4,11 +4,21 @@
 
 mod commands;
 mod cpu;
+mod deadlines;
+mod disk;
 mod expansion;
+mod filling;
+mod incidents;
 mod latencies;
+mod lease;
 mod limits;
 mod machine;
+mod memory;
+mod reading;
+mod recovery;
 mod report;
+mod scans;
+mod steady;
 mod zipf;
 
 use std::error::Error;
@@ -18,6 +28,7 @@ use std::time::Duration;
 
 use lexopt::ValueExt as _;
 use machine::Machine;
+use memory::Part;
 use report::{Report, Section};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -34,48 +45,72 @@ Measures annals beside a plain file and the engine alone, and prints a table.
   --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained
   --only <word>  only what has the word in its section's name, or in the load's
 
-Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents, expansion.
+Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents.
 ";
+/// What is quick is so much smaller.
+const QUICK_PART: u64 = 50;
 /// So many times as long goes on what is sustained.
 const LONG: u32 = 12;
 
 /// What was asked for on the command line.
-#[derive(Debug)]
-struct Bench {
-    /// Where to store what is measured. It is there, and belongs to this run alone.
-    directory: PathBuf,
-    json: Option<PathBuf>,
-    runs: usize,
-    time: Duration,
-    long_time: Duration,
-    only: Option<String>,
-    is_quick: bool,
+enum Asked {
+    Help,
+    Bench(Bench),
+    /// What [`memory`] has another process do: with the store in this directory, with so many entities.
+    Part(Part, PathBuf, u64),
 }
 
-impl Bench {
-    /// None if only help was wanted.
-    fn read() -> Outcome<Option<Self>> {
+impl Asked {
+    fn read() -> Outcome<Self> {
         let (mut directory, mut json, mut only) = (std::env::temp_dir(), None, None);
         let (mut runs, mut seconds, mut is_quick) = (None, None, false);
+        let (mut part, mut entities) = (None, 0);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
-                lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(None),
+                lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Self::Help),
                 lexopt::Arg::Long("quick") => is_quick = true,
                 lexopt::Arg::Long("json") => json = Some(arguments.value()?.into()),
                 lexopt::Arg::Long("dir") => directory = arguments.value()?.into(),
                 lexopt::Arg::Long("runs") => runs = Some(arguments.value()?.parse::<usize>()?.max(1)),
                 lexopt::Arg::Long("seconds") => seconds = Some(arguments.value()?.parse::<f64>()?),
                 lexopt::Arg::Long("only") => only = Some(arguments.value()?.parse::<String>()?),
+                lexopt::Arg::Long("part") => {
+                    part = Some(Part::called(&arguments.value()?.string()?).ok_or("there is no such part")?);
+                }
+                lexopt::Arg::Long("entities") => entities = arguments.value()?.parse()?,
                 _ => return Err(argument.unexpected().into()),
             }
+        }
+        if let Some(part) = part {
+            return Ok(Self::Part(part, directory, entities));
         }
         let (quick_runs, quick_seconds) = if is_quick { (1, 0.4) } else { (3, 5.0) };
         let time = Duration::try_from_secs_f64(seconds.unwrap_or(quick_seconds))?;
         let long_time = if is_quick { time * 2 } else { time * LONG };
         let runs = runs.unwrap_or(quick_runs);
         let directory = directory.join("annals-bench");
-        Ok(Some(Self { directory, json, runs, time, long_time, only, is_quick }))
+        Ok(Self::Bench(Bench { directory, is_quick, json, runs, time, long_time, only }))
+    }
+}
+
+/// How it is to be measured.
+#[derive(Debug)]
+struct Bench {
+    /// Where to store what is measured. It is there, and belongs to this run alone.
+    directory: PathBuf,
+    is_quick: bool,
+    json: Option<PathBuf>,
+    runs: usize,
+    time: Duration,
+    long_time: Duration,
+    only: Option<String>,
+}
+
+impl Bench {
+    /// How many of something there are to be.
+    fn size(&self, whole: u64) -> u64 {
+        if self.is_quick { whole / QUICK_PART } else { whole }
     }
 
     /// Whether a thing is to be measured.
@@ -96,9 +131,17 @@ fn settle(directory: &Path) -> Outcome<()> {
 }
 
 fn main() -> Outcome<()> {
-    let Some(bench) = Bench::read()? else {
-        print!("{HELP}");
-        return Ok(());
+    let bench = match Asked::read()? {
+        Asked::Help => {
+            print!("{HELP}");
+            return Ok(());
+        }
+        Asked::Part(part, directory, entities) => {
+            let measured = memory::measure_here(part, &directory, entities)?;
+            println!("{}", serde_json::to_string(&measured)?);
+            return Ok(());
+        }
+        Asked::Bench(bench) => bench,
     };
     // What an earlier run has left that was killed.
     if bench.directory.exists() {
@@ -115,8 +158,18 @@ fn measure(bench: &Bench) -> Outcome<()> {
     let machine = Machine::look(&bench.directory);
     println!("{}{} runs", machine.shown(), bench.runs);
     let mut report = Report::new(machine);
-    let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] =
-        [commands::commands, commands::sustained, expansion::expansion];
+    let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] = [
+        commands::commands,
+        commands::sustained,
+        steady::rate,
+        recovery::recovery,
+        reading::reading,
+        memory::memory,
+        deadlines::deadlines,
+        disk::disk,
+        incidents::incidents,
+        expansion::expansion,
+    ];
     for section in sections {
         section(bench, &mut report)?;
     }

@@ -233,3 +233,51 @@ fn number(value: f64) -> String {
     };
     format!("{value:.digits$}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section() -> Section {
+        let mut section = Section::new("loads", "some");
+        for (limit, annals) in [(100.0, 300.0), (400.0, 200.0), (200.0, 100.0)] {
+            section.limit("file", "rate", "events/s", limit);
+            section.annals("annals", "rate", "commands/s", annals);
+        }
+        section
+    }
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle_or_between_two() {
+        let mut section = section();
+        assert_eq!(section.median("file", "rate"), Some(200.0));
+        section.limit("file", "rate", "events/s", 300.0);
+        assert_eq!(section.median("file", "rate"), Some(250.0));
+        assert_eq!(section.median("file", "p50"), None);
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_medians_whatever_the_order_of_the_runs() {
+        let mut section = section();
+        section.limit("file", "rate", "events/s", 50.0);
+        section.compare("annals", "rate", "file", Some(Aim::AtLeast(1.5)));
+        section.compare("annals", "rate", "nothing", None);
+        let figure = section.figure("annals", "rate").unwrap();
+        assert_eq!(figure.runs, [300.0, 200.0, 100.0]);
+        assert_eq!((figure.least, figure.most), (100.0, 300.0));
+        assert_eq!(figure.ratios.len(), 1);
+        assert!((figure.ratios[0].ratio - 200.0 / 150.0).abs() < 1e-9);
+        assert!(section.table().contains("1.33 x file [at least 1.50: MISSED]"), "{}", section.table());
+    }
+
+    #[test]
+    fn limits_stand_before_what_is_held_against_them() {
+        let mut section = Section::new("loads", "some");
+        section.annals("annals", "p99", "ms", 1.25);
+        section.limit("file", "p99", "ms", 1234.5);
+        section.aim("annals", "p99", Aim::AtMost(5.0));
+        let table = section.table();
+        assert!(table.find("file (limit)").unwrap() < table.find("annals").unwrap(), "{table}");
+        assert!(table.contains(" 1234 ms") && table.contains(" 1.25 ms [at most 5.00]"), "{table}");
+    }
+}

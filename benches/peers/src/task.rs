@@ -1,23 +1,33 @@
 //! The task: accounts are paid in and out, and never overdrawn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-/// Before this is over, nothing counts.
+/// Nothing counts before this is over, and each caller has had an answer.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// But where callers starve, nobody waits longer for them.
+const WARM_UP_MAX: Duration = Duration::from_secs(30);
+const LOOKED_EVERY: Duration = Duration::from_millis(10);
 /// So long may callers take to end, once they are told to.
 const PATIENCE: Duration = Duration::from_secs(120);
 const DEPOSIT: u64 = 3;
 const WITHDRAWAL: u64 = 2;
 
-const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
 const STOPPED: u8 = 2;
+
+/// How far it is; it begins with 0, where nothing counts.
+#[derive(Default)]
+struct Stage {
+    stage: AtomicU8,
+    /// Callers that have had an answer.
+    warm: AtomicUsize,
+}
 
 /// How many accounts there are, and how many callers each has.
 pub(crate) struct Load {
@@ -99,19 +109,24 @@ struct Done {
 
 /// Has the callers go on for some time; then every account must hold what they have paid in.
 pub(crate) async fn measure(bank: impl Bank, load: &Load, time: Duration) -> anyhow::Result<Measured> {
-    let patience = WARM_UP + time + PATIENCE;
+    let patience = WARM_UP_MAX + time + PATIENCE;
     tokio::time::timeout(patience, go_on(bank, load, time)).await.context("the callers don't come to an end")?
 }
 
 async fn go_on(bank: impl Bank, load: &Load, time: Duration) -> anyhow::Result<Measured> {
-    let (bank, stage) = (Arc::new(bank), Arc::new(AtomicU8::new(WARMING)));
+    let (bank, stage) = (Arc::new(bank), Arc::new(Stage::default()));
     let callers: Vec<_> = (0..load.accounts * load.callers)
         .map(|caller| {
             let (bank, stage, account) = (bank.clone(), stage.clone(), caller % load.accounts);
             (account, tokio::spawn(async move { call(&*bank, account, &stage).await }))
         })
         .collect();
+    let spawned = Instant::now();
     tokio::time::sleep(WARM_UP).await;
+    while stage.warm.load(Ordering::Relaxed) < callers.len() && spawned.elapsed() < WARM_UP_MAX {
+        tokio::time::sleep(LOOKED_EVERY).await;
+    }
+    let stage = &stage.stage;
     let begun = Instant::now();
     stage.store(MEASURING, Ordering::Relaxed);
     tokio::time::sleep(time).await;
@@ -139,8 +154,9 @@ async fn go_on(bank: impl Bank, load: &Load, time: Duration) -> anyhow::Result<M
 }
 
 /// One pays in a little more than it takes out, over and over.
-async fn call(bank: &impl Bank, account: usize, stage: &AtomicU8) -> anyhow::Result<Done> {
+async fn call(bank: &impl Bank, account: usize, stage: &Stage) -> anyhow::Result<Done> {
     let mut done = Done::default();
+    let mut is_warm = false;
     let mut before = Instant::now();
     loop {
         for is_deposit in [true, false] {
@@ -159,7 +175,10 @@ async fn call(bank: &impl Bank, account: usize, stage: &AtomicU8) -> anyhow::Res
             done.stored += u64::from(is_stored);
             // A store in memory never waits, and would keep its thread from all others, the timer included.
             tokio::task::consume_budget().await;
-            match stage.load(Ordering::Relaxed) {
+            if !std::mem::replace(&mut is_warm, true) {
+                stage.warm.fetch_add(1, Ordering::Relaxed);
+            }
+            match stage.stage.load(Ordering::Relaxed) {
                 MEASURING if is_stored => done.micros.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)),
                 STOPPED => return Ok(done),
                 _ => {}

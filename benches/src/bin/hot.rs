@@ -1,8 +1,9 @@
 //! The hot path alone, for a tool that counts instructions: `hot commands <n>` or `hot replay <n>`.
 //!
-//! One thread (and one that reads), and a journal in memory. `commands` has a thousand entities with ten callers each store so many events in
-//! all. `replay` has one entity of 10,000 events loaded so often that so many events are folded. What comes before and
-//! behind is the same for each number: the difference of two numbers is what the events between them cost.
+//! One thread (and one that reads), and a journal in memory. `commands` has a thousand entities with ten callers each
+//! store so many events in all. `replay` has one entity of 20,000 events loaded so often that so many events are folded.
+//! What comes before and behind is the same for each number: the difference of two numbers is what the events between
+//! them cost.
 
 use std::error::Error;
 
@@ -13,7 +14,7 @@ use annals_bench::notebook::{Notebook, id, text};
 const ENTITIES: u64 = 1_000;
 const CALLERS: u64 = 10;
 /// How long the stream is that is replayed.
-const STREAM: u64 = 10_000;
+const STREAM: u64 = 20_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
