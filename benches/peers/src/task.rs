@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 /// Nothing counts before this is over, and each caller has had an answer.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// But where callers starve, nobody waits longer for them.
-const WARM_UP_MAX: Duration = Duration::from_secs(30);
+const WARM_UP_MAX: Duration = Duration::from_secs(10);
 const LOOKED_EVERY: Duration = Duration::from_millis(10);
 /// So long may callers take to end, once they are told to.
 const PATIENCE: Duration = Duration::from_secs(120);
