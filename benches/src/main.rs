@@ -6,6 +6,7 @@ mod commands;
 mod cpu;
 mod deadlines;
 mod disk;
+mod expansion;
 mod filling;
 mod incidents;
 mod latencies;
@@ -167,7 +168,7 @@ fn measure(bench: &Bench) -> Outcome<()> {
         deadlines::deadlines,
         disk::disk,
         incidents::incidents,
-        // Here belongs `expansion::expansion`.
+        expansion::expansion,
     ];
     for section in sections {
         section(bench, &mut report)?;
