@@ -45,7 +45,7 @@ Measures annals beside a plain file and the engine alone, and prints a table.
   --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained
   --only <word>  only what has the word in its section's name, or in the load's
 
-Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents.
+Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents, expansion.
 ";
 /// What is quick is so much smaller.
 const QUICK_PART: u64 = 50;

@@ -5,8 +5,8 @@
 //! is a task that sends its commands and waits for all answers, so that a thousand commands cost a few wake-ups.
 //!
 //! What that can't see: a command is up to a millisecond or two late when it is sent, and that counts as latency. On few
-//! cores the tasks that send run on the same threads as the shards do, and take about a tenth of a core for each 0.25
-//! million commands/s. A batch looks at all its waiting commands whenever one is answered. No more than
+//! cores the tasks that send run on the same threads as the shards do, and take their part of them: the figures of the
+//! threads of tokio tell both together. A batch looks at all its waiting commands whenever one is answered. No more than
 //! [`BATCHES_MAX`] batches wait for answers at a time; beyond that, commands that are due wait to be sent, and their time
 //! runs.
 

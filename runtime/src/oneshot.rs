@@ -51,6 +51,7 @@ impl<T> Sender<T> {
     }
 
     /// Sends to whoever still waits.
+    #[cfg(any(test, feature = "fjall", feature = "testing"))]
     pub(crate) fn tell(self, value: T) {
         drop(self.send(value));
     }

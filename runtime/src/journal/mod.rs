@@ -26,7 +26,6 @@ mod keys;
 #[cfg(all(test, feature = "fjall"))]
 mod made_up;
 mod memory;
-#[cfg(any(test, feature = "fjall", feature = "testing"))]
 #[cfg(feature = "fjall")]
 mod order;
 mod record;
