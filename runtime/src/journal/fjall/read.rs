@@ -185,6 +185,11 @@ impl Shared {
                             _ => return Err(error),
                         }
                     }
+                    // It may have ended at what is deleted by now; then so is what is before that.
+                    Ok(page) if page.more => match self.floor(engine, stream) {
+                        Ok(Floor { to: risen, .. }) if risen > floor => floor = risen,
+                        Ok(_) | Err(_) => return Ok(page),
+                    },
                     page => return page,
                 }
             }
