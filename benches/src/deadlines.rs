@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 
 use annals::System;
 use annals::journal::{Durability, Journal};
-use annals_bench::notebook::id;
 
-use crate::lease::{Lease, Loan};
 use crate::report::{Aim, Report, Section, float};
 use crate::scans::CACHE_BYTES;
-use crate::{Bench, Outcome, cpu, filling, settle};
+use crate::{Bench, Outcome, cpu, filling, lease, settle};
 
 const CALLERS: u64 = 10_000;
 /// How often each deadline is armed anew.
@@ -61,20 +59,8 @@ pub(crate) fn deadlines(bench: &Bench, report: &mut Report) -> Outcome<()> {
 /// How long all threads were on a core while the entities were given their commands, when all were in memory already.
 async fn renew(path: &std::path::Path, entities: u64, limited: bool) -> Outcome<Duration> {
     let system = System::builder().durability(Durability::Fsync).open(path).await?;
-    let (leases, loans) = (system.clone(), system.clone());
-    let call = move |number| {
-        let lease = limited.then(|| leases.get::<Lease>(id(number % entities)));
-        let loan = (!limited).then(|| loans.get::<Loan>(id(number % entities)));
-        async move {
-            if let Some(lease) = lease {
-                lease.renew().await?;
-            }
-            if let Some(loan) = loan {
-                loan.renew().await?;
-            }
-            Ok(())
-        }
-    };
+    let called = system.clone();
+    let call = move |number| lease::renew(called.clone(), number % entities, limited);
     filling::each(0..entities, CALLERS, call.clone()).await?;
     let before = cpu::by_thread();
     filling::each(entities..entities * (ROUNDS + 1), CALLERS, call).await?;

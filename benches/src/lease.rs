@@ -1,6 +1,8 @@
 //! Two machines that differ in one thing: the time in the state of the one is limited.
 
 use annals::prelude::*;
+use annals::{Never, System};
+use annals_bench::notebook::id;
 
 /// Its time is limited.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,4 +47,9 @@ impl Loan {
     fn renew(&self) -> Step {
         goto(Held).applying(LoanEvent::Renewed)
     }
+}
+
+/// Has a machine with this number, limited or not, begin its visit anew.
+pub(crate) async fn renew(system: System, number: u64, limited: bool) -> Result<(), CallError<Never>> {
+    if limited { system.get::<Lease>(id(number)).renew().await } else { system.get::<Loan>(id(number)).renew().await }
 }

@@ -13,7 +13,7 @@ use annals::System;
 use annals::journal::Durability;
 use annals_bench::notebook::{Notebook, id};
 
-use crate::lease::{Lease, Loan};
+use crate::lease::{self, Lease};
 use crate::report::{Aim, Report, Section, float};
 use crate::{Bench, Outcome, filling, reading};
 
@@ -87,19 +87,7 @@ pub(crate) fn memory(bench: &Bench, report: &mut Report) -> Outcome<()> {
 async fn fill_machines(path: &Path, entities: u64, limited: bool) -> Outcome<()> {
     let system = System::builder().durability(Durability::Fsync).open(path).await?;
     let called = system.clone();
-    let call = move |number| {
-        let lease = limited.then(|| called.get::<Lease>(id(number)));
-        let loan = (!limited).then(|| called.get::<Loan>(id(number)));
-        async move {
-            if let Some(lease) = lease {
-                lease.renew().await?;
-            }
-            if let Some(loan) = loan {
-                loan.renew().await?;
-            }
-            Ok(())
-        }
-    };
+    let call = move |number| lease::renew(called.clone(), number, limited);
     filling::each(0..entities, 10 * CALLERS, call).await?;
     Ok(system.shutdown().await?)
 }
