@@ -1,6 +1,6 @@
 //! What annals costs, beside its limits in the same run. `annals-bench --help` tells how it is asked.
 
-#![expect(clippy::print_stdout, reason = "a program for a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod commands;
 mod cpu;
@@ -36,7 +36,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const HELP: &str = "\
 usage: annals-bench [--quick] [--json <file>] [--dir <dir>] [--runs <n>] [--seconds <s>] [--only <word>]
 
-Measures annals beside a plain file and the engine alone, and prints a table.
+Measures annals beside a plain file and the engine alone, and prints a table. Each figure is told on stderr when it is
+measured.
 
   --quick        all of it in a short time, to see that it works: the figures mean little
   --json <file>  write the figures there, too, after each section

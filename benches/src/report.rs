@@ -138,6 +138,8 @@ impl Section {
 
     /// Takes what one run has given.
     pub(crate) fn add(&mut self, whose: Whose, what: &str, measure: &str, unit: &'static str, value: f64) {
+        // The table comes when all is measured, which may be long after.
+        eprintln!("{}: {what}: {measure} {value:.2} {unit}", self.name);
         let row = match self.rows.iter().position(|row| row.what == what) {
             Some(at) => at,
             None => {

@@ -77,6 +77,7 @@ mod key;
 mod log;
 mod message;
 mod oneshot;
+mod slots;
 pub mod snapshot;
 mod state;
 mod step;

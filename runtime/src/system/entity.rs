@@ -25,7 +25,7 @@ use crate::system::mailbox::ShardPort;
 use crate::system::quarantine::{Budget, Quarantined};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
-use crate::system::slots::Keyed;
+use crate::slots::Keyed;
 use crate::system::work::{SpareWork, Work};
 
 mod loading;

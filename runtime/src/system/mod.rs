@@ -37,7 +37,6 @@ mod retry;
 mod rung;
 mod schedule;
 mod shard;
-mod slots;
 mod snapshots;
 mod stats;
 mod store;

@@ -16,7 +16,7 @@ use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
-use crate::system::slots::{Keyed as _, Slots};
+use crate::slots::{Keyed as _, Slots};
 use crate::system::stats::Counters;
 use crate::system::work::SpareWork;
 

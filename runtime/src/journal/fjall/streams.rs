@@ -1,31 +1,48 @@
 //! The open streams: what each one's last record is, so that a run is checked without a look at the disk.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::cipher::StreamCipher;
 use crate::journal::floor::Floor;
 use crate::journal::run::Run;
 use crate::journal::{NOT_ENDED, NOT_OPEN, StreamHead, Why, beyond_last};
+use crate::slots::{Keyed, Slots};
 
-/// The open streams, by number and by name.
+/// The table of numbers is made smaller when it has room for so many times as many, and for more than a few.
+const SPARSE: usize = 4;
+const FEW: usize = 1024;
+
+/// The open streams, by number and by name. There is one for each entity in memory, so they are kept small.
 pub(super) struct Streams {
-    by_number: HashMap<u64, OpenStream>,
-    by_id: HashMap<PersistenceId, StreamNo>,
+    open: Slots<OpenStream>,
+    by_number: HashTable<u32>,
+    /// Hashes can't be foretold by who makes up ids.
+    seed: u64,
     /// The next number to give. One that was given and never used is simply not used.
     next: u64,
 }
 
 struct OpenStream {
     id: PersistenceId,
+    hash: u64,
+    stream: StreamNo,
     /// How often it is open.
     opened: u64,
     /// The last record that was handed to the engine.
     issued: SeqNr,
     /// The last record that is durable.
     durable: SeqNr,
+    rest: Option<Box<Rest>>,
+}
+
+/// What only few streams have.
+#[derive(Default)]
+struct Rest {
     /// The floor that was handed to the engine.
     issued_floor: Floor,
     /// The floor that is durable.
@@ -36,17 +53,57 @@ struct OpenStream {
     issued_key: u64,
 }
 
+impl Keyed for OpenStream {
+    type Key = PersistenceId;
+
+    fn key(&self) -> &PersistenceId {
+        &self.id
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+fn hash_of_number(stream: StreamNo) -> u64 {
+    xxh3_64(&stream.0.to_le_bytes())
+}
+
 impl OpenStream {
-    fn head(&self, stream: StreamNo) -> StreamHead {
-        StreamHead { stream, last: self.durable, floor: self.floor.to, ended: self.floor.ended }
+    fn floor(&self) -> Floor {
+        self.rest.as_ref().map_or_else(Floor::default, |rest| rest.floor)
+    }
+
+    fn issued_floor(&self) -> Floor {
+        self.rest.as_ref().map_or_else(Floor::default, |rest| rest.issued_floor)
+    }
+
+    fn cipher(&self) -> Option<&Arc<StreamCipher>> {
+        self.rest.as_ref()?.cipher.as_ref()
+    }
+
+    fn issued_key(&self) -> u64 {
+        self.rest.as_ref().map_or(0, |rest| rest.issued_key)
+    }
+
+    fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    fn head(&self) -> StreamHead {
+        let floor = self.floor();
+        StreamHead { stream: self.stream, last: self.durable, floor: floor.to, ended: floor.ended }
     }
 
     /// Takes a floor as issued; whether it rises.
     fn raise(&mut self, floor: Floor) -> Option<Floor> {
-        let raised = self.issued_floor.raised(floor);
-        let rises = raised != self.issued_floor;
-        self.issued_floor = raised;
-        rises.then_some(raised)
+        let before = self.issued_floor();
+        let raised = before.raised(floor);
+        if raised == before {
+            return None;
+        }
+        self.rest().issued_floor = raised;
+        Some(raised)
     }
 }
 
@@ -103,7 +160,8 @@ pub(super) struct Accepted {
 
 impl Streams {
     pub(super) fn new(next: u64) -> Self {
-        Self { by_number: HashMap::new(), by_id: HashMap::new(), next }
+        let seed = RandomState::new().build_hasher().finish();
+        Self { open: Slots::new(), by_number: HashTable::new(), seed, next }
     }
 
     /// How many numbers were given, at the most.
@@ -111,12 +169,30 @@ impl Streams {
         self.next - 1
     }
 
+    fn hash(&self, id: &PersistenceId) -> u64 {
+        xxh3_64_with_seed(id.entity.as_str().as_bytes(), xxh3_64_with_seed(id.aggregate.as_bytes(), self.seed))
+    }
+
+    fn slot(&self, stream: StreamNo) -> Option<u32> {
+        let is_it = |&slot: &u32| self.open.get(slot).is_some_and(|open| open.stream == stream);
+        self.by_number.find(hash_of_number(stream), is_it).copied()
+    }
+
+    fn stream(&self, stream: StreamNo) -> Option<&OpenStream> {
+        self.open.get(self.slot(stream)?)
+    }
+
+    fn stream_mut(&mut self, stream: StreamNo) -> Option<&mut OpenStream> {
+        let slot = self.slot(stream)?;
+        self.open.get_mut(slot)
+    }
+
     /// Opens a stream once more that is open.
     pub(super) fn open_again(&mut self, id: &PersistenceId) -> Option<StreamHead> {
-        let stream = *self.by_id.get(id)?;
-        let open = self.by_number.get_mut(&stream.0)?;
+        let slot = self.open.find(self.hash(id), id)?;
+        let open = self.open.get_mut(slot)?;
         open.opened += 1;
-        Some(open.head(stream))
+        Some(open.head())
     }
 
     /// Opens a stream that isn't open: a stored one, or a new one with a number that nothing has used.
@@ -126,50 +202,58 @@ impl Streams {
             self.next += 1;
             Stored { stream, last: SeqNr::ZERO, floor: Floor::default(), key: 0, cipher: None }
         });
+        let is_plain = floor == Floor::default() && key == 0 && cipher.is_none();
+        let rest = Rest { issued_floor: floor, floor, cipher, issued_key: key };
         let open = OpenStream {
             id: id.clone(),
+            hash: self.hash(id),
+            stream,
             opened: 1,
             issued: last,
             durable: last,
-            issued_floor: floor,
-            floor,
-            cipher,
-            issued_key: key,
+            rest: (!is_plain).then(|| Box::new(rest)),
         };
-        let head = open.head(stream);
-        self.by_number.insert(stream.0, open);
-        self.by_id.insert(id.clone(), stream);
+        let head = open.head();
+        let slot = self.open.insert(open);
+        let open = &self.open;
+        let hash = |&slot: &u32| open.get(slot).map_or(0, |open| hash_of_number(open.stream));
+        self.by_number.insert_unique(hash_of_number(stream), slot, hash);
         head
     }
 
     pub(super) fn close(&mut self, stream: StreamNo) {
-        if let Entry::Occupied(mut open) = self.by_number.entry(stream.0) {
-            let stream = open.get_mut();
-            stream.opened = stream.opened.saturating_sub(1);
-            Self::remove_if_done(&mut self.by_id, open);
+        if let Some(open) = self.stream_mut(stream) {
+            open.opened = open.opened.saturating_sub(1);
+            self.remove_if_done(stream);
         }
     }
 
     /// INVARIANT: a stream with records on their way to the disk stays, also when nobody has it open. Whoever opened it
     /// anew would read an older last record from the disk, and a run could be stored over another. The same goes for a
     /// floor, which must not fall.
-    fn remove_if_done(
-        by_id: &mut HashMap<PersistenceId, StreamNo>,
-        open: std::collections::hash_map::OccupiedEntry<'_, u64, OpenStream>,
-    ) {
-        let stream = open.get();
-        if stream.opened == 0 && stream.issued == stream.durable && stream.issued_floor == stream.floor {
-            by_id.remove(&open.remove().id);
+    fn remove_if_done(&mut self, stream: StreamNo) {
+        let is_done = |open: &OpenStream| {
+            open.opened == 0 && open.issued == open.durable && open.issued_floor() == open.floor()
+        };
+        let Some(slot) = self.slot(stream).filter(|&slot| self.open.get(slot).is_some_and(is_done)) else { return };
+        if let Ok(entry) = self.by_number.find_entry(hash_of_number(stream), |&other| other == slot) {
+            entry.remove();
+        }
+        self.open.remove(slot);
+        if self.by_number.capacity() > FEW + SPARSE * self.by_number.len() {
+            let open = &self.open;
+            let hash = |&slot: &u32| open.get(slot).map_or(0, |open| hash_of_number(open.stream));
+            self.by_number.shrink_to(2 * self.by_number.len(), hash);
         }
     }
 
     /// Says how a run is to be encrypted.
     pub(super) fn encryption(&self, run: &Run) -> Encryption {
-        let Some(open) = self.by_number.get(&run.stream.0).filter(|open| open.opened > 0 && open.id == run.id) else {
+        let Some(open) = self.stream(run.stream).filter(|open| open.opened > 0 && open.id == run.id) else {
             return Encryption::None;
         };
         let begins = run.first == SeqNr(1) && open.issued == SeqNr::ZERO;
-        match &open.cipher {
+        match open.cipher() {
             None if begins && run.forgettable => Encryption::New,
             Some(cipher) if !begins || run.forgettable => Encryption::With(Arc::clone(cipher)),
             None | Some(_) => Encryption::None,
@@ -179,8 +263,8 @@ impl Streams {
     /// Gives a stream that has no records what its runs are encrypted with, unless it has something already; what it
     /// has then.
     pub(super) fn encrypt(&mut self, run: &Run, cipher: Arc<StreamCipher>) -> Arc<StreamCipher> {
-        match self.by_number.get_mut(&run.stream.0) {
-            Some(open) if open.id == run.id => Arc::clone(open.cipher.get_or_insert(cipher)),
+        match self.stream_mut(run.stream) {
+            Some(open) if open.id == run.id => Arc::clone(open.rest().cipher.get_or_insert(cipher)),
             // It was closed meanwhile: the run will be refused.
             Some(_) | None => cipher,
         }
@@ -188,11 +272,11 @@ impl Streams {
 
     /// Says whether a run, encrypted with `cipher`, is the next of its stream, and takes it as issued.
     pub(super) fn issue(&mut self, run: &Run, cipher: Option<&Arc<StreamCipher>>) -> Result<Accepted, Why> {
-        let open = self.by_number.get_mut(&run.stream.0).filter(|open| open.opened > 0 && open.id == run.id);
+        let open = self.stream_mut(run.stream).filter(|open| open.opened > 0 && open.id == run.id);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
-        if open.issued_floor.ended {
+        if open.issued_floor().ended {
             return Err(Why::Ended { last: open.issued });
         }
         if run.first != open.issued.next() {
@@ -201,8 +285,10 @@ impl Streams {
         let key = cipher.map_or(0, |cipher| cipher.key().number);
         if open.issued == SeqNr::ZERO {
             // Of several that wanted to be the first run, this one is it.
-            (open.issued_key, open.cipher) = (key, cipher.cloned());
-        } else if key != open.issued_key {
+            if key != 0 || open.rest.is_some() {
+                (open.rest().issued_key, open.rest().cipher) = (key, cipher.cloned());
+            }
+        } else if key != open.issued_key() {
             return Err(Why::BadRun("it isn't encrypted as its stream is".into()));
         }
         open.issued = run.last();
@@ -213,7 +299,7 @@ impl Streams {
     /// Says whether the records of a stream up to `to` can be deleted, and takes them as deleted; the floor that is to be
     /// stored, if it rises.
     pub(super) fn issue_deletion(&mut self, stream: StreamNo, to: SeqNr) -> Result<Option<Floor>, Why> {
-        let open = self.by_number.get_mut(&stream.0).filter(|open| open.opened > 0);
+        let open = self.stream_mut(stream).filter(|open| open.opened > 0);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
@@ -225,53 +311,55 @@ impl Streams {
 
     /// Says whether a stream can be forgotten, and takes it as forgotten.
     pub(super) fn issue_forgetting(&mut self, stream: StreamNo) -> Result<Forgetting, Why> {
-        let open = self.by_number.get_mut(&stream.0).filter(|open| open.opened > 0);
+        let open = self.stream_mut(stream).filter(|open| open.opened > 0);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
-        if open.issued > SeqNr::ZERO && open.issued_key == 0 {
+        if open.issued > SeqNr::ZERO && open.issued_key() == 0 {
             return Err(Why::NotForgettable);
         }
-        if !open.issued_floor.ended {
+        if !open.issued_floor().ended {
             return Err(Why::BadRun(NOT_ENDED.into()));
         }
         let floor = open.raise(Floor { to: open.issued, ended: true, forgotten: true });
-        Ok(Forgetting { key: open.issued_key, cipher: open.cipher.clone(), floor })
+        Ok(Forgetting { key: open.issued_key(), cipher: open.cipher().cloned(), floor })
     }
 
     /// What the runs of a stream are encrypted with, if it is open and they are.
     pub(super) fn cipher(&self, stream: StreamNo) -> Option<Arc<StreamCipher>> {
-        self.by_number.get(&stream.0)?.cipher.clone()
+        self.stream(stream)?.cipher().cloned()
     }
 
     /// Takes the key away from a stream that is forgotten.
     pub(super) fn forget(&mut self, stream: StreamNo) {
-        if let Some(open) = self.by_number.get_mut(&stream.0) {
-            open.cipher = None;
+        if let Some(rest) = self.stream_mut(stream).and_then(|open| open.rest.as_mut()) {
+            rest.cipher = None;
         }
     }
 
     /// Takes an issued floor as durable.
     pub(super) fn settle_floor(&mut self, stream: StreamNo, floor: Floor) {
-        if let Entry::Occupied(mut open) = self.by_number.entry(stream.0) {
-            let stream = open.get_mut();
-            stream.floor = stream.floor.raised(floor);
-            Self::remove_if_done(&mut self.by_id, open);
+        if let Some(open) = self.stream_mut(stream) {
+            let raised = open.floor().raised(floor);
+            open.rest().floor = raised;
+            self.remove_if_done(stream);
         }
     }
 
     /// Takes an issued run as durable.
     pub(super) fn settle(&mut self, run: &Run) {
-        if let Entry::Occupied(mut open) = self.by_number.entry(run.stream.0) {
-            open.get_mut().durable = run.last();
-            Self::remove_if_done(&mut self.by_id, open);
+        if let Some(open) = self.stream_mut(run.stream) {
+            open.durable = run.last();
+            if open.opened == 0 {
+                self.remove_if_done(run.stream);
+            }
         }
     }
 
     /// What a stream is, if it is open.
     pub(super) fn get(&self, stream: StreamNo) -> Option<Open> {
-        let open = self.by_number.get(&stream.0)?;
-        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor, cipher: open.cipher.clone() })
+        let open = self.stream(stream)?;
+        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor(), cipher: open.cipher().cloned() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A table of entities: found by id, named by a number while they stay.
+//! A table of what is in memory, entities or open streams: found by id, named by a number while they stay.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ impl<T: Keyed> Slots<T> {
     pub(crate) fn end(&self) -> u32 {
         let last = self.chunks.last().map_or(0, |chunk| chunk.slots.len());
         let slots = self.chunks.len().saturating_sub(1) * CHUNK + last;
-        u32::try_from(slots).expect("a shard holds fewer than 4 billion entities")
+        u32::try_from(slots).expect("memory holds fewer than 4 billion of them")
     }
 
     pub(crate) fn find(&self, hash: u64, key: &T::Key) -> Option<u32> {
@@ -98,7 +98,7 @@ impl<T: Keyed> Slots<T> {
         if chunk.is_full() {
             self.with_room.remove(&number);
         }
-        let slot = u32::try_from(number * CHUNK + index).expect("a shard holds fewer than 4 billion entities");
+        let slot = u32::try_from(number * CHUNK + index).expect("memory holds fewer than 4 billion of them");
         let chunks = &self.chunks;
         self.table.insert_unique(hash, slot, |&slot| hash_of(chunks, slot));
         slot
