@@ -9,6 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::id::StreamNo;
+use crate::journal::as_stored;
+use crate::journal::bytes::micros;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A stream, and when to look at it.
@@ -26,9 +28,28 @@ pub(crate) struct Schedule {
     sooner: Notify,
 }
 
+/// A wake-up time in as few bytes as it takes, since there may be millions.
+type Packed = (i64, u64);
+
+fn packed((at, stream): Wake) -> Packed {
+    (micros(at), stream.0)
+}
+
+fn unpacked((at, stream): Packed) -> Wake {
+    // It was a `Timestamp` before, so it still is one.
+    (Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX), StreamNo(stream))
+}
+
+/// The first time that can be stored and isn't before this one.
+fn not_before_stored(time: Timestamp) -> Timestamp {
+    let stored = as_stored(time);
+    let next = if stored < time { stored.saturating_add(SignedDuration::from_micros(1)) } else { Ok(stored) };
+    next.unwrap_or(stored)
+}
+
 #[derive(Debug, Default)]
 struct Times {
-    wakes: BTreeSet<Wake>,
+    wakes: BTreeSet<Packed>,
     /// Those that failed, until one of the same stream doesn't.
     failed: BTreeMap<StreamNo, Failed>,
     /// Times of aggregates that nobody has made known, by their names.
@@ -62,6 +83,7 @@ impl Schedule {
     }
 
     fn insert(&self, mut times: MutexGuard<'_, Times>, wake: Wake) {
+        let wake = packed(wake);
         let sooner = times.wakes.first().is_none_or(|(first, _)| wake.0 < *first);
         times.wakes.insert(wake);
         drop(times);
@@ -80,9 +102,9 @@ impl Schedule {
             (failed.due, failed.since) = (at, at);
         }
         // ORDER: one that waits already isn't moved, since its entity may rely on it.
-        if !wakes.contains(&(failed.again_at, stream)) {
+        if !wakes.contains(&packed((failed.again_at, stream))) {
             let pause = now.duration_since(failed.since).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
-            failed.again_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX).max(not_before);
+            failed.again_at = not_before_stored(now.saturating_add(pause).unwrap_or(Timestamp::MAX).max(not_before));
         }
         let again_at = failed.again_at;
         self.insert(times, (again_at, stream));
@@ -97,18 +119,18 @@ impl Schedule {
     /// Takes a time back, since the deadline that it stood for is none any more.
     pub(crate) fn disarm(&self, at: Timestamp, stream: StreamNo) {
         let mut times = self.lock();
-        times.wakes.remove(&(at, stream));
+        times.wakes.remove(&packed((at, stream)));
         times.failed.remove(&stream);
     }
 
     /// Adds many at once.
     pub(crate) fn extend(&self, wakes: impl IntoIterator<Item = Wake>) {
-        self.lock().wakes.extend(wakes);
+        self.lock().wakes.extend(wakes.into_iter().map(packed));
         self.sooner.notify_one();
     }
 
     pub(crate) fn first(&self) -> Option<Timestamp> {
-        self.lock().wakes.first().map(|(at, _)| *at)
+        self.lock().wakes.first().map(|wake| unpacked(*wake).0)
     }
 
     /// Takes the earliest that are not later than `now`.
@@ -116,9 +138,11 @@ impl Schedule {
         let mut times = self.lock();
         let mut due = Vec::new();
         while due.len() < max
-            && let Some(wake) = times.wakes.first().copied().filter(|(at, _)| *at <= now)
+            && let Some(first) = times.wakes.first().copied()
+            && let wake = unpacked(first)
+            && wake.0 <= now
         {
-            times.wakes.remove(&wake);
+            times.wakes.remove(&first);
             due.push(wake);
         }
         due
@@ -136,7 +160,7 @@ impl Schedule {
     pub(crate) fn unpark(&self, aggregate: &str) {
         let mut times = self.lock();
         let Some(parked) = times.parked.remove(aggregate) else { return };
-        times.wakes.extend(parked);
+        times.wakes.extend(parked.into_iter().map(packed));
         drop(times);
         self.sooner.notify_one();
     }
@@ -196,6 +220,16 @@ mod tests {
         let schedule = Schedule::default();
         assert_eq!(schedule.again((at(100), STREAM), at(100), at(160)), at(160));
         assert_eq!(take(&schedule, 159), []);
+    }
+
+    #[test]
+    fn a_pause_is_not_over_before_its_last_nanosecond() {
+        let schedule = Schedule::default();
+        let not_before = Timestamp::from_nanosecond(160_000_000_001).unwrap();
+        let again = schedule.again((at(100), STREAM), at(100), not_before);
+        assert_eq!(again.as_nanosecond(), 160_000_001_000);
+        assert_eq!(schedule.take_due(not_before, 10), []);
+        assert_eq!(schedule.take_due(again, 10), [(again, STREAM)]);
     }
 
     #[test]
