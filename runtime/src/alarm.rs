@@ -70,7 +70,7 @@ impl<A: Aggregate, R: Report> Message<A> for Alarm<A, R> {
 
     fn handle(&mut self, data: &A, cx: &Context<A>) -> Decided<A> {
         let standing = cx.standing();
-        if standing.due.is_none_or(|due| due > cx.now()) {
+        if standing.due.get().is_none_or(|due| due > cx.now()) {
             return Decided::nothing();
         }
         let Some(step) = standing.state.elapsed(data, cx) else { return Decided::nothing() };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::journal::bytes::micros;
+
 /// A clock may be set: at least so often it is looked at again.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -40,5 +42,30 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// A time in whole microseconds, or none, in eight bytes: an entity in memory has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaybeTime(i64);
+
+impl MaybeTime {
+    pub(crate) const NONE: Self = Self(i64::MIN);
+
+    pub(crate) fn get(self) -> Option<Timestamp> {
+        // It was a `Timestamp` before, so it still is one; and none is as early as the number that stands for none.
+        Timestamp::from_microsecond(self.0).ok()
+    }
+}
+
+impl From<Timestamp> for MaybeTime {
+    fn from(time: Timestamp) -> Self {
+        Self(micros(time))
+    }
+}
+
+impl From<Option<Timestamp>> for MaybeTime {
+    fn from(time: Option<Timestamp>) -> Self {
+        time.map_or(Self::NONE, Self::from)
     }
 }

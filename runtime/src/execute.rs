@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context};
 use crate::call::{Failure, NotStored};
+use crate::clock::MaybeTime;
 use crate::codec::{self, Codec, DecodeError, EncodeError, Payload};
 use crate::contain::contained;
 use crate::event::{Event, EventList};
@@ -274,14 +275,14 @@ fn last_record<A: Aggregate>(
         let due = for_max.or_else(|| declared(to)).map(|time| after(cx.now(), time));
         let from = Some(standing.state.name());
         let transient = is_transient::<A>(to);
-        *standing = Standing { state: to, visit, due };
+        *standing = Standing { state: to, visit, due: due.into() };
         // What is not recovered to leaves the deadline to which it would be recovered.
         draft.due = if transient { Due::Unchanged } else { due.map_or(Due::Cleared, Due::At) };
         let to = to.name();
         return Some(Record::Transition(TransitionRecord { from, to, transient, due }));
     }
     if let Some(visit) = elapsed {
-        standing.due = None;
+        standing.due = MaybeTime::NONE;
         draft.due = if is_transient::<A>(standing.state) { Due::Unchanged } else { Due::Cleared };
         return Some(Record::DeadlineConsumed { visit });
     }
@@ -291,7 +292,7 @@ fn last_record<A: Aggregate>(
         && let Some(time) = declared(standing.state)
     {
         let due = after(cx.now(), time);
-        *standing = Standing { state: standing.state, visit, due: Some(due) };
+        *standing = Standing { state: standing.state, visit, due: due.into() };
         draft.due = Due::At(due);
         let to = standing.state.name();
         return Some(Record::Transition(TransitionRecord { from: None, to, transient: false, due: Some(due) }));
@@ -490,7 +491,9 @@ impl<A: Aggregate> Replayed<A> {
                 }
             }
             Record::Transition(transition) => self.enter(seq_nr, transition),
-            Record::DeadlineConsumed { visit } if visit == self.standing.visit => self.standing.due = None,
+            Record::DeadlineConsumed { visit } if visit == self.standing.visit => {
+                self.standing.due = MaybeTime::NONE;
+            }
             Record::DeadlineConsumed { .. } | Record::Receipt | Record::Tombstone | Record::Skipped { .. } => {}
         }
         if let Some(key) = write.key {
@@ -507,7 +510,7 @@ impl<A: Aggregate> Replayed<A> {
         }
         match named::<A>(transition.to) {
             Some(state) => {
-                self.standing = Standing { state, visit, due: transition.due };
+                self.standing = Standing { state, visit, due: transition.due.into() };
                 self.unknown = None;
             }
             // It may be left again: a machine has to know the state in which it stands, and no other.
@@ -527,7 +530,7 @@ impl<A: Aggregate> Replayed<A> {
         }
         // A deadline without a handler waits in the journal for a version that has one again.
         if info::<A>(self.standing.state).is_none_or(|state| state.deadline.is_none()) {
-            self.unheard = self.standing.due.take();
+            self.unheard = std::mem::replace(&mut self.standing.due, MaybeTime::NONE).get();
         }
         Ok(self)
     }

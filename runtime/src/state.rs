@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 
 use crate::aggregate::{Aggregate, Context, Handler};
+use crate::clock::MaybeTime;
 use crate::effects::Effects;
 use crate::graph::{Graph, StateInfo, StateKind};
 use crate::id::SeqNr;
@@ -145,7 +146,7 @@ pub(crate) struct Standing<S> {
     /// The sequence number of the record that entered the state; 0 where there is none.
     pub(crate) visit: SeqNr,
     /// When the time in the state is over.
-    pub(crate) due: Option<Timestamp>,
+    pub(crate) due: MaybeTime,
 }
 
 impl<S> Standing<S> {
@@ -154,6 +155,6 @@ impl<S> Standing<S> {
     where
         S: State<A>,
     {
-        Self { state: S::INITIAL, visit: SeqNr::ZERO, due: None }
+        Self { state: S::INITIAL, visit: SeqNr::ZERO, due: MaybeTime::NONE }
     }
 }

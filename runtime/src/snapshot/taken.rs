@@ -76,7 +76,7 @@ impl Taken {
             time,
             state: has_states::<A>().then(|| standing.state.name()),
             visit: standing.visit,
-            due: standing.due.or(unheard),
+            due: standing.due.get().or(unheard),
             keys: keys.clone(),
             version: snapshots.version,
             schema: schema_hash(snapshots.fields),
@@ -188,7 +188,7 @@ fn standing<A: Aggregate>(view: &SnapshotView<'_>) -> Result<Standing<A::State>,
     }
     let unknown = || Unfit::UnknownState { name: name.to_owned() };
     let state = named::<A>(name).filter(|state| !is_transient::<A>(*state)).ok_or_else(unknown)?;
-    Ok(Standing { state, visit: view.visit, due: view.due })
+    Ok(Standing { state, visit: view.visit, due: view.due.into() })
 }
 
 fn data<A: Aggregate>(snapshots: &Snapshots<A>, view: &SnapshotView<'_>) -> Result<A, Unfit> {

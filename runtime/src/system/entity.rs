@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::aggregate::Aggregate;
 use crate::call::Failure;
+use crate::clock::MaybeTime;
 use crate::contain::drop_contained;
 use crate::effects::Effects;
 use crate::entity_ref::EntityRef;
@@ -42,25 +43,19 @@ pub(crate) struct Entity<A: Aggregate> {
     issued: SeqNr,
     durable: SeqNr,
     /// The time of the record `issued`.
-    time: Timestamp,
+    time: MaybeTime,
     /// Where it stands after the record `issued`.
     standing: Standing<A::State>,
     /// When its time there is over, as it is durable; the earlier one, while nobody knows which is.
-    due: Option<Timestamp>,
+    due: MaybeTime,
     /// When it will be woken, as far as it knows.
-    armed: Option<Timestamp>,
+    armed: MaybeTime,
     /// Whether the record `issued` ends its stream.
     ended: bool,
-    /// In which visit of a state its deadline failed when it was noticed: commands there don't wait until it no longer
-    /// does.
-    deadline_failed: Option<SeqNr>,
-    /// The keys of its commands, if any had one.
-    keys: Option<Box<Keys>>,
-    /// What snapshots of it have to know; only while it is in memory, and if snapshots are taken of it.
-    snapshots: Option<Box<Snapshotting>>,
+    /// The last record of the snapshot that was taken, loaded or tried last; 0 if there was none.
+    snapshot: SeqNr,
+    extra: Option<Box<Extra>>,
     phase: Phase<A>,
-    /// What has broken its data lately, if anything did.
-    budget: Option<Box<Budget>>,
     /// When it was last used, in tenths of a second since the shard started.
     last_used: u32,
     /// Whether it was used since the last eviction looked at it.
@@ -68,12 +63,18 @@ pub(crate) struct Entity<A: Aggregate> {
     work: Option<Box<Work<A>>>,
 }
 
-/// What has to be known to take snapshots.
-struct Snapshotting {
-    /// The last record of the snapshot that was taken, loaded or tried last; 0 if there was none.
-    last: SeqNr,
+/// What only some entities have.
+#[derive(Default)]
+struct Extra {
+    /// The keys of its commands.
+    keys: Keys,
     /// The visit whose deadline is stored, and has no handler any more: it waits for a version with one.
     unheard: Option<(SeqNr, Timestamp)>,
+    /// In which visit of a state its deadline failed when it was noticed: commands there don't wait until it no longer
+    /// does.
+    deadline_failed: Option<SeqNr>,
+    /// What has broken its data lately.
+    budget: Option<Budget>,
 }
 
 enum Phase<A> {
@@ -134,16 +135,14 @@ impl<A: Aggregate> Entity<A> {
             stream: StreamNo(0),
             issued: SeqNr::ZERO,
             durable: SeqNr::ZERO,
-            time: Timestamp::MIN,
+            time: MaybeTime::NONE,
             standing: Standing::initial::<A>(),
-            due: None,
-            armed: None,
+            due: MaybeTime::NONE,
+            armed: MaybeTime::NONE,
             ended: false,
-            deadline_failed: None,
-            keys: None,
-            snapshots: None,
+            snapshot: SeqNr::ZERO,
+            extra: None,
             phase: Phase::Absent,
-            budget: None,
             last_used: 0,
             used: true,
             work: None,
@@ -187,6 +186,15 @@ impl<A: Aggregate> Entity<A> {
         self.is_resting(desk) || (self.is_quarantined() && self.work.is_none())
     }
 
+    /// The time of the record `issued`.
+    fn time(&self) -> Timestamp {
+        self.time.get().unwrap_or(Timestamp::MIN)
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
     /// Whether it stands where it isn't recovered to.
     fn is_transient(&self) -> bool {
         is_transient::<A>(self.standing.state)
@@ -218,7 +226,7 @@ impl<A: Aggregate> Entity<A> {
         self.last_used = desk.tenth;
         self.used = true;
         if message.is_alarm() {
-            self.armed = None;
+            self.armed = MaybeTime::NONE;
         }
         if matches!(self.phase, Phase::Absent)
             && !desk.ward.is_empty()
@@ -288,8 +296,8 @@ impl<A: Aggregate> Entity<A> {
         self.arm_for(if self.is_transient() { self.standing.due } else { self.due }, desk);
     }
 
-    fn arm_for(&mut self, due: Option<Timestamp>, desk: &Desk) {
-        match (self.armed, due) {
+    fn arm_for(&mut self, due: MaybeTime, desk: &Desk) {
+        match (self.armed.get(), due.get()) {
             (None, None) => {}
             (Some(armed), Some(due)) if armed == due => {}
             // One that is over may have failed, and be rung again after a pause that is too long for this one.
@@ -298,7 +306,7 @@ impl<A: Aggregate> Entity<A> {
                 if let Some(armed) = armed {
                     desk.schedule.disarm(armed, self.stream);
                 }
-                self.armed = due.map(|due| desk.schedule.arm(due, self.stream));
+                self.armed = due.map(|due| desk.schedule.arm(due, self.stream)).into();
             }
         }
     }
@@ -306,7 +314,7 @@ impl<A: Aggregate> Entity<A> {
     /// Arms exactly what is due and durable, before it leaves memory: who loads it again doesn't know of an earlier time.
     pub(crate) fn arm_exactly(&mut self, desk: &Desk) {
         if self.armed != self.due {
-            if let Some(armed) = self.armed.take() {
+            if let Some(armed) = mem::replace(&mut self.armed, MaybeTime::NONE).get() {
                 desk.schedule.disarm(armed, self.stream);
             }
             self.arm_for(self.due, desk);

@@ -205,7 +205,7 @@ where
         let mut entity = self.port.lock();
         let mut standing = entity.cx.standing();
         let left = |due: Timestamp| Duration::try_from(due.duration_since(entity.cx.now())).unwrap_or_default();
-        standing.due = standing.due.map(|due| after(now, left(due)));
+        standing.due = standing.due.get().map(|due| after(now, left(due))).into();
         let seq_nr = entity.cx.seq_nr();
         entity.cx.move_to(now, seq_nr, standing);
         drop(entity);

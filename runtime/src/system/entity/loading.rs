@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use super::{Entity, Next, Phase, Snapshotting, Surroundings};
+use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::Aggregate;
 use crate::call::Failure;
+use crate::clock::MaybeTime;
 use crate::contain::drop_contained;
 use crate::execute::{Unrecoverable, Unusable};
 use crate::id::SeqNr;
@@ -22,13 +23,21 @@ use crate::system::stats::Counters;
 use crate::system::work::Work;
 
 impl<A: Aggregate> Entity<A> {
+    /// Drops what was known of its data beside them, but for what has happened to it in memory.
+    fn forget_extra(&mut self) {
+        self.extra.take_if(|extra| {
+            (extra.keys, extra.unheard) = (Keys::default(), None);
+            extra.deadline_failed.is_none() && extra.budget.is_none()
+        });
+    }
+
     /// Drops what is in memory: the stream has ended with this record.
     pub(super) fn enter_ended(&mut self, seq_nr: SeqNr, waiting: VecDeque<Box<dyn Message<A>>>, desk: &Desk) {
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Ended(seq_nr)));
         if !desk.ward.is_empty() {
             desk.ward.leave(&self.persistence_id());
         }
-        (self.keys, self.snapshots) = (None, None);
+        self.forget_extra();
         desk.lanes.leave(self.hash, waiting.len());
         for message in waiting {
             message.ended(self.persistence_id(), seq_nr);
@@ -86,26 +95,32 @@ impl<A: Aggregate> Entity<A> {
                 self.stream = found.stream;
                 self.issued = found.replayed.last;
                 self.durable = found.replayed.last;
-                self.time = found.replayed.time;
+                self.time = found.replayed.time.into();
                 self.standing = found.replayed.standing;
                 self.due = self.standing.due;
                 // What was lost gives its numbers back.
-                self.deadline_failed = self.deadline_failed.filter(|visit| *visit == self.standing.visit);
+                let visit = self.standing.visit;
+                if let Some(extra) = &mut self.extra {
+                    extra.deadline_failed = extra.deadline_failed.filter(|failed| *failed == visit);
+                }
                 if before.is_some() {
                     desk.ward.leave(&self.persistence_id());
                     // Its deadlines have waited long enough.
                     desk.schedule.handled(self.stream);
                 }
-                self.snapshots = A::SNAPSHOTS.map(|_| {
-                    let unheard = found.replayed.unheard.map(|due| (self.standing.visit, due));
-                    Box::new(Snapshotting { last: found.snapshot, unheard })
-                });
+                self.snapshot = found.snapshot;
+                self.forget_extra();
+                if let Some(due) = found.replayed.unheard {
+                    self.extra().unheard = Some((visit, due));
+                }
+                if found.replayed.keys != Keys::default() {
+                    self.extra().keys = found.replayed.keys;
+                }
                 // An alarm that waits looks at it in any case.
                 let rung = self.work.as_ref().is_some_and(|work| work.queue.iter().any(|message| message.is_alarm()));
                 if !rung {
                     self.arm(desk);
                 }
-                self.keys = (found.replayed.keys != Keys::default()).then(|| Box::new(found.replayed.keys));
                 self.phase = Phase::Live(found.replayed.data);
             }
             Err(Unrecoverable { seq_nr, why: Unusable::Ended, .. }) => {
@@ -144,9 +159,9 @@ impl<A: Aggregate> Entity<A> {
         let quarantine = quarantine.take();
         match head {
             Ok(Head { stream, last, time }) => {
-                (self.stream, self.issued, self.durable, self.time) = (stream, last, last, time);
-                (self.standing, self.due) = (Standing::initial::<A>(), None);
-                (self.keys, self.snapshots) = (None, None);
+                (self.stream, self.issued, self.durable, self.time) = (stream, last, last, time.into());
+                (self.standing, self.due) = (Standing::initial::<A>(), MaybeTime::NONE);
+                self.forget_extra();
                 self.phase = Phase::Headless(quarantine);
             }
             Err(Unrecoverable { seq_nr, why: Unusable::Ended, .. }) => {
@@ -219,7 +234,7 @@ impl<A: Aggregate> Entity<A> {
     /// A command broke the data.
     pub(super) fn broke(&mut self, broken: Broken, desk: &Desk) {
         let (max, each, now) = (desk.settings.fold_panics_max, desk.settings.backoff.first, desk.clock.now());
-        let budget = self.budget.get_or_insert_with(|| Box::new(Budget::new(max, now)));
+        let budget = self.extra().budget.get_or_insert_with(|| Budget::new(max, now));
         budget.spend(broken, max, each, now);
     }
 
@@ -228,7 +243,8 @@ impl<A: Aggregate> Entity<A> {
     pub(super) fn leave_draining(&mut self, work: &mut Work<A>, desk: &mut Desk) -> Next {
         let around = (desk.settings.backoff, self.hash, desk.clock.now());
         let id = self.persistence_id();
-        if let Some(quarantined) = self.budget.as_mut().and_then(|budget| budget.take_quarantine(id, around)) {
+        let budget = self.extra.as_mut().and_then(|extra| extra.budget.as_mut());
+        if let Some(quarantined) = budget.and_then(|budget| budget.take_quarantine(id, around)) {
             let quarantined = Self::report(quarantined, desk);
             self.fail_queued(&quarantined, work, desk);
             if work.queue.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::Aggregate;
 use crate::call::{Failure, NotStored, Unknown};
+use crate::clock::MaybeTime;
 use crate::id::SeqNr;
 use crate::journal::{Due, Outcome, Run, Why};
 use crate::log;
@@ -29,7 +30,9 @@ impl<A: Aggregate> Entity<A> {
                 }
                 Answer::Tells | Answer::Stored => {
                     if held.message.is_alarm() {
-                        self.deadline_failed = None;
+                        if let Some(extra) = &mut self.extra {
+                            extra.deadline_failed = None;
+                        }
                         around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }
@@ -83,8 +86,8 @@ impl<A: Aggregate> Entity<A> {
                 self.durable = last;
                 match run.due {
                     Due::Unchanged => {}
-                    Due::Cleared => self.due = None,
-                    Due::At(due) => self.due = Some(due),
+                    Due::Cleared => self.due = MaybeTime::NONE,
+                    Due::At(due) => self.due = due.into(),
                 }
                 self.arm(around.desk);
                 self.release(&mut work, around);
@@ -108,7 +111,7 @@ impl<A: Aggregate> Entity<A> {
                 }
                 // A journal that goes on may have stored it, and nobody else may ask for the entity.
                 if let Due::At(due) = run.due {
-                    self.due = Some(self.due.map_or(due, |before| before.min(due)));
+                    self.due = self.due.get().map_or(due, |before| before.min(due)).into();
                     self.arm_for(self.due, around.desk);
                 }
                 let run = Arc::new(run.key(id.clone(), &around.desk.facts));

@@ -8,6 +8,7 @@ use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::{Aggregate, Context};
 use crate::alarm::Alarm;
 use crate::call::{CallError, Failure, Never, NotStored};
+use crate::clock::MaybeTime;
 use crate::execute::{Verdict, execute};
 use crate::id::PersistenceId;
 use crate::journal::as_stored;
@@ -58,8 +59,8 @@ impl<A: Aggregate> Entity<A> {
         };
         let mut pace = Pace::new(TURN_TIME_MAX);
         let now = match desk.clock.ask() {
-            Ok(now) => as_stored(now).max(self.time),
-            Err(_) if self.ended => self.time,
+            Ok(now) => as_stored(now).max(self.time()),
+            Err(_) if self.ended => self.time(),
             Err(panic) => {
                 self.refuse_some(work, desk, &panic);
                 return false;
@@ -83,9 +84,10 @@ impl<A: Aggregate> Entity<A> {
                 break;
             }
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
-            let has_failed = self.deadline_failed == Some(self.standing.visit);
+            let failed = self.extra.as_ref().and_then(|extra| extra.deadline_failed);
+            let has_failed = failed == Some(self.standing.visit);
             let may_notice = !self.ended && !has_failed && !next.is_end();
-            let overdue = may_notice && self.standing.due.is_some_and(|due| due <= now);
+            let overdue = may_notice && self.standing.due.get().is_some_and(|due| due <= now);
             noticed = overdue && refused.is_none() && !is_promised && !next.is_alarm();
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
@@ -102,7 +104,7 @@ impl<A: Aggregate> Entity<A> {
                 let answer = if message.may_end(self.issued) {
                     desk.draft.end(now);
                     self.write(work, desk, name);
-                    (self.time, self.ended, self.standing.due) = (now, true, None);
+                    (self.time, self.ended, self.standing.due) = (now.into(), true, MaybeTime::NONE);
                     Answer::Stored
                 } else {
                     Answer::Tells
@@ -110,7 +112,7 @@ impl<A: Aggregate> Entity<A> {
                 work.held.push_back(Held { tag: self.issued, message, answer });
                 continue;
             }
-            let seen = message.key().and_then(|key| Some((key, self.keys.as_ref()?.seen(key)?)));
+            let seen = message.key().and_then(|key| Some((key, self.extra.as_ref()?.keys.seen(key)?)));
             if let Some((key, seq_nr)) = seen {
                 if !work.may_repeat(desk) {
                     work.queue.push_front(message);
@@ -136,10 +138,11 @@ impl<A: Aggregate> Entity<A> {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed(standing) => {
                     self.write(work, desk, name);
-                    self.time = now;
+                    self.time = now.into();
                     self.standing = standing;
                     if let Some(key) = desk.draft.key() {
-                        self.keys.get_or_insert_default().insert(key, self.issued, desk.settings.keys_max);
+                        let issued = self.issued;
+                        self.extra().keys.insert(key, issued, desk.settings.keys_max);
                     }
                     Answer::Stored
                 }
@@ -181,7 +184,7 @@ impl<A: Aggregate> Entity<A> {
     /// Remembers in which visit the time was over in vain.
     fn note_failure(&mut self, noticed: bool) {
         if noticed {
-            self.deadline_failed = Some(self.standing.visit);
+            self.extra().deadline_failed = Some(self.standing.visit);
         }
     }
 
@@ -211,33 +214,34 @@ impl<A: Aggregate> Entity<A> {
         asked: Option<&mut Asked>,
     ) {
         let Phase::Live(data) = &self.phase else { return };
-        let Some(snapshotting) = &mut self.snapshots else {
+        if A::SNAPSHOTS.is_none() {
             if let Some(asked) = asked {
                 asked.refused = Some(SnapshotError::NotDeclared);
             }
             return;
-        };
+        }
         let wanted = desk.draft.snapshot();
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
-        let is_due = every.is_some_and(|every| self.issued.0 - snapshotting.last.0 >= every.max(1));
+        let is_due = every.is_some_and(|every| self.issued.0 - self.snapshot.0 >= every.max(1));
         // One that is due waits for the next state that is recovered to.
         let policy = changed && is_due && !is_transient::<A>(self.standing.state);
         if !wanted && !policy {
             return;
         }
         let none = Keys::none();
+        let (keys, unheard) = self.extra.as_ref().map_or((&none, None), |extra| (&extra.keys, extra.unheard));
         let moment = Moment {
             seq_nr: self.issued,
-            time: self.time,
+            time: self.time(),
             standing: self.standing,
-            unheard: snapshotting.unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
-            keys: self.keys.as_deref().unwrap_or(&none),
+            unheard: unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
+            keys,
         };
         let id = PersistenceId::new(A::NAME, &self.id);
         let taken = desk.shelf.take(id, data, moment);
         // One that failed isn't tried again at each step.
         if !matches!(taken, Err(SnapshotError::Transient { .. })) {
-            snapshotting.last = self.issued;
+            self.snapshot = self.issued;
         }
         match taken {
             Ok(mut waiting) => {

@@ -57,7 +57,7 @@ where
 
     /// When the time in the state is over; `None` if it has no end, or if nothing has happened to the entity yet.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.port.lock().cx.standing().due
+        self.port.lock().cx.standing().due.get()
     }
 
     /// Lets time pass, and fires the deadlines that are over by then: each at its own time, and also those of the
@@ -182,7 +182,7 @@ impl<A: Aggregate> Entity<A> {
     /// Goes to a state, as a record of that would have it.
     pub(super) fn enter(&mut self, state: A::State) {
         let (now, visit) = (self.cx.now(), self.cx.seq_nr().next());
-        let due = limit::<A>(state).map(|time| after(now, time));
+        let due = limit::<A>(state).map(|time| after(now, time)).into();
         self.cx.move_to(now, visit, Standing { state, visit, due });
     }
 
