@@ -91,7 +91,7 @@ pub(super) struct Repeated {
 pub(crate) struct SpareWork<A>(Vec<Box<Work<A>>>);
 
 /// How much of it is kept, and how far it may have grown.
-const SPARE_MAX: usize = 1024;
+const SPARE_MAX: usize = 4096;
 const SPARE_MESSAGES_MAX: usize = 64;
 
 /// Builders whose runs were sealed, for the next runs. The last one comes first: it is the one that is still near.
@@ -142,11 +142,12 @@ impl<A: Aggregate> SpareWork<A> {
 
 impl<A: Aggregate> Work<A> {
     fn new() -> Self {
+        // Most have one of each at a time, and there may be thousands.
         Self {
-            queue: VecDeque::new(),
-            pending: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            held: VecDeque::new(),
+            queue: VecDeque::with_capacity(1),
+            pending: VecDeque::with_capacity(1),
+            in_flight: VecDeque::with_capacity(1),
+            held: VecDeque::with_capacity(1),
             snapshots: VecDeque::new(),
             effects_waiting: 0,
             repeats: 0,
