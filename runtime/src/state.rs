@@ -2,8 +2,6 @@
 
 use std::fmt::Debug;
 
-use jiff::Timestamp;
-
 use crate::aggregate::{Aggregate, Context, Handler};
 use crate::clock::MaybeTime;
 use crate::effects::Effects;

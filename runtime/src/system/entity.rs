@@ -19,6 +19,7 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::key::Keys;
 use crate::log;
 use crate::message::Message;
+use crate::slots::Keyed;
 use crate::state::{Standing, is_transient};
 use crate::step::Effect;
 use crate::system::effects::EffectJob;
@@ -26,7 +27,6 @@ use crate::system::mailbox::ShardPort;
 use crate::system::quarantine::{Budget, Quarantined};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
-use crate::slots::Keyed;
 use crate::system::work::{SpareWork, Work};
 
 mod loading;

@@ -10,13 +10,13 @@ use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::log;
 use crate::message::Message;
+use crate::slots::{Keyed as _, Slots};
 use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
 use crate::system::shard::{Desk, Key};
-use crate::slots::{Keyed as _, Slots};
 use crate::system::stats::Counters;
 use crate::system::work::SpareWork;
 

@@ -232,9 +232,8 @@ impl Streams {
     /// anew would read an older last record from the disk, and a run could be stored over another. The same goes for a
     /// floor, which must not fall.
     fn remove_if_done(&mut self, stream: StreamNo) {
-        let is_done = |open: &OpenStream| {
-            open.opened == 0 && open.issued == open.durable && open.issued_floor() == open.floor()
-        };
+        let is_done =
+            |open: &OpenStream| open.opened == 0 && open.issued == open.durable && open.issued_floor() == open.floor();
         let Some(slot) = self.slot(stream).filter(|&slot| self.open.get(slot).is_some_and(is_done)) else { return };
         if let Ok(entry) = self.by_number.find_entry(hash_of_number(stream), |&other| other == slot) {
             entry.remove();
