@@ -66,6 +66,7 @@ impl<A: Aggregate> Entity<A> {
                 return false;
             }
         };
+        let now_kept = MaybeTime::from(now);
         let mut cx = Context::new(self.id.clone());
         let refused = desk.refuses();
         desk.draft.refuse(refused.clone());
@@ -87,7 +88,7 @@ impl<A: Aggregate> Entity<A> {
             let failed = self.extra.as_ref().and_then(|extra| extra.deadline_failed);
             let has_failed = failed == Some(self.standing.visit);
             let may_notice = !self.ended && !has_failed && !next.is_end();
-            let overdue = may_notice && self.standing.due.get().is_some_and(|due| due <= now);
+            let overdue = may_notice && self.standing.due.is_over(now_kept);
             noticed = overdue && refused.is_none() && !is_promised && !next.is_alarm();
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
@@ -104,7 +105,7 @@ impl<A: Aggregate> Entity<A> {
                 let answer = if message.may_end(self.issued) {
                     desk.draft.end(now);
                     self.write(work, desk, name);
-                    (self.time, self.ended, self.standing.due) = (now.into(), true, MaybeTime::NONE);
+                    (self.time, self.ended, self.standing.due) = (now_kept, true, MaybeTime::NONE);
                     Answer::Stored
                 } else {
                     Answer::Tells
@@ -138,7 +139,7 @@ impl<A: Aggregate> Entity<A> {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed(standing) => {
                     self.write(work, desk, name);
-                    self.time = now.into();
+                    self.time = now_kept;
                     self.standing = standing;
                     if let Some(key) = desk.draft.key() {
                         let issued = self.issued;
