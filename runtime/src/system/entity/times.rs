@@ -54,7 +54,12 @@ impl<A: Aggregate> Entity<A> {
         self.times.take_if(|times| **times == Times::NONE);
     }
 
-    /// Its time is over for ever.
+    /// Whether its time is over where it stands.
+    pub(super) fn is_over(&self, now: MaybeTime) -> bool {
+        self.times.as_ref().is_some_and(|times| times.standing.is_over(now))
+    }
+
+    /// It has no more time that could be over.
     pub(super) fn end_time(&mut self) {
         self.change_times(|times| times.standing = MaybeTime::NONE);
     }

@@ -8,6 +8,7 @@ use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::{Aggregate, Context};
 use crate::alarm::Alarm;
 use crate::call::{CallError, Failure, Never, NotStored};
+use crate::clock::MaybeTime;
 use crate::execute::{Verdict, execute};
 use crate::id::PersistenceId;
 use crate::journal::as_stored;
@@ -64,6 +65,7 @@ impl<A: Aggregate> Entity<A> {
                 return false;
             }
         };
+        let now_kept = MaybeTime::from(now);
         let mut cx = Context::new(self.id.clone());
         let refused = desk.refuses();
         desk.draft.refuse(refused.clone());
@@ -85,7 +87,7 @@ impl<A: Aggregate> Entity<A> {
             let failed = self.extra.as_ref().and_then(|extra| extra.deadline_failed);
             let has_failed = failed == Some(self.visit);
             let may_notice = !self.ended && !has_failed && !next.is_end();
-            let overdue = may_notice && self.standing().due.get().is_some_and(|due| due <= now);
+            let overdue = may_notice && self.is_over(now_kept);
             noticed = overdue && refused.is_none() && !is_promised && !next.is_alarm();
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
@@ -102,7 +104,7 @@ impl<A: Aggregate> Entity<A> {
                 let answer = if message.may_end(self.issued) {
                     desk.draft.end(now);
                     self.write(work, desk, name);
-                    (self.time, self.ended) = (now.into(), true);
+                    (self.time, self.ended) = (now_kept, true);
                     self.end_time();
                     Answer::Stored
                 } else {
@@ -137,7 +139,7 @@ impl<A: Aggregate> Entity<A> {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed(standing) => {
                     self.write(work, desk, name);
-                    self.time = now.into();
+                    self.time = now_kept;
                     self.stand(standing);
                     if let Some(key) = desk.draft.key() {
                         let issued = self.issued;
