@@ -22,11 +22,11 @@ use crate::message::Message;
 use crate::slots::Hashed;
 use crate::state::State;
 use crate::step::Effect;
+use crate::system::desk::{Desk, Key};
 use crate::system::effects::EffectJob;
 use crate::system::mailbox::{Lane, ShardPort};
 use crate::system::quarantine::{Budget, Quarantined};
 use crate::system::registry::Registry;
-use crate::system::shard::{Desk, Key};
 use crate::system::work::{SpareWork, Work};
 
 mod loading;

@@ -11,12 +11,12 @@ use crate::journal::{Outcome, Run};
 use crate::log;
 use crate::message::Message;
 use crate::slots::Slots;
+use crate::system::desk::{Desk, Key};
 use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
-use crate::system::shard::{Desk, Key};
 use crate::system::stats::Counters;
 use crate::system::work::SpareWork;
 

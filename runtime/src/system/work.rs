@@ -9,7 +9,7 @@ use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Facts, Run, RunBuilder, RunKey, StoredKey, stored_checksum};
 use crate::message::Message;
-use crate::system::shard::{Desk, REPEATS_OF_ONE_MAX};
+use crate::system::desk::{Desk, REPEATS_OF_ONE_MAX};
 use crate::system::snapshots::Waiting;
 
 /// How many runs may wait to be handed over: one that is complete, and one that grows.

@@ -14,10 +14,10 @@ use crate::key::Keys;
 use crate::log;
 use crate::message::Message;
 use crate::state::Standing;
+use crate::system::desk::Desk;
 use crate::system::end::Head;
 use crate::system::quarantine::{Broken, Budget, Quarantined};
 use crate::system::recovery::Found;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::Work;
 

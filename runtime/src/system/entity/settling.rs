@@ -10,8 +10,8 @@ use crate::clock::MaybeTime;
 use crate::id::SeqNr;
 use crate::journal::{Due, Outcome, Run, Why};
 use crate::log;
+use crate::system::desk::Desk;
 use crate::system::repeat::repeat;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::{Answer, Held, InFlight, Work};
 

@@ -4,7 +4,7 @@ use super::Entity;
 use crate::aggregate::Aggregate;
 use crate::clock::MaybeTime;
 use crate::state::{Standing, is_transient};
-use crate::system::shard::Desk;
+use crate::system::desk::Desk;
 
 /// The times of an entity. Most have none, and no memory for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use crate::log;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::request::Asked;
 use crate::snapshot::taken::Moment;
+use crate::system::desk::Desk;
 use crate::system::pace::Pace;
 use crate::system::quarantine::Broken;
 use crate::system::rung::Noticed;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::{Answer, Held, Repeated, Work};
 
