@@ -297,18 +297,18 @@ impl<A: Aggregate> Entity<A> {
     }
 
     fn arm_for(&mut self, due: MaybeTime, desk: &Desk) {
-        match (self.armed.get(), due.get()) {
-            (None, None) => {}
-            (Some(armed), Some(due)) if armed == due => {}
-            // One that is over may have failed, and be rung again after a pause that is too long for this one.
-            (Some(armed), Some(due)) if armed < due && desk.clock.now() < armed => {}
-            (armed, due) => {
-                if let Some(armed) = armed {
-                    desk.schedule.disarm(armed, self.stream);
-                }
-                self.armed = due.map(|due| desk.schedule.arm(due, self.stream)).into();
-            }
+        // Most often one is armed anew for later, which the earlier one sees to: nothing is converted for that.
+        if self.armed == due {
+            return;
         }
+        // One that is over may have failed, and be rung again after a pause that is too long for this one.
+        if self.armed.is_before(due) && !self.armed.is_over(desk.clock.now().into()) {
+            return;
+        }
+        if let Some(armed) = self.armed.get() {
+            desk.schedule.disarm(armed, self.stream);
+        }
+        self.armed = due.get().map(|due| desk.schedule.arm(due, self.stream)).into();
     }
 
     /// Arms exactly what is due and durable, before it leaves memory: who loads it again doesn't know of an earlier time.
