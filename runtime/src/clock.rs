@@ -57,6 +57,11 @@ impl MaybeTime {
         if self == Self::NONE { None } else { Timestamp::from_microsecond(self.0).ok() }
     }
 
+    /// Whether both are times, and this one is the earlier.
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        self != Self::NONE && self.0 < other.0
+    }
+
     /// Whether it is a time that is over at `now`.
     pub(crate) fn is_over(self, now: Self) -> bool {
         self != Self::NONE && self.0 <= now.0

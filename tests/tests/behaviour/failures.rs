@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use annals::journal::{Cause, Fut, Health, Journal, MemoryJournal, Outcome, ReadError, Run, RunKey, Why};
 use annals::testing::{ManualClock, UnknownRun};
-use annals::{CallError, NotStored, PersistenceId, SeqNr, System, Timestamp, Unknown};
+use annals::{CallError, NotStored, Offset, PersistenceId, SeqNr, System, Timestamp, Unknown};
 use annals_tests::Account;
 use tokio::sync::oneshot::{self, Sender};
 use tokio::task::JoinHandle;
@@ -125,6 +125,27 @@ impl Journal for Arbiter {
         self.keys.lock().unwrap().push(Arc::new(group[0].key(&self.inner.facts())));
         let runs = group.len();
         Box::pin(async move { vec![decided.await.unwrap(); runs] })
+    }
+}
+
+/// One thread, which goes on at once with whom a task wakes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_many_ask_while_a_group_is_with_the_journal_is_handed_over_together() {
+    let journal = Arbiter::new();
+    let system = System::builder().shards(1).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    let first = tokio::spawn(alice.deposit(1));
+    until("it is with the journal", || journal.waiting() == 1).await;
+    let ask = move || (0..20).map(|_| tokio::spawn(alice.deposit(1))).collect::<Vec<_>>();
+    let others = tokio::spawn(async move { ask() }).await.unwrap();
+    until("they are with the journal", || system.stats().commands == 21 && journal.waiting() > 1).await;
+    let keys = journal.keys.lock().unwrap().clone();
+    let runs: Vec<_> = keys.iter().map(|key| (key.first(), key.last())).collect();
+    assert_eq!(runs, [(SeqNr(1), SeqNr(1)), (SeqNr(2), SeqNr(21))]);
+    journal.decide([Outcome::Stored(Offset(1)), Outcome::Stored(Offset(21))]);
+    first.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
     }
 }
 

@@ -78,19 +78,20 @@ impl<A: Aggregate> Entity<A> {
     }
 
     pub(super) fn arm_for(&mut self, due: MaybeTime, desk: &Desk) {
-        match (self.times().armed.get(), due.get()) {
-            (None, None) => {}
-            (Some(armed), Some(due)) if armed == due => {}
-            // One that is over may have failed, and be rung again after a pause that is too long for this one.
-            (Some(armed), Some(due)) if armed < due && desk.clock.now() < armed => {}
-            (armed, due) => {
-                if let Some(armed) = armed {
-                    desk.schedule.disarm(armed, self.stream);
-                }
-                let armed = due.map(|due| desk.schedule.arm(due, self.stream)).into();
-                self.change_times(|times| times.armed = armed);
-            }
+        let armed = self.times().armed;
+        // Most often one is armed anew for later, which the earlier one sees to: nothing is converted for that.
+        if armed == due {
+            return;
         }
+        // One that is over may have failed, and be rung again after a pause that is too long for this one.
+        if armed.is_before(due) && !armed.is_over(desk.clock.now().into()) {
+            return;
+        }
+        if let Some(armed) = armed.get() {
+            desk.schedule.disarm(armed, self.stream);
+        }
+        let armed = due.get().map(|due| desk.schedule.arm(due, self.stream)).into();
+        self.change_times(|times| times.armed = armed);
     }
 
     /// Arms exactly what is due and durable, before it leaves memory: who loads it again doesn't know of an earlier time.
