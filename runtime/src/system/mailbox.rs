@@ -149,6 +149,8 @@ impl MailboxEnd {
     pub(crate) fn take(&self, arrivals: &mut Vec<Delivery>) -> bool {
         let mut inbox = lock(&self.inbox);
         mem::swap(&mut inbox.deliveries, arrivals);
+        // Whoever takes looks again before it waits.
+        inbox.shard = None;
         inbox.door < Door::Shut
     }
 
