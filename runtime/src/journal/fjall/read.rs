@@ -38,7 +38,7 @@ pub(super) struct Cursor {
     after: Offset,
     /// The record behind it is in this group.
     group: u64,
-    ahead: Ahead,
+    pub(super) ahead: Ahead,
 }
 
 /// Whether a row is that of the run that an order row lists.
