@@ -51,12 +51,8 @@ impl Limit {
     /// Writes for some time, and tells how fast that was.
     pub(crate) fn measure(self, directory: &Path, time: Duration, section: &mut Section) -> Outcome<()> {
         match self {
-            Self::Plain(per_sync) => {
-                section.limit(&self.name(), RATE, "events/s", plain_file(directory, per_sync, time)?.rate());
-            }
-            Self::Engine(events, rows) => {
-                section.limit(&self.name(), RATE, "events/s", engine(directory, events, rows, time)?.rate());
-            }
+            Self::Plain(per_sync) => plain_file(directory, per_sync, time)?.tell(&self.name(), section),
+            Self::Engine(events, rows) => engine(directory, events, rows, time)?.tell(&self.name(), section),
             Self::Single => {
                 let (written, latencies) = single_appends(directory, time)?;
                 // Each event is a sync: this is the fsync rate, too.
@@ -68,17 +64,36 @@ impl Limit {
     }
 }
 
-/// How many events, and how long they took.
+/// How many events, how long they took, and how long the slowest write with its sync.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     events: u64,
     took: Duration,
+    longest: Duration,
 }
 
 impl Written {
-    fn rate(&self) -> f64 {
+    fn rate(self) -> f64 {
         float(self.events) / self.took.as_secs_f64()
     }
+
+    fn tell(self, name: &str, section: &mut Section) {
+        section.limit(name, RATE, "events/s", self.rate());
+        section.limit(name, "longest sync", "ms", self.longest.as_secs_f64() * 1e3);
+    }
+}
+
+/// Writes so many events again and again, as long as there is time.
+fn write_on(time: Duration, mut write: impl FnMut() -> Outcome<u64>) -> Outcome<Written> {
+    let begun = Instant::now();
+    let mut written = Written { events: 0, took: Duration::ZERO, longest: Duration::ZERO };
+    while written.took < time {
+        written.events += write()?;
+        let took = begun.elapsed();
+        written.longest = written.longest.max(took - written.took);
+        written.took = took;
+    }
+    Ok(written)
 }
 
 /// The entity, then the sequence number.
@@ -93,43 +108,41 @@ pub(crate) fn key(number: u64) -> [u8; KEY_BYTES] {
 fn plain_file(directory: &Path, per_sync: u64, time: Duration) -> Outcome<Written> {
     let path = directory.join("plain");
     let mut file = File::create(&path)?;
-    let (mut batch, mut events) = (Vec::new(), 0);
-    let begun = Instant::now();
-    while begun.elapsed() < time {
+    let (mut batch, mut number) = (Vec::new(), 0);
+    let written = write_on(time, || {
         batch.clear();
         for _ in 0..per_sync {
-            batch.extend_from_slice(&key(events));
+            batch.extend_from_slice(&key(number));
             batch.extend_from_slice(&[b'x'; PAYLOAD_BYTES]);
-            events += 1;
+            number += 1;
         }
         file.write_all(&batch)?;
         file.sync_data()?;
-    }
-    let took = begun.elapsed();
+        Ok(per_sync)
+    })?;
     drop(file);
     fs::remove_file(path)?;
-    Ok(Written { events, took })
+    Ok(written)
 }
 
 /// The file grows with each of them.
 fn single_appends(directory: &Path, time: Duration) -> Outcome<(Written, Latencies)> {
     let path = directory.join("single");
     let mut file = File::create(&path)?;
-    let mut latencies = Latencies::new();
-    let (mut events, begun) = (0, Instant::now());
-    let mut before = begun;
-    while before - begun < time {
-        let mut event = key(events).to_vec();
+    let (mut latencies, mut number) = (Latencies::new(), 0);
+    let written = write_on(time, || {
+        let before = Instant::now();
+        let mut event = key(number).to_vec();
         event.extend_from_slice(&[b'x'; PAYLOAD_BYTES]);
         file.write_all(&event)?;
         file.sync_data()?;
-        let now = Instant::now();
-        latencies.record(now - before);
-        (before, events) = (now, events + 1);
-    }
+        latencies.record(before.elapsed());
+        number += 1;
+        Ok(1)
+    })?;
     drop(file);
     fs::remove_file(path)?;
-    Ok((Written { events, took: before - begun }, latencies))
+    Ok((written, latencies))
 }
 
 fn engine(directory: &Path, events_per_row: usize, rows_per_sync: u64, time: Duration) -> Outcome<Written> {
@@ -137,17 +150,17 @@ fn engine(directory: &Path, events_per_row: usize, rows_per_sync: u64, time: Dur
     let database = fjall::Database::builder(&path).open()?;
     let rows = database.keyspace("rows", fjall::KeyspaceCreateOptions::default)?;
     let row = vec![b'x'; PAYLOAD_BYTES * events_per_row];
-    let (mut number, begun) = (0, Instant::now());
-    while begun.elapsed() < time {
+    let (mut number, events) = (0, u64::try_from(events_per_row)? * rows_per_sync);
+    let written = write_on(time, || {
         let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncData));
         for _ in 0..rows_per_sync {
             batch.insert(&rows, key(number), row.as_slice());
             number += 1;
         }
         batch.commit()?;
-    }
-    let took = begun.elapsed();
+        Ok(events)
+    })?;
     drop((rows, database));
     fs::remove_dir_all(path)?;
-    Ok(Written { events: number * u64::try_from(events_per_row)?, took })
+    Ok(written)
 }

@@ -44,7 +44,7 @@ measured.
   --dir <dir>    where to store what is measured, in a new directory `annals-bench`; default: the temporary directory
   --runs <n>     how often each thing is measured; default: 3
   --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained
-  --only <word>  only what has the word in its section's name, or in the load's
+  --only <word>  only what has the word in its section's name, or in the load's; `<word>/<word>`: in the one, and in the other
 
 Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents, expansion.
 ";
@@ -116,7 +116,10 @@ impl Bench {
 
     /// Whether a thing is to be measured.
     fn wants(&self, section: &str, what: &str) -> bool {
-        self.only.as_ref().is_none_or(|word| section.contains(word.as_str()) || what.contains(word.as_str()))
+        self.only.as_ref().is_none_or(|word| match word.split_once('/') {
+            Some((of_section, of_what)) => section.contains(of_section) && what.contains(of_what),
+            None => section.contains(word.as_str()) || what.contains(word.as_str()),
+        })
     }
 
     /// Tells what a section has come to.

@@ -54,7 +54,12 @@ impl MaybeTime {
 
     pub(crate) fn get(self) -> Option<Timestamp> {
         // It was a `Timestamp` before, so it still is one; and none is as early as the number that stands for none.
-        Timestamp::from_microsecond(self.0).ok()
+        if self == Self::NONE { None } else { Timestamp::from_microsecond(self.0).ok() }
+    }
+
+    /// Whether it is a time that is over at `now`.
+    pub(crate) fn is_over(self, now: Self) -> bool {
+        self != Self::NONE && self.0 <= now.0
     }
 }
 

@@ -18,7 +18,7 @@
 //! journal doesn't open.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::Durability;
@@ -254,8 +254,7 @@ impl HeadFile {
         head.write += if self.is_synced { 1 } else { 2 };
         self.is_synced = false;
         let slot = if head.write.is_multiple_of(2) { 0 } else { super::bytes::len_u64(SLOT_BYTES) };
-        self.file.seek(SeekFrom::Start(slot))?;
-        self.file.write_all(&head.encode())
+        write_at(&mut self.file, slot, &head.encode())
     }
 
     /// Writes both slots, each synced before the next is touched.
@@ -266,6 +265,21 @@ impl HeadFile {
             self.is_synced = true;
         }
         Ok(())
+    }
+}
+
+/// Writes into a file, at a place.
+fn write_at(file: &mut File, place: u64, bytes: &[u8]) -> io::Result<()> {
+    // One call less, since each group commit waits for it.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::FileExt::write_all_at(file, bytes, place)
+    }
+    #[cfg(not(unix))]
+    {
+        use std::io::{Seek, SeekFrom, Write};
+        file.seek(SeekFrom::Start(place))?;
+        file.write_all(bytes)
     }
 }
 

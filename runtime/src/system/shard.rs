@@ -242,6 +242,8 @@ pub(crate) struct Shard {
     arrivals: Vec<Delivery>,
     in_flight: VecDeque<InFlight>,
     settled: Option<Settled>,
+    /// Whether what is to be handed over waits for what comes from those who have just been answered.
+    gathers: bool,
     loads: JoinSet<Loaded>,
     /// Each brings back whose repeats it has answered.
     repeat_jobs: JoinSet<Vec<Key>>,
@@ -306,6 +308,7 @@ impl Shard {
             arrivals: Vec::new(),
             in_flight: VecDeque::new(),
             settled: None,
+            gathers: false,
             loads: JoinSet::new(),
             repeat_jobs: JoinSet::new(),
             stage: Stage::Running,
@@ -341,7 +344,12 @@ impl Shard {
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
             self.repeat();
-            self.submit();
+            if self.gathers_more() {
+                self.gathers = true;
+            } else {
+                self.gathers = false;
+                self.submit();
+            }
             self.evict();
             if self.is_idle() {
                 // Who has asked may have gone.
@@ -372,12 +380,14 @@ impl Shard {
             Some(keys) = self.repeat_jobs.join_next(), if !self.repeat_jobs.is_empty() => {
                 Wake::Repeated(keys.unwrap_or_default())
             }
-            () = poll_fn(|task| self.mailbox.poll_arrived(task)), if self.mailbox_open => Wake::Arrivals,
+            () = poll_fn(|task| self.mailbox.poll_arrived(task)), if self.mailbox_open && !self.gathers => Wake::Arrivals,
             () = self.desk.effects.room(), if self.desk.effects.is_waiting() => Wake::GoOn,
             Some(probe) = self.probes.recv() => Wake::Probe(probe),
             _ = sweep.tick() => Wake::Sweep,
             // Lets the other tasks of this thread run between two passes.
-            () = tokio::task::yield_now(), if has_turns || may_feed || self.settled.is_some() => Wake::GoOn,
+            () = tokio::task::yield_now(), if has_turns || may_feed || self.gathers || self.settled.is_some() => {
+                Wake::GoOn
+            }
         }
     }
 
@@ -446,6 +456,13 @@ impl Shard {
             self.stores.get(key.store).take_turn(key.slot, &mut self.desk);
         }
         false
+    }
+
+    /// Whether to let the other tasks of the thread have one turn before anything is handed over. The journal is busy
+    /// with an earlier group and loses no time; and who was answered with that asks again, so that one group holds what would
+    /// else be spread over several, each of which the callers would wait for.
+    fn gathers_more(&self) -> bool {
+        !self.gathers && !self.in_flight.is_empty() && !self.desk.dirty.is_empty()
     }
 
     /// Hands the journal one run of each entity that has any.

@@ -1,8 +1,10 @@
 //! The engine: the one file that calls it. One keyspace for each.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::fjall::compaction::Leveled;
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
     AbstractTree, CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch,
@@ -19,10 +21,16 @@ pub(super) const TRUTH: Shape = Shape { keyspace: "truth", memtable_bytes_max: 6
 /// The engine of snapshots. They come and go, and are often longer than a run.
 pub(super) const SNAPSHOTS: Shape = Shape { keyspace: "snapshots", memtable_bytes_max: 16 * 1024 * 1024 };
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// One thread that writes tables, and those that merge them. Where only one merges, the engine's first thread turns round
+/// and round meanwhile, with a core for itself, since it gives each request to merge back to the queue that it takes it from.
+const WORKERS: usize = 4;
+/// From so many tables in level 0 on, they are merged into the next one: with more, each row is written less often, and
+/// who reads looks into more of them.
+const MERGED_FROM: u8 = 8;
 
 /// From so many runs in level 0 on, the writer is slowed. The engine itself slows a commit from 20 on, behind its
 /// fsync, where everybody waits.
-const SLOW_FROM_RUNS: usize = 12;
+const SLOW_FROM_RUNS: usize = 15;
 /// From here on nothing is written until there are fewer: below what makes the engine wait in loops of its own, which
 /// don't notice when its workers are gone.
 const STOP_FROM_RUNS: usize = 19;
@@ -190,6 +198,7 @@ impl Engine {
             .cache_size(cache_bytes)
             .journal_compression(CompressionType::None)
             .max_journaling_size(JOURNAL_BYTES_MAX)
+            .worker_threads(WORKERS)
             .open();
         Ok(database?)
     }
@@ -198,6 +207,7 @@ impl Engine {
         KeyspaceCreateOptions::default()
             .with_kv_separation(None)
             .max_memtable_size(shape.memtable_bytes_max)
+            .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(MERGED_FROM)))
             .data_block_compression_policy(CompressionPolicy::disabled())
     }
 

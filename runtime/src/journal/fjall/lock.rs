@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct LockFile {
     file: File,
     path: PathBuf,
+    /// Which file it is.
+    #[cfg(unix)]
+    identity: (u64, u64),
 }
 
 pub(super) enum LockError {
@@ -32,7 +35,12 @@ impl LockFile {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { pid: holder(&mut file) }),
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        let this = Self { file, path: path.to_owned() };
+        let this = Self {
+            #[cfg(unix)]
+            identity: identity(&file.metadata().map_err(LockError::Io)?),
+            file,
+            path: path.to_owned(),
+        };
         this.write_pid().map_err(LockError::Io)?;
         Ok(this)
     }
@@ -52,11 +60,7 @@ impl LockFile {
     pub(super) fn is_ours(&self) -> bool {
         #[cfg(unix)]
         {
-            use std::os::unix::fs::MetadataExt;
-            let (Ok(held), Ok(there)) = (self.file.metadata(), std::fs::metadata(&self.path)) else {
-                return false;
-            };
-            (held.dev(), held.ino()) == (there.dev(), there.ino())
+            std::fs::metadata(&self.path).is_ok_and(|there| identity(&there) == self.identity)
         }
         #[cfg(not(unix))]
         // There, a file that is open can't be deleted.
@@ -71,6 +75,13 @@ impl Drop for LockFile {
         // If this fails, closing the file gives it back.
         let _result = self.file.unlock();
     }
+}
+
+/// What tells a file from all others, for as long as one of them is open.
+#[cfg(unix)]
+fn identity(file: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (file.dev(), file.ino())
 }
 
 fn holder(file: &mut File) -> Option<u32> {

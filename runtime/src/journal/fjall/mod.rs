@@ -39,6 +39,7 @@ mod guard;
 mod lock;
 mod making;
 mod manifest;
+mod names;
 mod open;
 mod opening;
 mod queue;

@@ -173,6 +173,8 @@ impl Queue {
         }
         state.bytes += request.bytes;
         state.groups.push_back(request);
+        // Whoever wakes up finds the lock free.
+        drop(state);
         self.changed.notify_one();
     }
 
