@@ -233,6 +233,11 @@ impl Engine {
         Contained::of(|| self.rows.range(from..=to).map(|row| Ok(row.into_inner()?)))
     }
 
+    /// How many runs of tables there are: whoever scans rows looks into each of them.
+    pub(super) fn table_runs(&self) -> usize {
+        self.rows.tree.current_version().iter_levels().map(|level| level.run_count()).sum()
+    }
+
     /// The last row from one key to another, both included.
     pub(super) fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, EngineError> {
         self.range(from, to).next_back().transpose()

@@ -25,6 +25,7 @@ use crate::sync::atomic::AtomicBool;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex, RwLock};
 
+mod ahead;
 mod aside;
 mod chain;
 mod deadlines;
@@ -221,8 +222,8 @@ struct Shared {
     keys: Keys,
     /// Whether something of any stream is deleted; if not, no reader looks for floors.
     has_floors: AtomicBool,
-    /// Where readers of everything have stopped: the record behind the offset is in the group.
-    cursors: Mutex<VecDeque<(Offset, u64)>>,
+    /// Where readers of everything have stopped.
+    cursors: Mutex<VecDeque<read::Cursor>>,
     /// Held by whoever folds the deadlines.
     folding: Mutex<()>,
     snapshots: Arc<FjallSnapshots>,

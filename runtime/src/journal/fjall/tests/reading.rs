@@ -139,3 +139,49 @@ fn a_floor_that_is_lost_is_met_wherever_somebody_reads_on() {
         assert!(matches!(found, Err(ReadError::Corrupt(_))), "behind {after}: {found:?}");
     }
 }
+
+#[test]
+fn everything_is_read_in_its_order_however_much_is_read_ahead() {
+    let (_dir, _path, journal) = new();
+    let names = [id("alice"), id("bob"), id("carol")];
+    let streams = names.each_ref().map(|name| open(&journal, name).stream);
+    let mut expected = Vec::new();
+    for round in 0..40 {
+        // Not in the order of their keys.
+        let order = [2, round % 2, (round + 1) % 2];
+        let payload = vec![b'x'; 10 + 7 * round];
+        let first = 1 + u64::try_from(round).unwrap();
+        let runs = order.map(|index| run(&journal, streams[index], &names[index], first, &[&payload]));
+        let stored = append(&journal, runs.into());
+        for (index, outcome) in order.into_iter().zip(stored) {
+            let Outcome::Stored(offset) = outcome else { panic!("{outcome:?}") };
+            expected.push((offset.0, streams[index].0, first));
+        }
+    }
+    for is_in_tables in [false, true] {
+        if is_in_tables {
+            journal.shared.engine.read().unwrap().as_ref().unwrap().flush().unwrap();
+        }
+        for bytes_max in [0, 100, 500, 5_000, usize::MAX] {
+            assert_eq!(read_all(&journal, bytes_max).unwrap(), expected, "{bytes_max} {is_in_tables}");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_ahead_is_not_handed_out_once_it_is_deleted() {
+    let (_dir, _path, journal) = new();
+    for _ in 0..20 {
+        store(&journal, &id("alice"), &[b"a"]);
+        store(&journal, &id("bob"), &[b"b"]);
+    }
+    let page = block_on(journal.read_all(Offset(0), 1_000)).unwrap();
+    let after = page.runs.last().unwrap().offset;
+    assert!(lock(&journal.shared.cursors).iter().any(|cursor| !cursor.ahead.is_empty()));
+    let alice = open(&journal, &id("alice")).stream;
+    delete(&journal, &id("alice"), 19);
+    let rest = block_on(journal.read_all(after, usize::MAX)).unwrap();
+    let of_alice: Vec<_> = rest.runs.iter().filter(|run| run.stream == alice).map(|run| run.offset).collect();
+    assert_eq!(of_alice, [Offset(39)]);
+    assert_eq!(rest.runs.last().unwrap().offset, Offset(40));
+}
