@@ -9,12 +9,13 @@ const CHUNK: usize = 1024;
 /// The table of numbers is made smaller when it has room for so many times as many, and more than a chunk.
 const SPARSE: usize = 4;
 
-/// Values found by a key that they carry themselves.
+/// Values found by what they are, such as an id.
 pub(crate) struct Slots<T> {
     chunks: Vec<Chunk<T>>,
     /// The chunks with free slots. Those that come first are filled first, so that those behind them empty.
     with_room: BTreeSet<usize>,
     table: HashTable<u32>,
+    seed: u64,
 }
 
 /// Some slots; without values, it has no memory.
@@ -35,11 +36,9 @@ impl<T> Chunk<T> {
     }
 }
 
-/// What a slot must know of itself.
-pub(crate) trait Keyed {
-    type Key: PartialEq;
-    fn key(&self) -> &Self::Key;
-    fn hash(&self) -> u64;
+/// What is found by its hash. It is computed when the table grows or the value leaves, so that it takes no memory.
+pub(crate) trait Hashed {
+    fn hash(&self, seed: u64) -> u64;
 }
 
 fn place(slot: u32) -> (usize, usize) {
@@ -47,9 +46,10 @@ fn place(slot: u32) -> (usize, usize) {
     (slot / CHUNK, slot % CHUNK)
 }
 
-impl<T: Keyed> Slots<T> {
-    pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), with_room: BTreeSet::new(), table: HashTable::new() }
+impl<T: Hashed> Slots<T> {
+    /// With a seed for the hashes.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { chunks: Vec::new(), with_room: BTreeSet::new(), table: HashTable::new(), seed }
     }
 
     /// No slot has this number or a higher one.
@@ -59,8 +59,9 @@ impl<T: Keyed> Slots<T> {
         u32::try_from(slots).expect("memory holds fewer than 4 billion of them")
     }
 
-    pub(crate) fn find(&self, hash: u64, key: &T::Key) -> Option<u32> {
-        self.table.find(hash, |&slot| self.get(slot).is_some_and(|value| value.key() == key)).copied()
+    /// The slot of the value with this hash that `is_it`.
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u32> {
+        self.table.find(hash, |&slot| self.get(slot).is_some_and(&is_it)).copied()
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&T> {
@@ -73,9 +74,9 @@ impl<T: Keyed> Slots<T> {
         self.chunks.get_mut(chunk)?.slots.get_mut(index)?.as_mut()
     }
 
-    /// Takes a slot for a value whose key isn't there yet.
+    /// Takes a slot for a value that isn't there yet.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        let hash = value.hash();
+        let hash = value.hash(self.seed);
         let number = self.with_room.first().copied().unwrap_or_else(|| {
             self.chunks.push(Chunk::EMPTY);
             self.with_room.insert(self.chunks.len() - 1);
@@ -99,8 +100,8 @@ impl<T: Keyed> Slots<T> {
             self.with_room.remove(&number);
         }
         let slot = u32::try_from(number * CHUNK + index).expect("memory holds fewer than 4 billion of them");
-        let chunks = &self.chunks;
-        self.table.insert_unique(hash, slot, |&slot| hash_of(chunks, slot));
+        let (chunks, seed) = (&self.chunks, self.seed);
+        self.table.insert_unique(hash, slot, |&slot| hash_of(chunks, slot, seed));
         slot
     }
 
@@ -108,7 +109,7 @@ impl<T: Keyed> Slots<T> {
         let (number, index) = place(slot);
         let chunk = self.chunks.get_mut(number)?;
         let value = chunk.slots.get_mut(index)?.take()?;
-        if let Ok(entry) = self.table.find_entry(value.hash(), |&other| other == slot) {
+        if let Ok(entry) = self.table.find_entry(value.hash(self.seed), |&other| other == slot) {
             entry.remove();
         }
         chunk.free.push(u16::try_from(index).expect("a chunk has fewer than 65,536 slots"));
@@ -131,15 +132,15 @@ impl<T: Keyed> Slots<T> {
             self.chunks.shrink_to_fit();
         }
         if self.table.capacity() > CHUNK + SPARSE * self.table.len() {
-            let chunks = &self.chunks;
-            self.table.shrink_to(2 * self.table.len(), |&slot| hash_of(chunks, slot));
+            let (chunks, seed) = (&self.chunks, self.seed);
+            self.table.shrink_to(2 * self.table.len(), |&slot| hash_of(chunks, slot, seed));
         }
     }
 }
 
-fn hash_of<T: Keyed>(chunks: &[Chunk<T>], slot: u32) -> u64 {
+fn hash_of<T: Hashed>(chunks: &[Chunk<T>], slot: u32, seed: u64) -> u64 {
     let (chunk, index) = place(slot);
-    chunks[chunk].slots[index].as_ref().map_or(0, Keyed::hash)
+    chunks[chunk].slots[index].as_ref().map_or(0, |value| value.hash(seed))
 }
 
 #[cfg(test)]
@@ -148,20 +149,16 @@ mod tests {
 
     struct Number(u64);
 
-    impl Keyed for Number {
-        type Key = u64;
+    const SEED: u64 = 3;
 
-        fn key(&self) -> &u64 {
-            &self.0
-        }
-
-        fn hash(&self) -> u64 {
-            self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    impl Hashed for Number {
+        fn hash(&self, seed: u64) -> u64 {
+            (self.0 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         }
     }
 
     fn find(slots: &Slots<Number>, number: u64) -> Option<u32> {
-        slots.find(Number(number).hash(), &number)
+        slots.find(Number(number).hash(SEED), |value| value.0 == number)
     }
 
     /// How many slots have memory, and for how many numbers the table has.
@@ -171,7 +168,7 @@ mod tests {
 
     #[test]
     fn when_all_have_left_hardly_anything_is_kept_for_them() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(SEED);
         let taken: Vec<u32> = (0..100_000).map(|number| slots.insert(Number(number))).collect();
         assert_eq!((slots.end(), memory(&slots).0), (100_000, 98 * CHUNK));
         for slot in taken {
@@ -183,7 +180,7 @@ mod tests {
 
     #[test]
     fn those_who_stay_are_found_under_their_numbers_while_others_come_and_go() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(SEED);
         let mut stay = Vec::new();
         for round in 0..20_u64 {
             let come = (0..5_000).map(|number| round * 5_000 + number);

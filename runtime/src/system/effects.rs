@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use crate::contain::{drop_contained, panic_message};
 use crate::effects::Spawned;
 use crate::log::{self, Throttle};
+use crate::system::desk::Key;
 use crate::system::drain::Activity;
-use crate::system::shard::{Key, Stage};
+use crate::system::shard::Stage;
 
 /// Runs the effects of one step, and hands out the futures that they spawned.
 pub(crate) type EffectJob = Box<dyn FnOnce(&mut Throttle) -> Vec<Spawned> + Send>;

@@ -19,37 +19,38 @@ use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::key::Keys;
 use crate::log;
 use crate::message::Message;
-use crate::slots::Keyed;
-use crate::state::{Standing, is_transient};
+use crate::slots::Hashed;
+use crate::state::State;
 use crate::step::Effect;
+use crate::system::desk::{Desk, Key};
 use crate::system::effects::EffectJob;
-use crate::system::mailbox::ShardPort;
+use crate::system::mailbox::{Lane, ShardPort};
 use crate::system::quarantine::{Budget, Quarantined};
 use crate::system::registry::Registry;
-use crate::system::shard::{Desk, Key};
 use crate::system::work::{SpareWork, Work};
 
 mod loading;
 mod settling;
+mod times;
 mod turn;
 
+use times::Times;
 pub(crate) use turn::TURN_MAX;
 
 /// One entity.
 pub(crate) struct Entity<A: Aggregate> {
     id: EntityId,
-    hash: u64,
+    lane: Lane,
     stream: StreamNo,
+    /// The last record that the data includes. While there is nothing to do, it is durable, too.
     issued: SeqNr,
-    durable: SeqNr,
     /// The time of the record `issued`.
     time: MaybeTime,
-    /// Where it stands after the record `issued`.
-    standing: Standing<A::State>,
-    /// When its time there is over, as it is durable; the earlier one, while nobody knows which is.
-    due: MaybeTime,
-    /// When it will be woken, as far as it knows.
-    armed: MaybeTime,
+    /// The state after the record `issued`.
+    state: A::State,
+    /// The record that entered it; 0 where there is none.
+    visit: SeqNr,
+    times: Option<Box<Times>>,
     /// Whether the record `issued` ends its stream.
     ended: bool,
     /// The last record of the snapshot that was taken, loaded or tried last; 0 if there was none.
@@ -115,30 +116,25 @@ pub(crate) struct Surroundings<'s, A: Aggregate> {
     pub(crate) spare: &'s mut SpareWork<A>,
 }
 
-impl<A: Aggregate> Keyed for Entity<A> {
-    type Key = EntityId;
-
-    fn key(&self) -> &EntityId {
-        &self.id
-    }
-
-    fn hash(&self) -> u64 {
-        self.hash
+impl<A: Aggregate> Hashed for Entity<A> {
+    /// That of its id, with which its messages come.
+    fn hash(&self, _seed: u64) -> u64 {
+        self.id.hash64()
     }
 }
 
 impl<A: Aggregate> Entity<A> {
     pub(crate) fn new(id: EntityId, hash: u64) -> Self {
+        assert!(hash == id.hash64(), "a message comes with its entity's hash");
         Self {
             id,
-            hash,
+            lane: Lane::of(hash),
             stream: StreamNo(0),
             issued: SeqNr::ZERO,
-            durable: SeqNr::ZERO,
             time: MaybeTime::NONE,
-            standing: Standing::initial::<A>(),
-            due: MaybeTime::NONE,
-            armed: MaybeTime::NONE,
+            state: <A::State as State<A>>::INITIAL,
+            visit: SeqNr::ZERO,
+            times: None,
             ended: false,
             snapshot: SeqNr::ZERO,
             extra: None,
@@ -147,6 +143,10 @@ impl<A: Aggregate> Entity<A> {
             used: true,
             work: None,
         }
+    }
+
+    pub(crate) fn id(&self) -> &EntityId {
+        &self.id
     }
 
     pub(crate) fn persistence_id(&self) -> PersistenceId {
@@ -195,11 +195,6 @@ impl<A: Aggregate> Entity<A> {
         self.extra.get_or_insert_default()
     }
 
-    /// Whether it stands where it isn't recovered to.
-    fn is_transient(&self) -> bool {
-        is_transient::<A>(self.standing.state)
-    }
-
     /// Takes the mark that it was used since the last look.
     pub(crate) fn take_used(&mut self) -> bool {
         mem::take(&mut self.used)
@@ -208,7 +203,7 @@ impl<A: Aggregate> Entity<A> {
     fn work(&mut self, around: &mut Surroundings<'_, A>) -> &mut Work<A> {
         self.work.get_or_insert_with(|| {
             around.desk.busy += 1;
-            around.spare.take()
+            around.spare.take(self.issued)
         })
     }
 
@@ -226,7 +221,7 @@ impl<A: Aggregate> Entity<A> {
         self.last_used = desk.tenth;
         self.used = true;
         if message.is_alarm() {
-            self.armed = MaybeTime::NONE;
+            self.change_times(|times| times.armed = MaybeTime::NONE);
         }
         if matches!(self.phase, Phase::Absent)
             && !desk.ward.is_empty()
@@ -237,7 +232,7 @@ impl<A: Aggregate> Entity<A> {
         }
         let next = match &self.phase {
             Phase::Absent | Phase::Live(_) if message.is_retry() => {
-                desk.lanes.leave(self.hash, 1);
+                desk.lanes.leave(self.lane, 1);
                 message.needless();
                 return Next::Nothing;
             }
@@ -247,7 +242,7 @@ impl<A: Aggregate> Entity<A> {
             }
             Phase::Ended(seq_nr) => {
                 let seq_nr = *seq_nr;
-                desk.lanes.leave(self.hash, 1);
+                desk.lanes.leave(self.lane, 1);
                 message.ended(self.persistence_id(), seq_nr);
                 return Next::Nothing;
             }
@@ -257,7 +252,7 @@ impl<A: Aggregate> Entity<A> {
                 Next::Load
             }
             Phase::Quarantined(quarantined) if !message.is_retry() && desk.leaves_alone(quarantined) => {
-                desk.lanes.leave(self.hash, 1);
+                desk.lanes.leave(self.lane, 1);
                 message.fail(Failure::Quarantined(quarantined.clone()));
                 return Next::Nothing;
             }
@@ -290,39 +285,8 @@ impl<A: Aggregate> Entity<A> {
         drop_contained("an entity's data", mem::replace(&mut self.phase, Phase::Draining));
     }
 
-    /// Sees to it that it is woken when its time is over, and not later: that of a transient state while it stands
-    /// there, else the one that is durable.
-    fn arm(&mut self, desk: &Desk) {
-        self.arm_for(if self.is_transient() { self.standing.due } else { self.due }, desk);
-    }
-
-    fn arm_for(&mut self, due: MaybeTime, desk: &Desk) {
-        // Most often one is armed anew for later, which the earlier one sees to: nothing is converted for that.
-        if self.armed == due {
-            return;
-        }
-        // One that is over may have failed, and be rung again after a pause that is too long for this one.
-        if self.armed.is_before(due) && !self.armed.is_over(desk.clock.now().into()) {
-            return;
-        }
-        if let Some(armed) = self.armed.get() {
-            desk.schedule.disarm(armed, self.stream);
-        }
-        self.armed = due.get().map(|due| desk.schedule.arm(due, self.stream)).into();
-    }
-
-    /// Arms exactly what is due and durable, before it leaves memory: who loads it again doesn't know of an earlier time.
-    pub(crate) fn arm_exactly(&mut self, desk: &Desk) {
-        if self.armed != self.due {
-            if let Some(armed) = mem::replace(&mut self.armed, MaybeTime::NONE).get() {
-                desk.schedule.disarm(armed, self.stream);
-            }
-            self.arm_for(self.due, desk);
-        }
-    }
-
     fn effect_job(&self, effects: Vec<Effect<A>>, around: &Surroundings<'_, A>) -> EffectJob {
-        let this = EntityRef::new(self.id.clone(), self.hash, around.port.clone());
+        let this = EntityRef::new(self.id.clone(), self.id.hash64(), around.port.clone());
         let fx = Effects::new(around.services.clone(), this, Some(around.registry.clone()));
         let id = self.persistence_id();
         Box::new(move |throttle| {

@@ -28,6 +28,16 @@ pub(crate) struct Delivery {
     pub(crate) parcel: Box<dyn Parcel>,
 }
 
+/// The lane of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane(u8);
+
+impl Lane {
+    pub(crate) fn of(hash: u64) -> Self {
+        Self(hash.to_le_bytes()[4] % 8)
+    }
+}
+
 /// The lanes of one shard.
 pub(crate) struct Lanes {
     free: [Semaphore; LANES],
@@ -39,14 +49,13 @@ impl Lanes {
         Self { free: std::array::from_fn(|_| Semaphore::new(places)), places }
     }
 
-    fn of(&self, hash: u64) -> &Semaphore {
-        let lane = (hash >> 32) % 8;
-        &self.free[usize::try_from(lane).unwrap_or(0)]
+    fn of(&self, lane: Lane) -> &Semaphore {
+        &self.free[usize::from(lane.0)]
     }
 
     /// Gives places back.
-    pub(crate) fn leave(&self, hash: u64, places: usize) {
-        self.of(hash).add_permits(places);
+    pub(crate) fn leave(&self, lane: Lane, places: usize) {
+        self.of(lane).add_permits(places);
     }
 
     /// Gives no more places, also to those who wait for one.
@@ -109,7 +118,7 @@ impl Mailbox {
         let mut inbox = lock(&self.inbox);
         if inbox.door > enters_until {
             drop(inbox);
-            self.lanes.leave(delivery.hash, 1);
+            self.lanes.leave(Lane::of(delivery.hash), 1);
             drop_contained("a call that came too late", delivery.parcel);
             return Err(Stopped);
         }
@@ -205,7 +214,7 @@ impl Port for ShardPort {
 
     fn try_send(&self, hash: u64, parcel: Box<dyn Parcel>) -> Result<(), Unsent> {
         let lanes = &self.mailbox.lanes;
-        match lanes.of(hash).try_acquire() {
+        match lanes.of(Lane::of(hash)).try_acquire() {
             Ok(place) => place.forget(),
             Err(TryAcquireError::NoPermits) => return Err(Unsent::Full { parcel, limit: lanes.places }),
             Err(TryAcquireError::Closed) => return Err(Unsent::Stopped),
@@ -219,7 +228,7 @@ impl Port for ShardPort {
         parcel: Box<dyn Parcel>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>> {
         Box::pin(async move {
-            self.mailbox.lanes.of(hash).acquire().await.map_err(|_| Stopped)?.forget();
+            self.mailbox.lanes.of(Lane::of(hash)).acquire().await.map_err(|_| Stopped)?.forget();
             self.deliver(hash, parcel)
         })
     }

@@ -20,6 +20,7 @@ use crate::state::Machine;
 mod blocking;
 mod builder;
 mod delete;
+mod desk;
 mod drain;
 mod effects;
 mod end;

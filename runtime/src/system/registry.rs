@@ -3,8 +3,6 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::aggregate::Aggregate;
 use crate::alarm::Alarm;
 use crate::call::Parcel;
@@ -181,7 +179,7 @@ impl Registry {
 
 /// The hash of an id, and the port of its shard.
 fn port_of(id: &EntityId, ports: &[Arc<ShardPort>]) -> (u64, Arc<ShardPort>) {
-    let hash = xxh3_64(id.as_str().as_bytes());
+    let hash = id.hash64();
     let shard = usize::try_from(hash >> 48).unwrap_or(0) % ports.len();
     (hash, ports[shard].clone())
 }

@@ -10,13 +10,13 @@ use crate::id::EntityId;
 use crate::journal::{Outcome, Run};
 use crate::log;
 use crate::message::Message;
-use crate::slots::{Keyed as _, Slots};
+use crate::slots::Slots;
+use crate::system::desk::{Desk, Key};
 use crate::system::end::{Head, open_head};
 use crate::system::entity::{Entity, Next, Surroundings};
 use crate::system::mailbox::{Delivery, ShardPort};
 use crate::system::recovery::{Found, Source, recover};
 use crate::system::registry::Registry;
-use crate::system::shard::{Desk, Key};
 use crate::system::stats::Counters;
 use crate::system::work::SpareWork;
 
@@ -89,7 +89,7 @@ impl<A: Aggregate> EntityStore<A> {
     pub(crate) fn new(number: u32, registry: Arc<Registry>, shard: usize) -> Self {
         let (port, services) = (registry.port::<A>(shard), registry.services::<A>());
         let (name, spare) = (Arc::from(A::NAME), SpareWork::new());
-        Self { number, slots: Slots::new(), hand: 0, registry, port, services, name, spare }
+        Self { number, slots: Slots::new(0), hand: 0, registry, port, services, name, spare }
     }
 
     fn key(&self, slot: u32) -> Key {
@@ -165,7 +165,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         let mut message: Option<Box<dyn Message<A>>> = None;
         delivery.parcel.unpack(&mut message);
         let Some(message) = message else { return };
-        let slot = self.slots.find(delivery.hash, message.entity()).unwrap_or_else(|| {
+        let slot = self.slots.find(delivery.hash, |entity| entity.id() == message.entity()).unwrap_or_else(|| {
             desk.residents += 1;
             Counters::add(&desk.counters.residents, 1);
             self.slots.insert(Entity::new(message.entity().clone(), delivery.hash))
@@ -193,7 +193,7 @@ impl<A: Aggregate> Store for EntityStore<A> {
         {
             desk.absent.pop_front();
             if let Some(entity) = self.slots.get(key.slot) {
-                wanted.push((key.slot, entity.key().clone(), entity.wants_head()));
+                wanted.push((key.slot, entity.id().clone(), entity.wants_head()));
             }
         }
         let (store, journal, settings) = (self.number, desk.journal.clone(), desk.settings);

@@ -9,7 +9,7 @@ use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Facts, Run, RunBuilder, RunKey, StoredKey, stored_checksum};
 use crate::message::Message;
-use crate::system::shard::{Desk, REPEATS_OF_ONE_MAX};
+use crate::system::desk::{Desk, REPEATS_OF_ONE_MAX};
 use crate::system::snapshots::Waiting;
 
 /// How many runs may wait to be handed over: one that is complete, and one that grows.
@@ -20,6 +20,8 @@ const NAMES_ROOM: usize = 4096;
 /// What an entity has only while it has something to do.
 pub(crate) struct Work<A> {
     pub(super) queue: VecDeque<Box<dyn Message<A>>>,
+    /// The last record that the journal has for good.
+    pub(super) durable: SeqNr,
     /// Runs that the journal doesn't have yet.
     pub(super) pending: VecDeque<Box<RunBuilder>>,
     /// The runs that the journal has.
@@ -128,8 +130,11 @@ impl<A: Aggregate> SpareWork<A> {
         Self(Vec::new())
     }
 
-    pub(super) fn take(&mut self) -> Box<Work<A>> {
-        self.0.pop().unwrap_or_else(|| Box::new(Work::new()))
+    /// For an entity of which all is durable, up to this record.
+    pub(super) fn take(&mut self, durable: SeqNr) -> Box<Work<A>> {
+        let mut work = self.0.pop().unwrap_or_else(|| Box::new(Work::new()));
+        work.durable = durable;
+        work
     }
 
     pub(super) fn put(&mut self, work: Box<Work<A>>) {
@@ -145,6 +150,7 @@ impl<A: Aggregate> Work<A> {
         // Most have one of each at a time, and there may be thousands.
         Self {
             queue: VecDeque::with_capacity(1),
+            durable: SeqNr::ZERO,
             pending: VecDeque::with_capacity(1),
             in_flight: VecDeque::with_capacity(1),
             held: VecDeque::with_capacity(1),

@@ -38,6 +38,7 @@ mod guard;
 mod lock;
 mod making;
 mod manifest;
+mod names;
 mod open;
 mod opening;
 mod queue;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::id::{PersistenceId, SeqNr, StreamNo};
+use super::names::{NameNo, Names};
+use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::cipher::StreamCipher;
 use crate::journal::floor::Floor;
 use crate::journal::run::Run;
 use crate::journal::{NOT_ENDED, NOT_OPEN, StreamHead, Why, beyond_last};
-use crate::slots::{Keyed, Slots};
+use crate::slots::{Hashed, Slots};
 
 /// The table of numbers is made smaller when it has room for so many times as many, and for more than a few.
 const SPARSE: usize = 4;
@@ -21,6 +22,7 @@ const FEW: usize = 1024;
 pub(super) struct Streams {
     open: Slots<OpenStream>,
     by_number: HashTable<u32>,
+    aggregates: Names,
     /// Hashes can't be foretold by who makes up ids.
     seed: u64,
     /// The next number to give. One that was given and never used is simply not used.
@@ -28,21 +30,20 @@ pub(super) struct Streams {
 }
 
 struct OpenStream {
-    id: PersistenceId,
-    hash: u64,
+    entity: EntityId,
+    aggregate: NameNo,
+    /// How many records are handed to the engine and not durable yet.
+    ahead: u32,
     stream: StreamNo,
-    /// How often it is open.
-    opened: u64,
     /// The last record that was handed to the engine.
     issued: SeqNr,
-    /// The last record that is durable.
-    durable: SeqNr,
     rest: Option<Box<Rest>>,
 }
 
 /// What only few streams have.
-#[derive(Default)]
 struct Rest {
+    /// How often it is open: once, where nothing is said.
+    opened: u64,
     /// The floor that was handed to the engine.
     issued_floor: Floor,
     /// The floor that is durable.
@@ -53,16 +54,21 @@ struct Rest {
     issued_key: u64,
 }
 
-impl Keyed for OpenStream {
-    type Key = PersistenceId;
-
-    fn key(&self) -> &PersistenceId {
-        &self.id
+impl Default for Rest {
+    fn default() -> Self {
+        let floor = Floor::default();
+        Self { opened: 1, issued_floor: floor, floor, cipher: None, issued_key: 0 }
     }
+}
 
-    fn hash(&self) -> u64 {
-        self.hash
+impl Hashed for OpenStream {
+    fn hash(&self, seed: u64) -> u64 {
+        hash_of_name(self.aggregate, &self.entity, seed)
     }
+}
+
+fn hash_of_name(aggregate: NameNo, entity: &EntityId, seed: u64) -> u64 {
+    xxh3_64_with_seed(entity.as_str().as_bytes(), seed.wrapping_add(u64::from(aggregate.get())))
 }
 
 fn hash_of_number(stream: StreamNo) -> u64 {
@@ -86,13 +92,29 @@ impl OpenStream {
         self.rest.as_ref().map_or(0, |rest| rest.issued_key)
     }
 
+    fn opened(&self) -> u64 {
+        self.rest.as_ref().map_or(1, |rest| rest.opened)
+    }
+
+    /// The last record that is durable.
+    fn durable(&self) -> SeqNr {
+        SeqNr(self.issued.0 - u64::from(self.ahead))
+    }
+
+    /// INVARIANT: a stream with records on their way to the disk stays, also when nobody has it open. Whoever opened it
+    /// anew would read an older last record from the disk, and a run could be stored over another. The same goes for a
+    /// floor, which must not fall.
+    fn is_settled(&self) -> bool {
+        self.ahead == 0 && self.issued_floor() == self.floor()
+    }
+
     fn rest(&mut self) -> &mut Rest {
         self.rest.get_or_insert_default()
     }
 
     fn head(&self) -> StreamHead {
         let floor = self.floor();
-        StreamHead { stream: self.stream, last: self.durable, floor: floor.to, ended: floor.ended }
+        StreamHead { stream: self.stream, last: self.durable(), floor: floor.to, ended: floor.ended }
     }
 
     /// Takes a floor as issued; whether it rises.
@@ -161,16 +183,12 @@ pub(super) struct Accepted {
 impl Streams {
     pub(super) fn new(next: u64) -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { open: Slots::new(), by_number: HashTable::new(), seed, next }
+        Self { open: Slots::new(seed), by_number: HashTable::new(), aggregates: Names::new(seed), seed, next }
     }
 
     /// How many numbers were given, at the most.
     pub(super) fn given(&self) -> u64 {
         self.next - 1
-    }
-
-    fn hash(&self, id: &PersistenceId) -> u64 {
-        xxh3_64_with_seed(id.entity.as_str().as_bytes(), xxh3_64_with_seed(id.aggregate.as_bytes(), self.seed))
     }
 
     fn slot(&self, stream: StreamNo) -> Option<u32> {
@@ -187,11 +205,21 @@ impl Streams {
         self.open.get_mut(slot)
     }
 
+    /// The slot of a run's stream, if that has the run's id.
+    fn slot_for(&self, run: &Run) -> Option<u32> {
+        let slot = self.slot(run.stream)?;
+        let open = self.open.get(slot)?;
+        let is_its = open.entity == run.id.entity && *self.aggregates.get(open.aggregate) == run.id.aggregate;
+        is_its.then_some(slot)
+    }
+
     /// Opens a stream once more that is open.
     pub(super) fn open_again(&mut self, id: &PersistenceId) -> Option<StreamHead> {
-        let slot = self.open.find(self.hash(id), id)?;
+        let aggregate = self.aggregates.find(&id.aggregate)?;
+        let is_it = |open: &OpenStream| open.aggregate == aggregate && open.entity == id.entity;
+        let slot = self.open.find(hash_of_name(aggregate, &id.entity, self.seed), is_it)?;
         let open = self.open.get_mut(slot)?;
-        open.opened += 1;
+        open.rest().opened += 1;
         Some(open.head())
     }
 
@@ -203,14 +231,13 @@ impl Streams {
             Stored { stream, last: SeqNr::ZERO, floor: Floor::default(), key: 0, cipher: None }
         });
         let is_plain = floor == Floor::default() && key == 0 && cipher.is_none();
-        let rest = Rest { issued_floor: floor, floor, cipher, issued_key: key };
+        let rest = Rest { opened: 1, issued_floor: floor, floor, cipher, issued_key: key };
         let open = OpenStream {
-            id: id.clone(),
-            hash: self.hash(id),
+            entity: id.entity.clone(),
+            aggregate: self.aggregates.enter(&id.aggregate),
+            ahead: 0,
             stream,
-            opened: 1,
             issued: last,
-            durable: last,
             rest: (!is_plain).then(|| Box::new(rest)),
         };
         let head = open.head();
@@ -222,23 +249,30 @@ impl Streams {
     }
 
     pub(super) fn close(&mut self, stream: StreamNo) {
-        if let Some(open) = self.stream_mut(stream) {
-            open.opened = open.opened.saturating_sub(1);
-            self.remove_if_done(stream);
+        let Some(slot) = self.slot(stream) else { return };
+        let Some(open) = self.open.get_mut(slot) else { return };
+        if open.opened() > 1 || !open.is_settled() {
+            open.rest().opened = open.opened().saturating_sub(1);
+        } else {
+            self.remove(slot, stream);
         }
     }
 
-    /// INVARIANT: a stream with records on their way to the disk stays, also when nobody has it open. Whoever opened it
-    /// anew would read an older last record from the disk, and a run could be stored over another. The same goes for a
-    /// floor, which must not fall.
+    /// Takes a stream that nobody has open away when all of it is durable.
     fn remove_if_done(&mut self, stream: StreamNo) {
-        let is_done =
-            |open: &OpenStream| open.opened == 0 && open.issued == open.durable && open.issued_floor() == open.floor();
-        let Some(slot) = self.slot(stream).filter(|&slot| self.open.get(slot).is_some_and(is_done)) else { return };
+        let is_done = |open: &OpenStream| open.opened() == 0 && open.is_settled();
+        if let Some(slot) = self.slot(stream).filter(|&slot| self.open.get(slot).is_some_and(is_done)) {
+            self.remove(slot, stream);
+        }
+    }
+
+    fn remove(&mut self, slot: u32, stream: StreamNo) {
         if let Ok(entry) = self.by_number.find_entry(hash_of_number(stream), |&other| other == slot) {
             entry.remove();
         }
-        self.open.remove(slot);
+        if let Some(open) = self.open.remove(slot) {
+            self.aggregates.leave(open.aggregate);
+        }
         if self.by_number.capacity() > FEW + SPARSE * self.by_number.len() {
             let open = &self.open;
             let hash = |&slot: &u32| open.get(slot).map_or(0, |open| hash_of_number(open.stream));
@@ -248,7 +282,8 @@ impl Streams {
 
     /// Says how a run is to be encrypted.
     pub(super) fn encryption(&self, run: &Run) -> Encryption {
-        let Some(open) = self.stream(run.stream).filter(|open| open.opened > 0 && open.id == run.id) else {
+        let open = self.slot_for(run).and_then(|slot| self.open.get(slot));
+        let Some(open) = open.filter(|open| open.opened() > 0) else {
             return Encryption::None;
         };
         let begins = run.first == SeqNr(1) && open.issued == SeqNr::ZERO;
@@ -262,17 +297,17 @@ impl Streams {
     /// Gives a stream that has no records what its runs are encrypted with, unless it has something already; what it
     /// has then.
     pub(super) fn encrypt(&mut self, run: &Run, cipher: Arc<StreamCipher>) -> Arc<StreamCipher> {
-        match self.stream_mut(run.stream) {
-            Some(open) if open.id == run.id => Arc::clone(open.rest().cipher.get_or_insert(cipher)),
+        match self.slot_for(run).and_then(|slot| self.open.get_mut(slot)) {
+            Some(open) => Arc::clone(open.rest().cipher.get_or_insert(cipher)),
             // It was closed meanwhile: the run will be refused.
-            Some(_) | None => cipher,
+            None => cipher,
         }
     }
 
     /// Says whether a run, encrypted with `cipher`, is the next of its stream, and takes it as issued.
     pub(super) fn issue(&mut self, run: &Run, cipher: Option<&Arc<StreamCipher>>) -> Result<Accepted, Why> {
-        let open = self.stream_mut(run.stream).filter(|open| open.opened > 0 && open.id == run.id);
-        let Some(open) = open else {
+        let open = self.slot_for(run).and_then(|slot| self.open.get_mut(slot));
+        let Some(open) = open.filter(|open| open.opened() > 0) else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
         if open.issued_floor().ended {
@@ -281,6 +316,9 @@ impl Streams {
         if run.first != open.issued.next() {
             return Err(Why::Conflict { expected: SeqNr(run.first.0 - 1), last: open.issued });
         }
+        let Ok(ahead) = u32::try_from(run.last().0.saturating_sub(open.durable().0)) else {
+            return Err(Why::BadRun("over 4 billion records before it aren't durable yet".into()));
+        };
         let key = cipher.map_or(0, |cipher| cipher.key().number);
         if open.issued == SeqNr::ZERO {
             // Of several that wanted to be the first run, this one is it.
@@ -290,7 +328,7 @@ impl Streams {
         } else if key != open.issued_key() {
             return Err(Why::BadRun("it isn't encrypted as its stream is".into()));
         }
-        open.issued = run.last();
+        (open.issued, open.ahead) = (run.last(), ahead);
         let floor = if run.ends { open.raise(Floor::before_tombstone(run.last())) } else { None };
         Ok(Accepted { is_first: run.first == SeqNr(1), floor })
     }
@@ -298,7 +336,7 @@ impl Streams {
     /// Says whether the records of a stream up to `to` can be deleted, and takes them as deleted; the floor that is to be
     /// stored, if it rises.
     pub(super) fn issue_deletion(&mut self, stream: StreamNo, to: SeqNr) -> Result<Option<Floor>, Why> {
-        let open = self.stream_mut(stream).filter(|open| open.opened > 0);
+        let open = self.stream_mut(stream).filter(|open| open.opened() > 0);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
@@ -310,7 +348,7 @@ impl Streams {
 
     /// Says whether a stream can be forgotten, and takes it as forgotten.
     pub(super) fn issue_forgetting(&mut self, stream: StreamNo) -> Result<Forgetting, Why> {
-        let open = self.stream_mut(stream).filter(|open| open.opened > 0);
+        let open = self.stream_mut(stream).filter(|open| open.opened() > 0);
         let Some(open) = open else {
             return Err(Why::BadRun(NOT_OPEN.into()));
         };
@@ -348,8 +386,9 @@ impl Streams {
     /// Takes an issued run as durable.
     pub(super) fn settle(&mut self, run: &Run) {
         if let Some(open) = self.stream_mut(run.stream) {
-            open.durable = run.last();
-            if open.opened == 0 {
+            let ahead = open.issued.0.checked_sub(run.last().0).and_then(|ahead| u32::try_from(ahead).ok());
+            open.ahead = ahead.expect("what is durable was issued, and no more than that");
+            if open.opened() == 0 {
                 self.remove_if_done(run.stream);
             }
         }
@@ -358,7 +397,9 @@ impl Streams {
     /// What a stream is, if it is open.
     pub(super) fn get(&self, stream: StreamNo) -> Option<Open> {
         let open = self.stream(stream)?;
-        Some(Open { id: open.id.clone(), last: open.durable, floor: open.floor(), cipher: open.cipher().cloned() })
+        let (aggregate, entity) = (self.aggregates.get(open.aggregate).clone(), open.entity.clone());
+        let id = PersistenceId { aggregate, entity };
+        Some(Open { id, last: open.durable(), floor: open.floor(), cipher: open.cipher().cloned() })
     }
 }
 
@@ -413,6 +454,40 @@ mod tests {
         assert!(streams.cipher(stream).is_none());
         assert!(forgetting.cipher.is_some_and(|found| Arc::ptr_eq(&found, &cipher)));
         assert_eq!(forgetting.key, 1);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_open_stream_takes_48_bytes() {
+        assert_eq!(size_of::<Option<OpenStream>>(), 48);
+    }
+
+    #[test]
+    fn a_stream_stays_until_nobody_has_it_open_and_its_last_record_is_durable() {
+        let (journal, alice) = (MemoryJournal::new(), id("alice"));
+        let mut streams = Streams::new(1);
+        let stream = streams.open(&alice, None).stream;
+        let run = |first, payloads: &[&[u8]]| run(&journal, stream, &alice, first, payloads);
+        let last = |streams: &Streams| streams.get(stream).map(|open| open.last);
+        let (first, second) = (run(1, &[b"a", b"b"]), run(3, &[b"c"]));
+        assert!(streams.issue(&first, None).is_ok() && streams.issue(&second, None).is_ok());
+        assert_eq!(last(&streams), Some(SeqNr::ZERO));
+        assert!(streams.open_again(&alice).is_some_and(|head| head.last == SeqNr::ZERO));
+        streams.settle(&first);
+        assert_eq!(last(&streams), Some(SeqNr(2)));
+        streams.close(stream);
+        streams.close(stream);
+        assert_eq!(last(&streams), Some(SeqNr(2)), "its last record isn't durable");
+        assert!(matches!(streams.issue(&run(4, &[b"d"]), None), Err(Why::BadRun(_))), "nobody has it open");
+        assert!(streams.open_again(&alice).is_some_and(|head| head.last == SeqNr(2)));
+        streams.settle(&second);
+        assert_eq!(last(&streams), Some(SeqNr(3)), "somebody has it open");
+        streams.close(stream);
+        assert_eq!(last(&streams), None);
+        assert_eq!(streams.open_again(&alice), None);
+        let elsewhere = PersistenceId::new("elsewhere", alice.entity.clone());
+        streams.open(&alice, None);
+        assert_eq!(streams.open_again(&elsewhere), None);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::{Entity, Next, Phase, Surroundings};
 use crate::aggregate::Aggregate;
 use crate::call::Failure;
-use crate::clock::MaybeTime;
 use crate::contain::drop_contained;
 use crate::execute::{Unrecoverable, Unusable};
 use crate::id::SeqNr;
@@ -15,10 +14,10 @@ use crate::key::Keys;
 use crate::log;
 use crate::message::Message;
 use crate::state::Standing;
+use crate::system::desk::Desk;
 use crate::system::end::Head;
 use crate::system::quarantine::{Broken, Budget, Quarantined};
 use crate::system::recovery::Found;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::Work;
 
@@ -38,7 +37,7 @@ impl<A: Aggregate> Entity<A> {
             desk.ward.leave(&self.persistence_id());
         }
         self.forget_extra();
-        desk.lanes.leave(self.hash, waiting.len());
+        desk.lanes.leave(self.lane, waiting.len());
         for message in waiting {
             message.ended(self.persistence_id(), seq_nr);
         }
@@ -73,7 +72,7 @@ impl<A: Aggregate> Entity<A> {
     /// Tells those who wait that the data can't be loaded, up to one who wants the stream to end.
     pub(super) fn fail_queued(&self, quarantined: &Arc<Quarantined>, work: &mut Work<A>, desk: &Desk) {
         let waiting = work.queue.iter().position(|message| message.is_end()).unwrap_or(work.queue.len());
-        desk.lanes.leave(self.hash, waiting);
+        desk.lanes.leave(self.lane, waiting);
         for message in work.queue.drain(..waiting) {
             message.fail(Failure::Quarantined(quarantined.clone()));
         }
@@ -94,12 +93,11 @@ impl<A: Aggregate> Entity<A> {
                 Counters::add(&desk.counters.events_replayed, found.replayed.last.0 - found.snapshot.0);
                 self.stream = found.stream;
                 self.issued = found.replayed.last;
-                self.durable = found.replayed.last;
+                self.note_durable();
                 self.time = found.replayed.time.into();
-                self.standing = found.replayed.standing;
-                self.due = self.standing.due;
+                self.stand_loaded(found.replayed.standing);
                 // What was lost gives its numbers back.
-                let visit = self.standing.visit;
+                let visit = self.visit;
                 if let Some(extra) = &mut self.extra {
                     extra.deadline_failed = extra.deadline_failed.filter(|failed| *failed == visit);
                 }
@@ -148,6 +146,13 @@ impl<A: Aggregate> Entity<A> {
         next
     }
 
+    /// What was just loaded is durable.
+    fn note_durable(&mut self) {
+        if let Some(work) = &mut self.work {
+            work.durable = self.issued;
+        }
+    }
+
     /// Whether its stream is to be opened without its data.
     pub(crate) fn wants_head(&self) -> bool {
         matches!(self.phase, Phase::Opening(_))
@@ -159,8 +164,9 @@ impl<A: Aggregate> Entity<A> {
         let quarantine = quarantine.take();
         match head {
             Ok(Head { stream, last, time }) => {
-                (self.stream, self.issued, self.durable, self.time) = (stream, last, last, time.into());
-                (self.standing, self.due) = (Standing::initial::<A>(), MaybeTime::NONE);
+                (self.stream, self.issued, self.time) = (stream, last, time.into());
+                self.note_durable();
+                self.stand_loaded(Standing::initial::<A>());
                 self.forget_extra();
                 self.phase = Phase::Headless(quarantine);
             }
@@ -172,7 +178,7 @@ impl<A: Aggregate> Entity<A> {
                 let quarantine = self.quarantine(&unusable, quarantine.as_deref(), around.desk);
                 // A stream that can't be opened can't end.
                 if let Some(work) = &mut self.work {
-                    around.desk.lanes.leave(self.hash, work.queue.len());
+                    around.desk.lanes.leave(self.lane, work.queue.len());
                     for message in mem::take(&mut work.queue) {
                         message.fail(Failure::Quarantined(quarantine.clone()));
                     }
@@ -192,7 +198,7 @@ impl<A: Aggregate> Entity<A> {
         before: Option<&Quarantined>,
         desk: &mut Desk,
     ) -> Arc<Quarantined> {
-        let around = (desk.settings.backoff, self.hash, desk.clock.now());
+        let around = (desk.settings.backoff, self.id.hash64(), desk.clock.now());
         Self::report(Quarantined::new(self.persistence_id(), unusable, before, around), desk)
     }
 
@@ -241,7 +247,7 @@ impl<A: Aggregate> Entity<A> {
     /// All that was in flight has settled, and the data is gone: it is loaded again, if anybody waits for it, and unless it
     /// was broken too often.
     pub(super) fn leave_draining(&mut self, work: &mut Work<A>, desk: &mut Desk) -> Next {
-        let around = (desk.settings.backoff, self.hash, desk.clock.now());
+        let around = (desk.settings.backoff, self.id.hash64(), desk.clock.now());
         let id = self.persistence_id();
         let budget = self.extra.as_mut().and_then(|extra| extra.budget.as_mut());
         if let Some(quarantined) = budget.and_then(|budget| budget.take_quarantine(id, around)) {

@@ -10,15 +10,15 @@ use crate::clock::MaybeTime;
 use crate::id::SeqNr;
 use crate::journal::{Due, Outcome, Run, Why};
 use crate::log;
+use crate::system::desk::Desk;
 use crate::system::repeat::repeat;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::{Answer, Held, InFlight, Work};
 
 impl<A: Aggregate> Entity<A> {
     /// Lets the answers go that tell nothing but what is durable.
     pub(super) fn release(&mut self, work: &mut Work<A>, around: &mut Surroundings<'_, A>) {
-        while work.held.front().is_some_and(|held| held.tag <= self.durable) {
+        while work.held.front().is_some_and(|held| held.tag <= work.durable) {
             let Some(held) = work.held.pop_front() else { break };
             around.desk.answers += 1;
             match held.answer {
@@ -45,7 +45,7 @@ impl<A: Aggregate> Entity<A> {
                 }
             }
         }
-        while work.snapshots.front().is_some_and(|waiting| waiting.seq_nr() <= self.durable) {
+        while work.snapshots.front().is_some_and(|waiting| waiting.seq_nr() <= work.durable) {
             let Some(waiting) = work.snapshots.pop_front() else { break };
             waiting.hand_over();
         }
@@ -82,12 +82,12 @@ impl<A: Aggregate> Entity<A> {
         let last = run.last;
         match outcome {
             Outcome::Stored(_) => {
-                Counters::add(&around.desk.counters.events_stored, last.0 - self.durable.0);
-                self.durable = last;
+                Counters::add(&around.desk.counters.events_stored, last.0 - work.durable.0);
+                work.durable = last;
                 match run.due {
                     Due::Unchanged => {}
-                    Due::Cleared => self.due = MaybeTime::NONE,
-                    Due::At(due) => self.due = due.into(),
+                    Due::Cleared => self.change_times(|times| times.due = MaybeTime::NONE),
+                    Due::At(due) => self.change_times(|times| times.due = due.into()),
                 }
                 self.arm(around.desk);
                 self.release(&mut work, around);
@@ -111,8 +111,9 @@ impl<A: Aggregate> Entity<A> {
                 }
                 // A journal that goes on may have stored it, and nobody else may ask for the entity.
                 if let Due::At(due) = run.due {
-                    self.due = self.due.get().map_or(due, |before| before.min(due)).into();
-                    self.arm_for(self.due, around.desk);
+                    let due = self.times().due.get().map_or(due, |before| before.min(due)).into();
+                    self.change_times(|times| times.due = due);
+                    self.arm_for(due, around.desk);
                 }
                 let run = Arc::new(run.key(id.clone(), &around.desk.facts));
                 self.lose(&mut work, last, &Failure::Unknown { id, why: Unknown::Journal { cause, run } }, around);
@@ -141,7 +142,7 @@ impl<A: Aggregate> Entity<A> {
         for held in mem::take(&mut work.held) {
             match held.answer {
                 // What a repeat is told depends on where its first is.
-                Answer::Repeats(first) if first.seq_nr <= self.durable => {
+                Answer::Repeats(first) if first.seq_nr <= work.durable => {
                     desk.repeats.push_back((of, repeat(held.message, first.key, self.stream, first.seq_nr)));
                 }
                 Answer::Repeats(first) if first.seq_nr <= last => {
@@ -164,7 +165,7 @@ impl<A: Aggregate> Entity<A> {
             }
         }
         work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
-        desk.lanes.leave(self.hash, work.queue.len());
+        desk.lanes.leave(self.lane, work.queue.len());
         for message in work.queue.drain(..) {
             message.fail(lost.clone());
         }
@@ -175,7 +176,7 @@ impl<A: Aggregate> Entity<A> {
         let Some(mut work) = self.work.take() else { return };
         desk.busy -= 1;
         work.give_up_repeats(desk);
-        let submitted = work.in_flight.back().map_or(self.durable, |run| run.last);
+        let submitted = work.in_flight.back().map_or(work.durable, |run| run.last);
         for held in work.held {
             let (id, is_end) = (self.persistence_id(), held.message.is_end());
             held.message.fail(match held.answer {

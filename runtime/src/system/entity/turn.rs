@@ -17,11 +17,10 @@ use crate::log;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::request::Asked;
 use crate::snapshot::taken::Moment;
-use crate::state::is_transient;
+use crate::system::desk::Desk;
 use crate::system::pace::Pace;
 use crate::system::quarantine::Broken;
 use crate::system::rung::Noticed;
-use crate::system::shard::Desk;
 use crate::system::stats::Counters;
 use crate::system::work::{Answer, Held, Repeated, Work};
 
@@ -86,9 +85,9 @@ impl<A: Aggregate> Entity<A> {
             }
             // Nobody sees a state whose time is over; but one that lasts no time at all doesn't keep others waiting.
             let failed = self.extra.as_ref().and_then(|extra| extra.deadline_failed);
-            let has_failed = failed == Some(self.standing.visit);
+            let has_failed = failed == Some(self.visit);
             let may_notice = !self.ended && !has_failed && !next.is_end();
-            let overdue = may_notice && self.standing.due.is_over(now_kept);
+            let overdue = may_notice && self.is_over(now_kept);
             noticed = overdue && refused.is_none() && !is_promised && !next.is_alarm();
             let mut message = if noticed {
                 Box::new(Alarm::new(self.id.clone(), Noticed))
@@ -105,7 +104,8 @@ impl<A: Aggregate> Entity<A> {
                 let answer = if message.may_end(self.issued) {
                     desk.draft.end(now);
                     self.write(work, desk, name);
-                    (self.time, self.ended, self.standing.due) = (now_kept, true, MaybeTime::NONE);
+                    (self.time, self.ended) = (now_kept, true);
+                    self.end_time();
                     Answer::Stored
                 } else {
                     Answer::Tells
@@ -133,14 +133,14 @@ impl<A: Aggregate> Entity<A> {
                 work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
                 continue;
             }
-            cx.move_to(now, self.issued, self.standing);
+            cx.move_to(now, self.issued, self.standing());
             let Phase::Live(data) = &mut self.phase else { break };
             let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
                 Verdict::Answered => Answer::Tells,
                 Verdict::Changed(standing) => {
                     self.write(work, desk, name);
                     self.time = now_kept;
-                    self.standing = standing;
+                    self.stand(standing);
                     if let Some(key) = desk.draft.key() {
                         let issued = self.issued;
                         self.extra().keys.insert(key, issued, desk.settings.keys_max);
@@ -170,7 +170,7 @@ impl<A: Aggregate> Entity<A> {
             }
             work.held.push_back(Held { tag: self.issued, message, answer });
         }
-        desk.lanes.leave(self.hash, handled);
+        desk.lanes.leave(self.lane, handled);
         Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
         let took = pace.elapsed();
         if took > SLOW_TURN
@@ -185,7 +185,7 @@ impl<A: Aggregate> Entity<A> {
     /// Remembers in which visit the time was over in vain.
     fn note_failure(&mut self, noticed: bool) {
         if noticed {
-            self.extra().deadline_failed = Some(self.standing.visit);
+            self.extra().deadline_failed = Some(self.visit);
         }
     }
 
@@ -202,7 +202,7 @@ impl<A: Aggregate> Entity<A> {
             Counters::add(&desk.counters.panics, 1);
             work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
         }
-        desk.lanes.leave(self.hash, refused);
+        desk.lanes.leave(self.lane, refused);
         Counters::add(&desk.counters.commands, u64::try_from(refused).unwrap_or(u64::MAX));
     }
 
@@ -225,7 +225,7 @@ impl<A: Aggregate> Entity<A> {
         let every = A::SNAPSHOTS.and_then(|snapshots| snapshots.every).filter(|_| desk.shelf.has_store());
         let is_due = every.is_some_and(|every| self.issued.0 - self.snapshot.0 >= every.max(1));
         // One that is due waits for the next state that is recovered to.
-        let policy = changed && is_due && !is_transient::<A>(self.standing.state);
+        let policy = changed && is_due && !self.is_transient();
         if !wanted && !policy {
             return;
         }
@@ -234,8 +234,8 @@ impl<A: Aggregate> Entity<A> {
         let moment = Moment {
             seq_nr: self.issued,
             time: self.time(),
-            standing: self.standing,
-            unheard: unheard.filter(|(visit, _)| *visit == self.standing.visit).map(|(_, due)| due),
+            standing: self.standing(),
+            unheard: unheard.filter(|(visit, _)| *visit == self.visit).map(|(_, due)| due),
             keys,
         };
         let id = PersistenceId::new(A::NAME, &self.id);
