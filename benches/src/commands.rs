@@ -98,7 +98,7 @@ const MORE: [Load; 2] = [
 
 const LONG: [Load; 3] =
     [Load { of_rows: Some(2.5), ..MANY }, Load { of_rows: Some(2.0), ..HOT }, Load { of_rows: Some(0.7), ..WIDE }];
-const LONG_LIMITS: [Limit; 2] = [limits::ROWS, limits::PLAIN];
+const LONG_LIMITS: [Limit; 3] = [limits::ROWS, limits::PLAIN, limits::ROWS_AS_ANNALS];
 /// The longest that a call may take for a minute, in milliseconds.
 const STALL_MAX: f64 = 250.0;
 
@@ -119,6 +119,7 @@ pub(crate) fn commands(bench: &Bench, report: &mut Report) -> Outcome<()> {
                 measure(&bench.directory, &load, bench.time, &mut section)?;
             }
         }
+        limits::ROWS_AS_ANNALS.measure(&bench.directory, bench.time, &mut section)?;
         for load in MORE.iter().filter(|load| wanted(load)) {
             measure(&bench.directory, load, bench.time, &mut section)?;
         }

@@ -6,7 +6,12 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use fjall::compaction::Leveled;
+use fjall::config::CompressionPolicy;
+use fjall::{CompressionType, Database, KeyspaceCreateOptions, PersistMode};
 
 use crate::latencies::Latencies;
 use crate::report::{Section, Whose, float};
@@ -26,7 +31,16 @@ pub(crate) enum Limit {
     /// A plain file: each event with an fdatasync of its own.
     Single,
     /// The engine: so many events in a row, so many rows for each sync.
-    Engine(usize, u64),
+    Engine(Settings, usize, u64),
+}
+
+/// How the engine is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settings {
+    /// As it is without any.
+    None,
+    /// As annals opens it.
+    Annals,
 }
 
 /// One fdatasync for each 200 events.
@@ -34,17 +48,20 @@ pub(crate) const PLAIN: Limit = Limit::Plain(200);
 /// One fdatasync for each 5,000 events: the disk's bandwidth.
 pub(crate) const PLAIN_LARGE: Limit = Limit::Plain(5_000);
 /// The engine with a row for each event, and a sync for each 200.
-pub(crate) const ROWS: Limit = Limit::Engine(1, 200);
+pub(crate) const ROWS: Limit = Limit::Engine(Settings::None, 1, 200);
+/// The same with annals' settings: what they alone are worth.
+pub(crate) const ROWS_AS_ANNALS: Limit = Limit::Engine(Settings::Annals, 1, 200);
 /// The engine with ten events in a row, and a sync for each 10,000.
-pub(crate) const PACKED: Limit = Limit::Engine(10, 1_000);
+pub(crate) const PACKED: Limit = Limit::Engine(Settings::None, 10, 1_000);
 
 impl Limit {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Plain(events) => format!("plain append, {events} per sync"),
             Self::Single => "plain append, each with its sync".to_owned(),
-            Self::Engine(1, rows) => format!("fjall, one row per event, {rows} per sync"),
-            Self::Engine(events, rows) => format!("fjall, {events} events per row, {rows} rows per sync"),
+            Self::Engine(Settings::Annals, ..) => "fjall as annals opens it, one row per event".to_owned(),
+            Self::Engine(_, 1, rows) => format!("fjall, one row per event, {rows} per sync"),
+            Self::Engine(_, events, rows) => format!("fjall, {events} events per row, {rows} rows per sync"),
         }
     }
 
@@ -52,7 +69,9 @@ impl Limit {
     pub(crate) fn measure(self, directory: &Path, time: Duration, section: &mut Section) -> Outcome<()> {
         match self {
             Self::Plain(per_sync) => plain_file(directory, per_sync, time)?.tell(&self.name(), section),
-            Self::Engine(events, rows) => engine(directory, events, rows, time)?.tell(&self.name(), section),
+            Self::Engine(settings, events, rows) => {
+                engine(directory, settings, events, rows, time)?.tell(&self.name(), section);
+            }
             Self::Single => {
                 let (written, latencies) = single_appends(directory, time)?;
                 // Each event is a sync: this is the fsync rate, too.
@@ -145,14 +164,33 @@ fn single_appends(directory: &Path, time: Duration) -> Outcome<(Written, Latenci
     Ok((written, latencies))
 }
 
-fn engine(directory: &Path, events_per_row: usize, rows_per_sync: u64, time: Duration) -> Outcome<Written> {
+fn engine(
+    directory: &Path,
+    settings: Settings,
+    events_per_row: usize,
+    rows_per_sync: u64,
+    time: Duration,
+) -> Outcome<Written> {
     let path = directory.join("engine");
-    let database = fjall::Database::builder(&path).open()?;
-    let rows = database.keyspace("rows", fjall::KeyspaceCreateOptions::default)?;
+    let (database, rows) = match settings {
+        Settings::None => {
+            let database = Database::builder(&path).open()?;
+            let rows = database.keyspace("rows", KeyspaceCreateOptions::default)?;
+            (database, rows)
+        }
+        Settings::Annals => {
+            let builder = Database::builder(&path).worker_threads(4).max_journaling_size(128 << 20);
+            let database = builder.journal_compression(CompressionType::None).open()?;
+            let merged = Arc::new(Leveled::default().with_l0_threshold(8));
+            let options = KeyspaceCreateOptions::default().data_block_compression_policy(CompressionPolicy::disabled());
+            let rows = database.keyspace("rows", || options.compaction_strategy(merged))?;
+            (database, rows)
+        }
+    };
     let row = vec![b'x'; PAYLOAD_BYTES * events_per_row];
     let (mut number, events) = (0, u64::try_from(events_per_row)? * rows_per_sync);
     let written = write_on(time, || {
-        let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncData));
+        let mut batch = database.batch().durability(Some(PersistMode::SyncData));
         for _ in 0..rows_per_sync {
             batch.insert(&rows, key(number), row.as_slice());
             number += 1;
