@@ -31,8 +31,8 @@ const SECONDS_MAX: &str = "120";
 const TELLS_MAX: usize = 12;
 /// So many calls of each part if nothing else is said.
 const POINTS: u64 = 20;
-/// So many kills a store has behind it that is called killed.
-const KILLS: usize = 4;
+/// So many kills a store has behind it that is called killed: the engine merges its tables in level 0 from so many on.
+const KILLS: usize = 8;
 /// So many steps are made again behind a kill.
 const AGAIN: usize = 4;
 
