@@ -39,7 +39,7 @@ pub(crate) enum Limit {
 pub(crate) enum Settings {
     /// As it is without any.
     None,
-    /// As annals opens it.
+    /// As annals opens it: what `runtime/src/journal/fjall/engine.rs` says.
     Annals,
 }
 

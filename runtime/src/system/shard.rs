@@ -228,10 +228,8 @@ impl Shard {
             // ORDER: behind the turns, in which an entity may break and have to be loaded again.
             self.load();
             self.repeat();
-            if self.gathers_more() {
-                self.gathers = true;
-            } else {
-                self.gathers = false;
+            self.gathers = self.gathers_more();
+            if !self.gathers {
                 self.submit();
             }
             self.evict();
