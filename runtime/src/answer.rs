@@ -1,11 +1,12 @@
 //! The answer to a call, on its way back to the caller.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::call::CallError;
+use crate::call::{CallError, Failure};
 use crate::contain::drop_contained;
-use crate::oneshot::{Receiver, Sender, oneshot};
+use crate::oneshot::{Cell, Receiver, Sender, oneshot};
 
 /// An answer as it travels: thousands may be on their way, and nearly all are small ones.
 enum Answer<R, E> {
@@ -24,6 +25,70 @@ pub(crate) struct Answered<R, E>(Receiver<Answer<R, E>>);
 pub(crate) fn answer<R, E>() -> (Caller<R, E>, Answered<R, E>) {
     let (sender, receiver) = oneshot();
     (Caller(sender), Answered(receiver))
+}
+
+/// An answer that is laid ready for its caller. Dropping it leaves the caller without one.
+///
+/// So a message is dropped as soon as it is handled, while its memory is near, and only its answer waits for the disk.
+pub(crate) struct Laid(Option<Arc<dyn Lies>>);
+
+trait Lies: Send + Sync {
+    fn release(&self);
+    /// `None`: the caller is left without an answer.
+    fn give_up(&self, failure: Option<Failure>);
+}
+
+impl<R: Send, E: Send> Lies for Cell<Answer<R, E>> {
+    fn release(&self) {
+        Cell::release(self);
+    }
+
+    fn give_up(&self, failure: Option<Failure>) {
+        let unwanted = match failure {
+            Some(failure) => self.send(Answer::Failed(Box::new(failure.into()))),
+            None => self.abandon(),
+        };
+        drop_contained("an answer that may not leave", unwanted);
+    }
+}
+
+impl Laid {
+    /// Lets the answer go.
+    pub(crate) fn release(mut self) {
+        if let Some(answer) = self.0.take() {
+            answer.release();
+        }
+    }
+
+    /// Answers with a failure in its place.
+    pub(crate) fn fail(mut self, failure: Failure) {
+        if let Some(answer) = self.0.take() {
+            answer.give_up(Some(failure));
+        }
+    }
+}
+
+impl Drop for Laid {
+    fn drop(&mut self) {
+        if let Some(answer) = self.0.take() {
+            answer.give_up(None);
+        }
+    }
+}
+
+impl<R: Send + 'static, E: Send + 'static> Caller<R, E> {
+    /// Lays the answer ready. What nobody waits for any more is dropped.
+    pub(crate) fn lay(&mut self, answer: Result<R, E>) -> Laid {
+        let answer = answer.map_or_else(Answer::Refused, Answer::Replied);
+        match self.0.lay(answer) {
+            Some(Ok(cell)) => Laid(Some(cell)),
+            Some(Err(unwanted)) => {
+                drop_contained("an answer whose caller has gone", unwanted);
+                Laid(None)
+            }
+            None => Laid(None),
+        }
+    }
 }
 
 impl<R, E> Caller<R, E> {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Context};
-use crate::answer::Caller;
+use crate::answer::{Caller, Laid};
 use crate::call::{Address, CallError, Failure, Parcel};
 use crate::codec::{Codec, EncodeError};
 use crate::contain::drop_contained;
@@ -20,7 +20,7 @@ use crate::step::{Decision, Effect, Goes, Reply, Step};
 /// One command, query or deadline for an entity of type `A`.
 ///
 /// Its life: `handle`, then `applied` when the events are folded in, then `release` when they are durable; or `fail`
-/// at any point; or `repeat` instead of all that.
+/// at any point; or `repeat` instead of all that. Where nothing but the answer is left to be released, `lay` ends it.
 pub(crate) trait Message<A: Aggregate>: Parcel {
     fn entity(&self) -> &EntityId;
     /// The command's name.
@@ -64,6 +64,10 @@ pub(crate) trait Message<A: Aggregate>: Parcel {
     fn outcome(&mut self, codec: Codec, out: &mut Vec<u8>) -> Result<OutcomeKind, EncodeError> {
         let _ = (codec, out);
         Ok(OutcomeKind::Replied)
+    }
+    /// Lays the answer ready, if there is nothing else to do at the `release`: then the message isn't needed any more.
+    fn lay(&mut self) -> Option<Laid> {
+        None
     }
     /// Sends the reply; hands out the effects.
     fn release(self: Box<Self>) -> Vec<Effect<A>>;
@@ -268,6 +272,19 @@ where
             Progress::NotAccepted { state } => Ok(OutcomeKind::NotAccepted { state }),
             Progress::Unhandled(_) | Progress::Decided { .. } | Progress::Taken => {
                 unreachable!("an answer is written once it is known");
+            }
+        }
+    }
+
+    fn lay(&mut self) -> Option<Laid> {
+        match std::mem::replace(&mut self.progress, Progress::Taken) {
+            Progress::Decided { reply: Reply::Value(reply), effects } if effects.is_empty() => {
+                Some(self.caller.lay(Ok(reply)))
+            }
+            Progress::Refused(refusal) => Some(self.caller.lay(Err(refusal))),
+            progress => {
+                self.progress = progress;
+                None
             }
         }
     }

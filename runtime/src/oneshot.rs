@@ -2,52 +2,93 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::journal::lock;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 
-enum State<T> {
-    Waiting(Option<Waker>),
-    Sent(T),
-    /// One of the ends is gone.
-    Gone,
+/// What both ends share.
+pub(crate) struct Cell<T>(Mutex<State<T>>);
+
+struct State<T> {
+    /// The receiver, while it waits.
+    waker: Option<Waker>,
+    /// It may be taken once the wait is over.
+    value: Option<T>,
+    /// Whether the wait is over, or one of the ends is gone.
+    is_over: bool,
 }
-
-type Shared<T> = Arc<Mutex<State<T>>>;
 
 /// The end that sends. Dropping it tells the receiver that nothing comes.
-pub(crate) struct Sender<T>(Option<Shared<T>>);
+pub(crate) struct Sender<T>(Option<Arc<Cell<T>>>);
 
 /// The end that waits. `None`: the sender is gone.
-pub(crate) struct Receiver<T>(Option<Shared<T>>);
+pub(crate) struct Receiver<T>(Option<Arc<Cell<T>>>);
 
 pub(crate) fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
-    let state = Arc::new(Mutex::new(State::Waiting(None)));
-    (Sender(Some(Arc::clone(&state))), Receiver(Some(state)))
+    let cell = Arc::new(Cell(Mutex::new(State { waker: None, value: None, is_over: false })));
+    (Sender(Some(Arc::clone(&cell))), Receiver(Some(cell)))
 }
 
-/// Ends the wait; gives back what can't be received any more.
-fn end<T>(shared: &Shared<T>, new: State<T>) -> State<T> {
-    let mut state = lock(shared);
-    let State::Waiting(waker) = &mut *state else { return new };
-    let waker = waker.take();
-    *state = new;
-    // ORDER: woken outside of the lock, since a waker may poll at once.
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
+impl<T> Cell<T> {
+    /// Lays a value ready, and gives it back if nobody waits for it any more.
+    fn lay(&self, value: T) -> Result<(), T> {
+        let mut state = lock(&self.0);
+        if state.is_over {
+            return Err(value);
+        }
+        state.value = Some(value);
+        Ok(())
     }
-    State::Gone
+
+    /// Ends the wait. `choose` is given what was laid ready, and says what is sent and what isn't. Gives back what nobody
+    /// gets.
+    fn end(&self, choose: impl FnOnce(Option<T>) -> (Option<T>, Option<T>)) -> Option<T> {
+        let mut state = lock(&self.0);
+        if state.is_over {
+            drop(state);
+            // What is sent is left to whoever has ended it.
+            return choose(None).0;
+        }
+        let (value, unwanted) = choose(state.value.take());
+        (state.value, state.is_over) = (value, true);
+        let waker = state.waker.take();
+        // ORDER: woken outside of the lock, since a waker may poll at once.
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        unwanted
+    }
+
+    /// Lets what was laid ready go.
+    pub(crate) fn release(&self) {
+        self.end(|laid| (laid, None));
+    }
+
+    /// Sends a value, in the place of one that was laid ready. Gives back what nobody gets.
+    pub(crate) fn send(&self, value: T) -> Option<T> {
+        self.end(|laid| (Some(value), laid))
+    }
+
+    /// Ends the wait without a value, and gives back the one that was laid ready.
+    pub(crate) fn abandon(&self) -> Option<T> {
+        self.end(|laid| (None, laid))
+    }
 }
 
 impl<T> Sender<T> {
     /// Sends, or gives the value back if nobody waits for it any more.
     pub(crate) fn send(mut self, value: T) -> Result<(), T> {
-        match self.0.take().map(|shared| end(&shared, State::Sent(value))) {
-            Some(State::Sent(value)) => Err(value),
-            Some(State::Waiting(_) | State::Gone) | None => Ok(()),
-        }
+        self.0.take().and_then(|cell| cell.send(value)).map_or(Ok(()), Err)
+    }
+
+    /// Lays a value ready, and leaves the cell with it: whoever has that says when the value may go. Without a receiver
+    /// the value is given back.
+    pub(crate) fn lay(&mut self, value: T) -> Option<Result<Arc<Cell<T>>, T>> {
+        let cell = self.0.take()?;
+        Some(cell.lay(value).map(|()| cell))
     }
 
     /// Sends to whoever still waits.
@@ -59,18 +100,21 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            end(&shared, State::Gone);
+        if let Some(cell) = self.0.take() {
+            cell.abandon();
         }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            let state = std::mem::replace(&mut *lock(&shared), State::Gone);
+        if let Some(cell) = self.0.take() {
+            let mut state = lock(&cell.0);
+            state.is_over = true;
+            let left = (state.value.take(), state.waker.take());
             // ORDER: outside of the lock, since a value may be somebody else's and do anything when it is dropped.
             drop(state);
+            drop(left);
         }
     }
 }
@@ -79,22 +123,19 @@ impl<T> Future for Receiver<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let Some(shared) = &self.0 else { return Poll::Ready(None) };
-        let mut state = lock(shared);
-        if let State::Waiting(waker) = &mut *state {
-            match waker {
+        let Some(cell) = &self.0 else { return Poll::Ready(None) };
+        let mut state = lock(&cell.0);
+        if !state.is_over {
+            match &mut state.waker {
                 Some(waker) => waker.clone_from(context.waker()),
-                None => *waker = Some(context.waker().clone()),
+                None => state.waker = Some(context.waker().clone()),
             }
             return Poll::Pending;
         }
-        let ended = std::mem::replace(&mut *state, State::Gone);
+        let value = state.value.take();
         drop(state);
         self.0 = None;
-        Poll::Ready(match ended {
-            State::Sent(value) => Some(value),
-            State::Waiting(_) | State::Gone => None,
-        })
+        Poll::Ready(value)
     }
 }
 
@@ -142,6 +183,42 @@ mod tests {
         let (sender, receiver) = oneshot();
         drop(receiver);
         assert_eq!(sender.send(7), Err(7));
+    }
+
+    #[test]
+    fn a_value_that_is_laid_ready_comes_when_it_may() {
+        let (mut sender, receiver) = oneshot();
+        let cell = sender.lay(7).unwrap().unwrap();
+        let mut receiver = std::pin::pin!(receiver);
+        assert_eq!(receiver.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+        drop(sender);
+        cell.release();
+        assert_eq!(block_on(receiver), Some(7));
+    }
+
+    #[test]
+    fn another_value_takes_the_place_of_one_that_is_laid_ready() {
+        let (mut sender, receiver) = oneshot();
+        let cell = sender.lay(7).unwrap().unwrap();
+        assert_eq!(cell.send(8), Some(7));
+        assert_eq!(block_on(receiver), Some(8));
+        assert_eq!(cell.send(9), Some(9));
+    }
+
+    #[test]
+    fn a_value_that_is_laid_ready_and_given_up_never_comes() {
+        let (mut sender, receiver) = oneshot();
+        let cell = sender.lay(7).unwrap().unwrap();
+        assert_eq!(cell.abandon(), Some(7));
+        assert_eq!(block_on(receiver), None);
+    }
+
+    #[test]
+    fn nothing_is_laid_ready_for_nobody() {
+        let (mut sender, receiver) = oneshot();
+        drop(receiver);
+        assert!(matches!(sender.lay(7), Some(Err(7))));
+        assert!(sender.lay(8).is_none());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use crate::contain::contained;
 use crate::id::{PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Journal, ReadError, RunError, RunView, StoredCause, StoredKey, StoredRun};
 use crate::log;
-use crate::message::Message;
 use crate::system::blocking::Runtime;
+use crate::system::work::Repeated;
 
 /// Answers one repeated command, where blocking is allowed.
 pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Runtime) + Send>;
@@ -15,13 +15,9 @@ pub(crate) type Repeat = Box<dyn FnOnce(&dyn Journal, &Runtime) + Send>;
 /// How much is read at once; a run at least.
 const PAGE_BYTES_MAX: usize = 1;
 
-/// Makes the repeat of a command whose first write is in a record up to `seq_nr`, which is durable.
-pub(crate) fn repeat<A: Aggregate>(
-    message: Box<dyn Message<A>>,
-    key: StoredKey,
-    stream: StreamNo,
-    seq_nr: SeqNr,
-) -> Repeat {
+/// Makes the repeat of a command whose first write is durable.
+pub(super) fn repeat<A: Aggregate>(repeated: Repeated<A>, stream: StreamNo) -> Repeat {
+    let Repeated { message, key, seq_nr } = repeated;
     Box::new(move |journal, runtime| {
         let mut message = Some(message);
         let search = Search { journal, runtime, stream, key };

@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
+use crate::answer::Laid;
 use crate::call::Failure;
 use crate::id::{EntityId, PersistenceId, SeqNr, StreamNo};
 use crate::journal::{Due, Facts, Run, RunBuilder, RunKey, StoredKey, stored_checksum};
@@ -66,26 +67,69 @@ impl InFlight {
 /// An answer that waits until what it tells is durable.
 pub(super) struct Held<A> {
     pub(super) tag: SeqNr,
-    pub(super) message: Box<dyn Message<A>>,
-    pub(super) answer: Answer,
+    pub(super) answer: Answer<A>,
 }
 
-pub(super) enum Answer {
+pub(super) enum Answer<A> {
     /// The message's reply or refusal, which tells of data.
-    Tells,
+    Tells(Known<A>),
     /// The reply to a command that was stored with the record `tag`.
-    Stored,
+    Stored(Known<A>),
     /// What the first command with its key was answered.
-    Repeats(Box<Repeated>),
-    Fails(Box<Failure>),
+    Repeats(Box<Repeated<A>>),
+    Fails(Box<Failed<A>>),
     /// That the stream has ended before, with the record `tag`.
-    Ended,
+    Ended(Box<dyn Message<A>>),
 }
 
-/// The first command with the same key: it is stored in a record up to `seq_nr`.
-pub(super) struct Repeated {
+/// An answer that is known.
+pub(super) enum Known<A> {
+    /// It is all that is left of its message.
+    Laid(Laid),
+    /// With more to be done when it leaves.
+    ByMessage(Box<dyn Message<A>>),
+}
+
+/// A message that is a repeat. The first command with the same key is stored in a record up to `seq_nr`.
+pub(super) struct Repeated<A> {
+    pub(super) message: Box<dyn Message<A>>,
     pub(super) key: StoredKey,
     pub(super) seq_nr: SeqNr,
+}
+
+/// A message that has failed, and why.
+pub(super) struct Failed<A> {
+    pub(super) message: Box<dyn Message<A>>,
+    pub(super) why: Failure,
+}
+
+impl<A: Aggregate> Known<A> {
+    /// Of a message that was handled.
+    pub(super) fn of(mut message: Box<dyn Message<A>>) -> Self {
+        match message.lay() {
+            Some(laid) => Self::Laid(laid),
+            None => Self::ByMessage(message),
+        }
+    }
+
+    pub(super) fn fail(self, failure: Failure) {
+        match self {
+            Self::Laid(laid) => laid.fail(failure),
+            Self::ByMessage(message) => message.fail(failure),
+        }
+    }
+}
+
+impl<A: Aggregate> Answer<A> {
+    /// Answers with a failure in its place.
+    pub(super) fn fail(self, failure: Failure) {
+        match self {
+            Self::Tells(known) | Self::Stored(known) => known.fail(failure),
+            Self::Repeats(repeated) => repeated.message.fail(failure),
+            Self::Fails(failed) => failed.message.fail(failure),
+            Self::Ended(message) => message.fail(failure),
+        }
+    }
 }
 
 /// Working memory that lies idle, for the next entity that needs some.

@@ -13,7 +13,7 @@ use crate::log;
 use crate::system::desk::Desk;
 use crate::system::repeat::repeat;
 use crate::system::stats::Counters;
-use crate::system::work::{Answer, Held, InFlight, Work};
+use crate::system::work::{Answer, Held, InFlight, Known, Work};
 
 impl<A: Aggregate> Entity<A> {
     /// Lets the answers go that tell nothing but what is durable.
@@ -22,21 +22,21 @@ impl<A: Aggregate> Entity<A> {
             let Some(held) = work.held.pop_front() else { break };
             around.desk.answers += 1;
             match held.answer {
-                Answer::Fails(failure) => held.message.fail(*failure),
-                Answer::Ended => held.message.ended(self.persistence_id(), held.tag),
-                Answer::Repeats(first) => {
-                    let repeat = repeat(held.message, first.key, self.stream, first.seq_nr);
-                    around.desk.repeats.push_back((around.key, repeat));
+                Answer::Tells(Known::Laid(laid)) | Answer::Stored(Known::Laid(laid)) => laid.release(),
+                Answer::Fails(failed) => failed.message.fail(failed.why),
+                Answer::Ended(message) => message.ended(self.persistence_id(), held.tag),
+                Answer::Repeats(repeated) => {
+                    around.desk.repeats.push_back((around.key, repeat(*repeated, self.stream)));
                 }
-                Answer::Tells | Answer::Stored => {
-                    if held.message.is_alarm() {
+                Answer::Tells(Known::ByMessage(message)) | Answer::Stored(Known::ByMessage(message)) => {
+                    if message.is_alarm() {
                         if let Some(extra) = &mut self.extra {
                             extra.deadline_failed = None;
                         }
                         around.desk.schedule.handled(self.stream);
                         self.arm(around.desk);
                     }
-                    let effects = held.message.release();
+                    let effects = message.release();
                     if !effects.is_empty() {
                         let job = self.effect_job(effects, around);
                         let waits = around.desk.effects.push(around.key, job, work.effects_waiting == 0);
@@ -142,26 +142,29 @@ impl<A: Aggregate> Entity<A> {
         for held in mem::take(&mut work.held) {
             match held.answer {
                 // What a repeat is told depends on where its first is.
-                Answer::Repeats(first) if first.seq_nr <= work.durable => {
-                    desk.repeats.push_back((of, repeat(held.message, first.key, self.stream, first.seq_nr)));
+                Answer::Repeats(repeated) if repeated.seq_nr <= work.durable => {
+                    desk.repeats.push_back((of, repeat(*repeated, self.stream)));
                 }
-                Answer::Repeats(first) if first.seq_nr <= last => {
+                Answer::Repeats(repeated) if repeated.seq_nr <= last => {
                     work.end_repeat(desk);
-                    held.message.fail(failure.clone());
+                    repeated.message.fail(failure.clone());
                 }
-                Answer::Repeats(first) if first.seq_nr <= still_in_flight => {
-                    let (tag, message) = (first.seq_nr, held.message);
-                    work.held.push_back(Held { tag, message, answer: Answer::Repeats(first) });
+                Answer::Repeats(repeated) if repeated.seq_nr <= still_in_flight => {
+                    work.held.push_back(Held { tag: repeated.seq_nr, answer: Answer::Repeats(repeated) });
                 }
-                _ if held.tag > last && held.tag <= still_in_flight => work.held.push_back(held),
-                Answer::Stored if held.tag <= last => held.message.fail(failure.clone()),
+                answer if held.tag > last && held.tag <= still_in_flight => {
+                    work.held.push_back(Held { tag: held.tag, answer });
+                }
+                Answer::Stored(known) if held.tag <= last => known.fail(failure.clone()),
                 // Who wanted it to end as well learns whether it has.
-                Answer::Ended if held.tag <= last && held.message.is_end() => held.message.fail(failure.clone()),
-                Answer::Repeats(_) => {
+                Answer::Ended(message) if held.tag <= last && message.is_end() => message.fail(failure.clone()),
+                Answer::Repeats(repeated) => {
                     work.end_repeat(desk);
-                    held.message.fail(lost.clone());
+                    repeated.message.fail(lost.clone());
                 }
-                Answer::Stored | Answer::Tells | Answer::Fails(_) | Answer::Ended => held.message.fail(lost.clone()),
+                answer @ (Answer::Stored(_) | Answer::Tells(_) | Answer::Fails(_) | Answer::Ended(_)) => {
+                    answer.fail(lost.clone());
+                }
             }
         }
         work.snapshots.drain(..).for_each(|waiting| waiting.fail(lost.clone()));
@@ -178,14 +181,18 @@ impl<A: Aggregate> Entity<A> {
         work.give_up_repeats(desk);
         let submitted = work.in_flight.back().map_or(work.durable, |run| run.last);
         for held in work.held {
-            let (id, is_end) = (self.persistence_id(), held.message.is_end());
-            held.message.fail(match held.answer {
-                Answer::Stored if held.tag <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Repeats(first) if first.seq_nr <= submitted => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Ended if held.tag <= submitted && is_end => Failure::Unknown { id, why: Unknown::Dropped },
-                Answer::Stored | Answer::Tells | Answer::Repeats(_) | Answer::Fails(_) | Answer::Ended => {
-                    Failure::Stopped { id }
-                }
+            let is_submitted = held.tag <= submitted;
+            let may_be_stored = match &held.answer {
+                Answer::Stored(_) => is_submitted,
+                Answer::Repeats(repeated) => repeated.seq_nr <= submitted,
+                Answer::Ended(message) => is_submitted && message.is_end(),
+                Answer::Tells(_) | Answer::Fails(_) => false,
+            };
+            let id = self.persistence_id();
+            held.answer.fail(if may_be_stored {
+                Failure::Unknown { id, why: Unknown::Dropped }
+            } else {
+                Failure::Stopped { id }
             });
         }
         for message in work.queue {

@@ -22,7 +22,7 @@ use crate::system::pace::Pace;
 use crate::system::quarantine::Broken;
 use crate::system::rung::Noticed;
 use crate::system::stats::Counters;
-use crate::system::work::{Answer, Held, Repeated, Work};
+use crate::system::work::{Answer, Failed, Held, Known, Repeated, Work};
 
 /// How many messages an entity handles in one turn.
 pub(crate) const TURN_MAX: usize = 64;
@@ -97,7 +97,7 @@ impl<A: Aggregate> Entity<A> {
                 message
             };
             if self.ended {
-                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Ended });
+                work.held.push_back(Held { tag: self.issued, answer: Answer::Ended(message) });
                 continue;
             }
             if message.is_end() {
@@ -106,11 +106,11 @@ impl<A: Aggregate> Entity<A> {
                     self.write(work, desk, name);
                     (self.time, self.ended) = (now_kept, true);
                     self.end_time();
-                    Answer::Stored
+                    Answer::Stored(Known::ByMessage(message))
                 } else {
-                    Answer::Tells
+                    Answer::Tells(Known::ByMessage(message))
                 };
-                work.held.push_back(Held { tag: self.issued, message, answer });
+                work.held.push_back(Held { tag: self.issued, answer });
                 continue;
             }
             let seen = message.key().and_then(|key| Some((key, self.extra.as_ref()?.keys.seen(key)?)));
@@ -122,21 +122,25 @@ impl<A: Aggregate> Entity<A> {
                     break;
                 }
                 work.begin_repeat(desk);
-                let first = Box::new(Repeated { key, seq_nr });
-                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Repeats(first) });
+                let repeated = Box::new(Repeated { message, key, seq_nr });
+                work.held.push_back(Held { tag: self.issued, answer: Answer::Repeats(repeated) });
                 continue;
             }
             // Its time can't be over before there is space to say so.
             if let Some(why) = refused.as_ref().filter(|_| overdue && !message.is_alarm()) {
                 let why = NotStored::Journal(why.clone());
-                let failure = Failure::NotStored { id: self.persistence_id(), why };
-                work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
+                let why = Failure::NotStored { id: self.persistence_id(), why };
+                work.held.push_back(Held { tag: self.issued, answer: Answer::Fails(Box::new(Failed { message, why })) });
                 continue;
             }
             cx.move_to(now, self.issued, self.standing());
             let Phase::Live(data) = &mut self.phase else { break };
-            let answer = match execute(&mut *message, data, &cx, &mut desk.draft, |_| {}) {
-                Verdict::Answered => Answer::Tells,
+            let verdict = execute(&mut *message, data, &cx, &mut desk.draft, |_| {});
+            let answer = match verdict {
+                Verdict::Answered => {
+                    self.take_snapshot(work, desk, false, message.asked());
+                    Answer::Tells(Known::of(message))
+                }
                 Verdict::Changed(standing) => {
                     self.write(work, desk, name);
                     self.time = now_kept;
@@ -145,30 +149,28 @@ impl<A: Aggregate> Entity<A> {
                         let issued = self.issued;
                         self.extra().keys.insert(key, issued, desk.settings.keys_max);
                     }
-                    Answer::Stored
+                    self.take_snapshot(work, desk, true, message.asked());
+                    Answer::Stored(Known::of(message))
                 }
-                Verdict::Failed(failure) => {
+                Verdict::Failed(why) => {
                     self.note_failure(noticed);
-                    panicked = tell_panic(&failure, desk);
-                    Answer::Fails(Box::new(failure))
+                    panicked = tell_panic(&why, desk);
+                    Answer::Fails(Box::new(Failed { message, why }))
                 }
-                Verdict::Broken(failure) => {
+                Verdict::Broken(why) => {
                     self.note_failure(noticed);
                     broken = true;
-                    tell_panic(&failure, desk);
-                    let panic = match &failure {
+                    tell_panic(&why, desk);
+                    let panic = match &why {
                         Failure::Panicked { message, .. } => message.clone(),
                         failure => CallError::<Never>::from(failure.clone()).to_string().into(),
                     };
                     let seq_nr = self.issued.next();
                     self.broke(Broken { command: message.command(), seq_nr, panic }, desk);
-                    Answer::Fails(Box::new(failure))
+                    Answer::Fails(Box::new(Failed { message, why }))
                 }
             };
-            if matches!(answer, Answer::Tells | Answer::Stored) {
-                self.take_snapshot(work, desk, matches!(answer, Answer::Stored), message.asked());
-            }
-            work.held.push_back(Held { tag: self.issued, message, answer });
+            work.held.push_back(Held { tag: self.issued, answer });
         }
         desk.lanes.leave(self.lane, handled);
         Counters::add(&desk.counters.commands, u64::try_from(handled).unwrap_or(u64::MAX));
@@ -198,9 +200,9 @@ impl<A: Aggregate> Entity<A> {
         {
             refused += 1;
             let (id, command) = (self.persistence_id(), message.command());
-            let failure = Failure::Panicked { id, command, message: panic.clone() };
+            let why = Failure::Panicked { id, command, message: panic.clone() };
             Counters::add(&desk.counters.panics, 1);
-            work.held.push_back(Held { tag: self.issued, message, answer: Answer::Fails(Box::new(failure)) });
+            work.held.push_back(Held { tag: self.issued, answer: Answer::Fails(Box::new(Failed { message, why })) });
         }
         desk.lanes.leave(self.lane, refused);
         Counters::add(&desk.counters.commands, u64::try_from(refused).unwrap_or(u64::MAX));
