@@ -207,8 +207,13 @@ impl Engine {
         KeyspaceCreateOptions::default()
             .with_kv_separation(None)
             .max_memtable_size(shape.memtable_bytes_max)
-            .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(MERGED_FROM)))
+            .compaction_strategy(Self::merging())
             .data_block_compression_policy(CompressionPolicy::disabled())
+    }
+
+    /// Which tables are merged when.
+    fn merging() -> Arc<Leveled> {
+        Arc::new(Leveled::default().with_l0_threshold(MERGED_FROM))
     }
 
     pub(super) fn batch(&self, rows: usize, durability: Durability) -> Batch {
@@ -280,7 +285,7 @@ impl Engine {
     pub(super) fn flush(&self) -> Result<(), EngineError> {
         self.db.persist(PersistMode::SyncAll)?;
         self.rows.rotate_memtable()?;
-        self.wait_until("moving its rows into tables", || self.rows.sealed_memtable_count() == 0)
+        self.wait_until("moving its rows into tables", || Ok(self.rows.sealed_memtable_count() == 0))
     }
 
     /// Waits until the engine can take a batch without waiting itself.
@@ -288,8 +293,13 @@ impl Engine {
         let runs = self.rows.tree.l0_run_count();
         if runs >= STOP_FROM_RUNS || self.rows.sealed_memtable_count() >= STOP_FROM_SEALED {
             crate::log::debug!(runs, "the engine is behind with its tables: writing waits");
+            self.wait_until("writing its tables", || Ok(self.rows.sealed_memtable_count() < STOP_FROM_SEALED))?;
             return self.wait_until("merging its tables", || {
-                self.rows.tree.l0_run_count() < STOP_FROM_RUNS && self.rows.sealed_memtable_count() < STOP_FROM_SEALED
+                let is_behind = || self.rows.tree.l0_run_count() >= STOP_FROM_RUNS;
+                if is_behind() {
+                    self.merge()?;
+                }
+                Ok(!is_behind())
             });
         }
         if let Some(over) = runs.checked_sub(SLOW_FROM_RUNS).and_then(|over| u64::try_from(over).ok()) {
@@ -298,9 +308,18 @@ impl Engine {
         Ok(())
     }
 
-    fn wait_until(&self, what: &str, done: impl Fn() -> bool) -> Result<(), EngineError> {
+    /// Merges tables on this thread, if there are some to merge that no other thread is merging.
+    ///
+    /// The engine's own threads look for such only when a table was written, a few times. What is left then is left to
+    /// the next table, and there is none while writing waits.
+    fn merge(&self) -> Result<(), EngineError> {
+        // 0 keeps the rows that were removed: those who read now may have begun before.
+        contained("merging", || Ok(self.rows.tree.compact(Self::merging(), 0).map_err(Error::Storage)?))
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn() -> Result<bool, EngineError>) -> Result<(), EngineError> {
         let begin = Instant::now();
-        while !done() {
+        while !done()? {
             // Fails when a worker of the engine has failed: then nobody would ever be done.
             self.db.persist(PersistMode::Buffer).map_err(|error| {
                 EngineError::Failed(format!("it failed while it was {what}, and its log says why: {error}"))
@@ -335,6 +354,32 @@ mod tests {
         assert_eq!(backward, [vec![5], vec![4], panicked.clone()]);
         let none = || -> std::iter::Empty<Result<Row, EngineError>> { panic!("damaged") };
         assert_eq!(Contained::of(none).map(told).collect::<Vec<_>>(), [panicked]);
+    }
+
+    #[test]
+    fn tables_that_nobody_merges_are_merged_by_who_waits_for_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine");
+        Engine::create(&path, TRUTH).unwrap();
+        let engine = Engine::open(&path, TRUTH, 1 << 20).unwrap();
+        let runs = u8::try_from(STOP_FROM_RUNS).unwrap();
+        for run in 0..runs {
+            let mut batch = engine.batch(2, Durability::Os);
+            batch.insert(&[1, run], &[run]);
+            batch.insert(&[2, run], &[run]);
+            batch.commit().unwrap();
+            // Not by the engine's threads, which would look whether there is something to merge.
+            engine.rows.tree.flush_active_memtable(0).unwrap();
+        }
+        // Most often they are all there still; the engine looks once when it is opened, which may be late.
+        assert!(engine.rows.tree.l0_run_count() >= usize::from(MERGED_FROM));
+
+        engine.pace().unwrap();
+
+        assert!(engine.rows.tree.l0_run_count() < STOP_FROM_RUNS);
+        let rows: Vec<_> = engine.range(&[0], &[9]).map(|row| row.unwrap()).collect();
+        let expected = [1, 2].into_iter().flat_map(|key| (0..runs).map(move |run| (vec![key, run], vec![run])));
+        assert!(rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).eq(expected));
     }
 
     #[test]
