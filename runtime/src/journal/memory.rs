@@ -166,7 +166,7 @@ impl MemoryJournal {
     fn armed_now(&self) -> Result<Vec<Armed>, ReadError> {
         let store = lock(&self.store);
         self.readable(&store)?;
-        Ok(store.deadlines.armed())
+        Ok(store.deadlines.clone().into_armed())
     }
 
     fn stream_id_now(&self, stream: StreamNo) -> Result<Option<PersistenceId>, ReadError> {

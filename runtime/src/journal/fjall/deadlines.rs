@@ -50,7 +50,7 @@ impl Shared {
         self.with_engine(|_| Ok(()))?;
         let end = *lock(&self.durable);
         let Folded { deadlines, mark, bytes } = self.follow(self.begin(end), end)?;
-        let armed = deadlines.armed();
+        let armed = deadlines.into_armed();
         if bytes >= write_from_bytes && mark.group > 0 {
             let written = write(&self.path, &encode(self.facts.store, mark, &armed));
             let path = self.path.join(FILE);

@@ -126,7 +126,7 @@ impl StoreDir {
             Ok(())
         })?;
         stats.records = stats.records.saturating_sub(stats.deleted);
-        stats.deadlines = crate::journal::bytes::len_u64(deadlines.armed().len());
+        stats.deadlines = crate::journal::bytes::len_u64(deadlines.into_armed().len());
         if let Some(shelf) = Shelf::open(&path, stats.store)? {
             let shelf = shelf.map_err(|reason| StoreError::Damaged {
                 corrupt: crate::journal::Corrupt { place: super::snapshots::place(&path), reason },

@@ -253,7 +253,7 @@ impl Check<'_> {
     fn compare_deadlines(&mut self, mark: Mark, armed: &[Armed], row: &OrderRow, deadlines: &Deadlines) {
         let reason = if row.mark != mark {
             format!("it holds up to group {}, which is another one in this journal", mark.group)
-        } else if deadlines.armed() != armed {
+        } else if deadlines.clone().into_armed() != armed {
             format!("it doesn't say what the runs up to group {} come to", mark.group)
         } else {
             return;
