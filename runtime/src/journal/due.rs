@@ -55,7 +55,8 @@ impl Deadlines {
             return armed;
         }
         armed.retain(|known| !changes.contains_key(&known.stream.0));
-        let changed = changes.iter().filter_map(|(stream, due)| Some(Armed { due: (*due)?, stream: StreamNo(*stream) }));
+        let changed =
+            changes.iter().filter_map(|(stream, due)| Some(Armed { due: (*due)?, stream: StreamNo(*stream) }));
         let mut changed: Vec<_> = changed.collect();
         changed.sort_unstable();
         armed.append(&mut changed);

@@ -1,7 +1,7 @@
 //! The engine: the one file that calls it. One keyspace for each.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ::fjall::compaction::Leveled;
@@ -11,7 +11,8 @@ use ::fjall::{
     PersistMode, Slice,
 };
 
-use crate::journal::Durability;
+use super::remains::{Held, Remains};
+use crate::journal::{Durability, lock};
 
 /// A row with its key before it.
 pub(super) type Row = (Slice, Slice);
@@ -84,8 +85,20 @@ pub(super) struct Shape {
 
 /// The open engine.
 pub(super) struct Engine {
+    // ORDER: dropped before the engine, since what is held belongs to it.
+    seen: Mutex<Seen>,
     db: Database,
     rows: Keyspace,
+}
+
+/// What the engine had when it was last looked at.
+#[derive(Default)]
+struct Seen {
+    /// The number of the memtable that rows went into, and the memtable.
+    memtable: Option<(u64, Held)>,
+    /// The number of the version of the tables, and the version.
+    version: Option<(u64, Held)>,
+    remains: Remains,
 }
 
 /// Rows that are stored together.
@@ -190,7 +203,7 @@ impl Engine {
         if rows.tree.get_highest_seqno().is_some_and(|highest| db.seqno() <= highest) {
             return Err(EngineError::Damaged("its write counter is behind what it stores: a file is missing".into()));
         }
-        Ok(Self { db, rows })
+        Ok(Self { seen: Mutex::default(), db, rows })
     }
 
     fn open_database(path: &Path, cache_bytes: u64) -> Result<Database, EngineError> {
@@ -288,6 +301,38 @@ impl Engine {
         self.wait_until("moving its rows into tables", || Ok(self.rows.sealed_memtable_count() == 0))
     }
 
+    /// Sees to it that what the engine puts away is dropped by nobody for whom a commit waits. To be called behind each.
+    pub(super) fn look(&self) {
+        let mut seen = lock(&self.seen);
+        let Seen { memtable, version, remains } = &mut *seen;
+        let active = self.rows.tree.active_memtable();
+        if memtable.as_ref().is_none_or(|(id, _)| *id != active.id()) {
+            let id = active.id();
+            let held: Held = Box::new(move || Arc::strong_count(&active) > 1);
+            if let Some((_, put_away)) = memtable.replace((id, held)) {
+                remains.push(put_away);
+            }
+        }
+        let current = self.rows.tree.current_version();
+        if version.as_ref().is_none_or(|(id, _)| *id != current.id()) {
+            let (id, tree) = (current.id(), self.rows.tree.clone());
+            let held: Held = Box::new(move || {
+                let _version = &current;
+                tree.version_free_list_len() > 0
+            });
+            if let Some((_, put_away)) = version.replace((id, held)) {
+                remains.push(put_away);
+            }
+        }
+    }
+
+    /// Lets go of what the engine may put away while nothing is written. To be called when that is so for a while.
+    pub(super) fn look_away(&self) {
+        self.look();
+        let mut seen = lock(&self.seen);
+        (seen.memtable, seen.version) = (None, None);
+    }
+
     /// Waits until the engine can take a batch without waiting itself.
     pub(super) fn pace(&self) -> Result<(), EngineError> {
         let runs = self.rows.tree.l0_run_count();
@@ -380,6 +425,47 @@ mod tests {
         let rows: Vec<_> = engine.range(&[0], &[9]).map(|row| row.unwrap()).collect();
         let expected = [1, 2].into_iter().flat_map(|key| (0..runs).map(move |run| (vec![key, run], vec![run])));
         assert!(rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).eq(expected));
+    }
+
+    /// Commits a row and looks, so often that everything is put away that will be; then the number of tables and of their files.
+    fn tables_and_files(engine: &Engine, path: &Path) -> (usize, usize) {
+        let files = path.join("keyspaces/1/tables");
+        for round in 0..600_u32 {
+            let mut batch = engine.batch(1, Durability::Os);
+            // Tables whose keys lie between each other's.
+            batch.insert(&[(round % 30).to_be_bytes(), round.to_be_bytes()].concat(), b"row");
+            batch.commit().unwrap();
+            engine.look();
+            if round % 30 == 29 {
+                engine.flush().unwrap();
+            }
+        }
+        engine.look_away();
+        let tables = || engine.rows.tree.table_count();
+        let count = || std::fs::read_dir(&files).unwrap().count();
+        // What is merged and held goes within this time.
+        let mut looks = 0;
+        while count() > tables() + 1 && looks < 1_000 {
+            std::thread::sleep(Duration::from_millis(20));
+            looks += 1;
+        }
+        (tables(), count())
+    }
+
+    #[test]
+    fn what_is_merged_while_somebody_looks_is_dropped_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine");
+        Engine::create(&path, TRUTH).unwrap();
+        let engine = Engine::open(&path, TRUTH, 1 << 20).unwrap();
+        let memtable = Arc::downgrade(&engine.rows.tree.active_memtable());
+        let (tables, files) = tables_and_files(&engine, &path);
+        assert!(tables < 20, "some were merged");
+        assert!(files <= tables + 8, "{files} files of {tables} tables: what is merged is removed");
+        assert!(memtable.upgrade().is_none());
+        drop(engine);
+        let engine = Engine::open(&path, TRUTH, 1 << 20).unwrap();
+        assert_eq!(engine.range(&[0], &[1]).count(), 600);
     }
 
     #[test]

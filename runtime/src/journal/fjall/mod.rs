@@ -44,6 +44,7 @@ mod open;
 mod opening;
 mod queue;
 mod read;
+mod remains;
 mod removal;
 mod rows;
 mod snapshots;

@@ -130,7 +130,8 @@ impl<A: Aggregate> Entity<A> {
             if let Some(why) = refused.as_ref().filter(|_| overdue && !message.is_alarm()) {
                 let why = NotStored::Journal(why.clone());
                 let why = Failure::NotStored { id: self.persistence_id(), why };
-                work.held.push_back(Held { tag: self.issued, answer: Answer::Fails(Box::new(Failed { message, why })) });
+                work.held
+                    .push_back(Held { tag: self.issued, answer: Answer::Fails(Box::new(Failed { message, why })) });
                 continue;
             }
             cx.move_to(now, self.issued, self.standing());
