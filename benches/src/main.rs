@@ -14,6 +14,7 @@ mod lease;
 mod limits;
 mod machine;
 mod memory;
+mod place;
 mod reading;
 mod recovery;
 mod report;
@@ -22,13 +23,15 @@ mod steady;
 mod zipf;
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::ValueExt as _;
 use machine::Machine;
 use memory::Part;
+use place::Place;
 use report::{Report, Section};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -41,9 +44,11 @@ measured.
 
   --quick        all of it in a short time, to see that it works: the figures mean little
   --json <file>  write the figures there, too, after each section
-  --dir <dir>    where to store what is measured, in a new directory `annals-bench`; default: the temporary directory
-  --runs <n>     how often each thing is measured; default: 3
-  --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained
+  --dir <dir>    where to store what is measured, in a new directory `annals-bench`; default: the temporary directory.
+                 What a run has left there that was interrupted, the next one removes
+  --runs <n>     how often each thing is measured; default: 3, and 1 with --quick
+  --seconds <s>  how long a load goes on; default: 5, and 12 times as long where it is to be sustained; 0.4, and twice as
+                 long, with --quick
   --only <word>  only what has the word in its section's name, or in the load's; `<word>/<word>`: in the one, and in the other
 
 Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk, incidents, expansion.
@@ -52,6 +57,9 @@ Sections: commands, sustained, rate, recovery, reading, memory, deadlines, disk,
 const QUICK_PART: u64 = 50;
 /// So many times as long goes on what is sustained.
 const LONG: u32 = 12;
+/// In a shorter time nothing may be answered.
+const SECONDS_MIN: f64 = 0.01;
+const SECONDS_MAX: f64 = 86_400.0;
 
 /// What was asked for on the command line.
 enum Asked {
@@ -73,7 +81,7 @@ impl Asked {
                 lexopt::Arg::Long("quick") => is_quick = true,
                 lexopt::Arg::Long("json") => json = Some(arguments.value()?.into()),
                 lexopt::Arg::Long("dir") => directory = arguments.value()?.into(),
-                lexopt::Arg::Long("runs") => runs = Some(arguments.value()?.parse::<usize>()?.max(1)),
+                lexopt::Arg::Long("runs") => runs = Some(arguments.value()?.parse::<usize>()?),
                 lexopt::Arg::Long("seconds") => seconds = Some(arguments.value()?.parse::<f64>()?),
                 lexopt::Arg::Long("only") => only = Some(arguments.value()?.parse::<String>()?),
                 lexopt::Arg::Long("part") => {
@@ -87,9 +95,15 @@ impl Asked {
             return Ok(Self::Part(part, directory, entities));
         }
         let (quick_runs, quick_seconds) = if is_quick { (1, 0.4) } else { (3, 5.0) };
-        let time = Duration::try_from_secs_f64(seconds.unwrap_or(quick_seconds))?;
+        let (runs, seconds) = (runs.unwrap_or(quick_runs), seconds.unwrap_or(quick_seconds));
+        if runs == 0 {
+            return Err("`--runs 0`: nothing would be measured".into());
+        }
+        if !(SECONDS_MIN..=SECONDS_MAX).contains(&seconds) {
+            return Err(format!("`--seconds {seconds}`: from {SECONDS_MIN} to {SECONDS_MAX} are possible").into());
+        }
+        let time = Duration::try_from_secs_f64(seconds)?;
         let long_time = if is_quick { time * 2 } else { time * LONG };
-        let runs = runs.unwrap_or(quick_runs);
         let directory = directory.join("annals-bench");
         Ok(Self::Bench(Bench { directory, is_quick, json, runs, time, long_time, only }))
     }
@@ -134,7 +148,17 @@ fn settle(directory: &Path) -> Outcome<()> {
     Ok(File::open(directory)?.sync_all()?)
 }
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("annals-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
     let bench = match Asked::read()? {
         Asked::Help => {
             print!("{HELP}");
@@ -147,21 +171,26 @@ fn main() -> Outcome<()> {
         }
         Asked::Bench(bench) => bench,
     };
-    // What an earlier run has left that was killed.
-    if bench.directory.exists() {
-        fs::remove_dir_all(&bench.directory)?;
+    let place = Place::take(&bench.directory)?;
+    let measured = check(&bench).and_then(|()| measure(&bench));
+    measured.and(place.remove())
+}
+
+/// Finds out now what would end a run when its first section is measured. An older file stays as it is until then.
+fn check(bench: &Bench) -> Outcome<()> {
+    let Some(path) = &bench.json else { return Ok(()) };
+    match File::options().append(true).create(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{} can't be written: {error}", path.display()).into()),
     }
-    fs::create_dir_all(&bench.directory)?;
-    let measured = measure(&bench);
-    fs::remove_dir_all(&bench.directory)?;
-    measured
 }
 
 /// Measures what is wanted, section by section.
 fn measure(bench: &Bench) -> Outcome<()> {
     let machine = Machine::look(&bench.directory);
-    println!("{}{} runs", machine.shown(), bench.runs);
-    let mut report = Report::new(machine);
+    let quick = if bench.is_quick { ", quick: the figures mean little" } else { "" };
+    println!("{}{} run{}{quick}", machine.shown(), bench.runs, if bench.runs == 1 { "" } else { "s" });
+    let mut report = Report::new(machine, bench.is_quick);
     let sections: [fn(&Bench, &mut Report) -> Outcome<()>; _] = [
         commands::commands,
         commands::sustained,
@@ -177,5 +206,8 @@ fn measure(bench: &Bench) -> Outcome<()> {
     for section in sections {
         section(bench, &mut report)?;
     }
-    Ok(())
+    match &bench.only {
+        Some(word) if report.is_empty() => Err(format!("nothing was measured that has `{word}` in its name").into()),
+        _ => Ok(()),
+    }
 }

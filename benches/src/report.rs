@@ -21,12 +21,18 @@ pub(crate) struct Report {
     /// The form of this file; another number, another form.
     form: u32,
     machine: Machine,
+    /// Whether it was only to be seen that it works.
+    quick: bool,
     sections: Vec<Section>,
 }
 
 impl Report {
-    pub(crate) fn new(machine: Machine) -> Self {
-        Self { form: 1, machine, sections: Vec::new() }
+    pub(crate) fn new(machine: Machine, quick: bool) -> Self {
+        Self { form: 1, machine, quick, sections: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sections.is_empty()
     }
 
     /// Takes a section that is over, and gives the table of it.
