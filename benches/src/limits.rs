@@ -1,4 +1,6 @@
-//! What nothing that stores on this machine can be faster than: a plain file, its syncs, and the engine alone.
+//! What this machine's disk and the engine can do without annals: a plain file, its syncs, and the engine alone.
+//!
+//! Each stores so many events with one sync. Whoever stores more with one may be faster, annals included.
 //!
 //! All of them write events of [`PAYLOAD_BYTES`] with a key of 16 bytes, and are durable to the same degree: nothing
 //! counts before the fdatasync behind it is back.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use annals::Timestamp;
@@ -48,7 +47,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: file_system(&read("/proc/self/mountinfo"), directory),
             load_average: read("/proc/loadavg").split(' ').next().unwrap_or(UNKNOWN).to_owned(),
-            annals: format!("{} ({})", env!("CARGO_PKG_VERSION"), commit()),
+            annals: format!("{} ({})", env!("CARGO_PKG_VERSION"), env!("BENCH_COMMIT")),
             fjall: env!("BENCH_FJALL"),
             rustc: env!("BENCH_RUSTC"),
             profile: env!("BENCH_PROFILE"),
@@ -73,17 +72,6 @@ impl Machine {
             self.rustc,
             self.durability,
         )
-    }
-}
-
-/// What the sources are, where git knows.
-fn commit() -> String {
-    let told = Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"])
-        .output();
-    match told {
-        Ok(told) if told.status.success() => String::from_utf8_lossy(&told.stdout).trim().to_owned(),
-        _ => "commit unknown".to_owned(),
     }
 }
 

@@ -186,6 +186,14 @@ impl Section {
         }
     }
 
+    /// Leaves it open what figures are to be.
+    pub(crate) fn forget_aims(&mut self) {
+        for figure in self.rows.iter_mut().flat_map(|row| &mut row.figures) {
+            figure.aim = None;
+            figure.ratios.iter_mut().for_each(|ratio| ratio.aim = None);
+        }
+    }
+
     /// Puts a figure beside another one of the same measure.
     pub(crate) fn compare(&mut self, what: &str, measure: &str, to: &str, aim: Option<Aim>) {
         let Some(limit) = self.median(to, measure) else { return };

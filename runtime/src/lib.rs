@@ -100,6 +100,7 @@ pub use event::{Event, EventList, EventVariant, EventsOf, Field};
 pub use graph::{By, Coverage, Edge, Graph, Path, Paths, StateInfo, StateKind, Trigger, Undeclared};
 pub use id::{EntityId, InvalidId, Offset, PersistenceId, SeqNr, StreamNo};
 pub use jiff::Timestamp;
+pub use journal::Durability;
 pub use key::{Key, Repeatable};
 pub use snapshot::Snapshot;
 pub use state::{Hooks, Limits, Machine, State, Stays, TargetOf};
