@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::contain::contained;
 use crate::journal::lock;
 use crate::sync::Mutex;
 
@@ -57,7 +58,10 @@ impl<T> Cell<T> {
         // ORDER: woken outside of the lock, since a waker may poll at once.
         drop(state);
         if let Some(waker) = waker {
-            waker.wake();
+            // It is the caller's own, and whoever answers has others to answer.
+            if let Err(panic) = contained(|| waker.wake()) {
+                crate::log::error!(%panic, "the waker of a caller panicked");
+            }
         }
         unwanted
     }
@@ -194,6 +198,24 @@ mod tests {
         drop(sender);
         cell.release();
         assert_eq!(block_on(receiver), Some(7));
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_from_going_on() {
+        struct Sleepy;
+        impl std::task::Wake for Sleepy {
+            fn wake(self: Arc<Self>) {
+                panic!("let me sleep");
+            }
+        }
+        let waker = Waker::from(Arc::new(Sleepy));
+        for ends in [|sender| drop(sender), |sender: Sender<u8>| sender.send(7).unwrap()] {
+            let (sender, receiver) = oneshot();
+            let mut receiver = std::pin::pin!(receiver);
+            assert_eq!(receiver.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+            ends(sender);
+            assert!(receiver.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        }
     }
 
     #[test]

@@ -148,6 +148,35 @@ async fn an_unknown_end_is_told_as_such_to_all_who_wanted_it() {
 }
 
 #[tokio::test]
+async fn an_end_that_the_journal_has_when_the_time_of_a_shutdown_is_over_is_unknown_to_all_who_wanted_it() {
+    let journal = MemoryJournal::new();
+    let builder = System::builder().shards(1).shutdown_within(Duration::from_millis(100));
+    let system = builder.start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    alice.deposit(1).await.unwrap();
+    journal.faults().hold();
+    let delete = || {
+        let system = system.clone();
+        tokio::spawn(async move { system.delete::<Account>("alice").await })
+    };
+    let first = delete();
+    until("it is with the journal", || journal.faults().held() == 1).await;
+    let (second, behind) = (delete(), tokio::spawn(alice.deposit(1)));
+    until("all are handled", || system.stats().commands == 4).await;
+    let (shutdown, ()) = tokio::join!(system.shutdown(), async {
+        until("all are told", || first.is_finished() && second.is_finished() && behind.is_finished()).await;
+        journal.faults().release();
+    });
+    assert!(shutdown.is_err());
+    for deletion in [first, second] {
+        let error = deletion.await.unwrap().unwrap_err();
+        assert!(matches!(error, DeleteError::Call(CallError::Unknown { why: Unknown::Dropped, .. })), "{error:?}");
+    }
+    let error = behind.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Stopped { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_never_was_can_not_be_deleted_and_nothing_is_written() {
     let (system, journal) = system();
     let error = system.delete::<Account>("nobody").await.unwrap_err();

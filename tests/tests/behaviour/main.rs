@@ -24,6 +24,7 @@ mod golden;
 mod hostile;
 mod ids;
 mod keys;
+mod laid;
 mod machines;
 mod overdue;
 mod passivation;

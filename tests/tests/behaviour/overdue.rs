@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::journal::{Journal as _, MemoryJournal};
@@ -19,24 +19,47 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A clock that wakes nobody.
-struct Deaf(ManualClock);
+#[derive(Clone)]
+struct Deaf {
+    clock: ManualClock,
+    /// Until when somebody sleeps.
+    sleeps: Arc<Mutex<Option<Timestamp>>>,
+}
+
+impl Deaf {
+    fn new(clock: &ManualClock) -> Self {
+        Self { clock: clock.clone(), sleeps: Arc::default() }
+    }
+
+    /// Lets this time pass. Whoever rings deadlines must sleep until it is over, or he would see by himself that it is.
+    async fn pass_asleep(&self, time: Duration) {
+        let over = self.clock.now() + time;
+        until("it is slept until then", || *self.sleeps.lock().unwrap() == Some(over)).await;
+        self.clock.advance(time);
+    }
+}
 
 impl Clock for Deaf {
     fn now(&self) -> Timestamp {
-        self.0.now()
+        self.clock.now()
     }
 
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn sleep_until(&self, time: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        *self.sleeps.lock().unwrap() = Some(time);
         Box::pin(pending())
     }
 }
 
-/// A world in which no deadline is rung.
-fn deaf() -> World {
+/// A world in which no deadline is rung that somebody has slept for, and its clock.
+fn deaf_with_clock() -> (World, Deaf) {
     let (journal, clock) = (MemoryJournal::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
-    let diary = Arc::default();
-    let system = builder(&clock, &diary).clock(Deaf(clock.clone())).start(journal.clone()).unwrap();
-    World { system, journal, clock, diary }
+    let (diary, deaf) = (Arc::default(), Deaf::new(&clock));
+    let system = builder(&clock, &diary).clock(deaf.clone()).start(journal.clone()).unwrap();
+    (World { system, journal, clock, diary }, deaf)
+}
+
+fn deaf() -> World {
+    deaf_with_clock().0
 }
 
 #[tokio::test]
@@ -76,11 +99,11 @@ async fn a_question_finds_the_state_behind_the_deadline() {
 #[tokio::test]
 async fn a_deadline_that_panics_keeps_no_command_waiting() {
     for mood in [Mood::Furious, Mood::Cursed] {
-        let world = deaf();
+        let (world, deaf) = deaf_with_clock();
         let lease = world.lease("car");
         lease.take().await.unwrap();
         lease.feel(mood).await.unwrap();
-        world.clock.advance(60 * DAY);
+        deaf.pass_asleep(60 * DAY).await;
         // The first one after it may be lost with the data that its fold broke.
         while lease.state().await.is_err() {}
         assert_eq!(lease.state().await.unwrap(), LeaseState::Held);
@@ -131,7 +154,7 @@ async fn a_state_that_lasts_no_time_starves_nobody() {
 #[tokio::test]
 async fn a_state_that_lasts_no_longer_than_a_commit_starves_nobody() {
     let (journal, clock) = (MemoryJournal::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
-    let builder = System::builder().shards(1).run_ahead_max(1).clock(Deaf(clock.clone()));
+    let builder = System::builder().shards(1).run_ahead_max(1).clock(Deaf::new(&clock));
     let system = builder.start(journal.clone()).unwrap();
     let restless = system.get::<Restless>("it");
     restless.run().await.unwrap();
@@ -194,11 +217,12 @@ impl Fuse {
 async fn a_deadline_that_panicked_lets_no_command_into_a_later_state_whose_time_is_over() {
     for run_ahead_max in [4_096, 1] {
         let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
-        let builder = System::builder().shards(1).run_ahead_max(run_ahead_max).clock(Deaf(clock.clone()));
+        let deaf = Deaf::new(&clock);
+        let builder = System::builder().shards(1).run_ahead_max(run_ahead_max).clock(deaf.clone());
         let system = builder.start(MemoryJournal::new()).unwrap();
         let fuse = system.get::<Fuse>("it");
         fuse.light().await.unwrap();
-        clock.advance(3600 * SECOND);
+        deaf.pass_asleep(3600 * SECOND).await;
         fuse.step_on().await.unwrap();
         let before = system.stats().panics;
         assert_eq!(before, 1, "its time was over, and it was tried");

@@ -50,6 +50,39 @@ async fn when_the_first_is_not_stored_its_repeat_is_not_and_the_next_one_runs() 
 }
 
 #[tokio::test]
+async fn repeats_that_are_lost_with_their_firsts_take_no_room_from_later_ones() {
+    let (system, journal) = system();
+    let shop = system.get::<Till>("shop");
+    let groups = journal.facts().groups_in_flight;
+    // Of each kind more than may wait at a time.
+    for _ in 0..30 {
+        let handled = system.stats().commands;
+        journal.faults().hold();
+        journal.faults().refuse_next(Why::QueueFull { bytes: 2, limit: 1 });
+        let mut lost = vec![tokio::spawn(shop.pay(10).key(key("a")))];
+        until("it is with the journal", || journal.faults().held() == 1).await;
+        lost.extend((0..5).map(|_| tokio::spawn(shop.pay(10).key(key("a")))));
+        for group in 2..=groups {
+            lost.push(tokio::spawn(shop.pay(1)));
+            until("it is with the journal", || journal.faults().held() == group).await;
+        }
+        // Their first is not handed over.
+        lost.extend((0..6).map(|_| tokio::spawn(shop.pay(10).key(key("b")))));
+        let all = u64::try_from(lost.len()).unwrap();
+        until("all are handled", || system.stats().commands == handled + all).await;
+        journal.faults().release();
+        for call in lost {
+            let error = call.await.unwrap().unwrap_err();
+            assert!(matches!(error, CallError::NotStored { .. }), "{error:?}");
+        }
+    }
+    assert_eq!(shop.pay(10).key(key("a")).await.unwrap(), 10);
+    let repeat = tokio::spawn(shop.pay(10).key(key("a")));
+    until("it is answered", || repeat.is_finished()).await;
+    assert_eq!(repeat.await.unwrap().unwrap(), 10);
+}
+
+#[tokio::test]
 async fn after_unknown_a_repeat_is_answered_or_runs_and_never_twice() {
     for unknown in [UnknownRun::Stored, UnknownRun::Lost] {
         let (system, journal) = system();
