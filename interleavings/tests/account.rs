@@ -1,5 +1,6 @@
 //! The aggregate of these tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::journal::MemoryJournal;
@@ -40,6 +41,18 @@ impl Account {
     #[command]
     fn tell_nobody(&self) -> Step {
         stay()
+    }
+
+    /// Deposits, and replies with what was given along.
+    #[command]
+    fn swap(&self, amount: u64, token: Arc<()>) -> Step<Arc<()>> {
+        applying(AccountEvent::Deposited { amount }).replying(token)
+    }
+
+    /// Refuses with what was given along, if there is anything on the account.
+    #[command]
+    fn close(&self, token: Arc<()>) -> Result<Step<Arc<()>>, Arc<()>> {
+        if self.balance > 0 { Err(token) } else { Ok(stay().replying(token)) }
     }
 
     #[query]

@@ -16,6 +16,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
 mod account;
+mod answers;
 mod commits;
 mod passivation;
 mod shutdown;

@@ -209,7 +209,8 @@ mod tests {
             }
         }
         let waker = Waker::from(Arc::new(Sleepy));
-        for ends in [|sender| drop(sender), |sender: Sender<u8>| sender.send(7).unwrap()] {
+        let ways: [fn(Sender<u8>); 2] = [drop, |sender| sender.tell(7)];
+        for ends in ways {
             let (sender, receiver) = oneshot();
             let mut receiver = std::pin::pin!(receiver);
             assert_eq!(receiver.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
