@@ -42,7 +42,7 @@ pub(super) struct FjallSnapshots {
 
 enum State {
     Unopened,
-    Open(Engine),
+    Open(Box<Engine>),
     /// Until the journal is opened again.
     Damaged(Arc<str>),
     Closed,
@@ -133,7 +133,7 @@ impl FjallSnapshots {
         let opened = self.guard().and_then(|()| Engine::open(&self.path, SNAPSHOTS, CACHE_BYTES));
         let opened = opened.and_then(|engine| engine.flush().map(|()| engine));
         match opened {
-            Ok(engine) => *state = State::Open(engine),
+            Ok(engine) => *state = State::Open(Box::new(engine)),
             Err(EngineError::Damaged(reason)) => {
                 let why: Arc<str> = format!("`{}` is damaged: {reason}", self.path.display()).into();
                 crate::log::error!(path = %self.path.display(), reason, "the snapshots are damaged: none can be used");
