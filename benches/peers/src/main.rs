@@ -26,7 +26,7 @@ Has accounts paid in and out on several systems, and prints how many commands a 
   --runs <n>     how often each is measured, in turns; default: 3
   --only <word>  only the systems with this word in their names
   --json <file>  write the figures there, too
-  --dir <dir>    where to store, in a new directory `annals-peers`; default: the temporary directory
+  --dir <dir>    where to store, in a new directory `annals-peers-..`; default: the temporary directory
 ";
 
 /// The crates that are measured, and what they store with.
@@ -96,7 +96,7 @@ impl Asked {
                 lexopt::Arg::Long("dir") => directory = arguments.value()?.into(),
                 lexopt::Arg::Long("json") => json = Some(arguments.value()?.into()),
                 lexopt::Arg::Long("only") => only = Some(arguments.value()?.parse()?),
-                lexopt::Arg::Long("runs") => runs = arguments.value()?.parse::<usize>()?.max(1),
+                lexopt::Arg::Long("runs") => runs = arguments.value()?.parse()?,
                 lexopt::Arg::Long("seconds") => seconds = arguments.value()?.parse()?,
                 lexopt::Arg::Long("single") => {
                     let (system, load) = (arguments.value()?.parse()?, arguments.value()?.parse()?);
@@ -105,7 +105,22 @@ impl Asked {
                 _ => return Err(argument.unexpected().into()),
             }
         }
-        let (directory, time) = (directory.join("annals-peers"), Duration::try_from_secs_f64(seconds)?);
+        ensure!(runs > 0, "--runs: at least one is needed");
+        ensure!(seconds > 0.0, "--seconds: it takes some time to measure anything");
+        let time = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+        if let Some(word) = only.as_ref().filter(|word: &&String| !SYSTEMS.iter().any(|system| system.name.contains(*word))) {
+            bail!("--only: no system has `{word}` in its name");
+        }
+        if let Some(path) = &json {
+            // Now, and not when all is measured. What is there stays until then.
+            let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+            opened.with_context(|| format!("--json: can't write {}", path.display()))?;
+        }
+        // What measures one system for another process is told where. Nobody else has a directory of this name.
+        let directory = match single {
+            Some(_) => directory,
+            None => directory.join(format!("annals-peers-{}", std::process::id())),
+        };
         Ok(Some(Self { directory, json, only, runs, time, single }))
     }
 }
@@ -192,13 +207,12 @@ fn measure(asked: &Asked, load: usize) -> anyhow::Result<Vec<Row>> {
 
 /// In a process of its own, so that nobody inherits threads, memory or what is printed.
 fn in_process(asked: &Asked, system: usize, load: usize) -> anyhow::Result<Measured> {
-    if asked.directory.exists() {
-        fs::remove_dir_all(&asked.directory)?;
-    }
-    fs::create_dir_all(&asked.directory)?;
+    let (directory, parent) = (&asked.directory, asked.directory.parent().context("it was joined")?);
+    fs::create_dir_all(parent).with_context(|| format!("can't make {}", parent.display()))?;
+    fs::create_dir(directory).with_context(|| format!("can't make {}", directory.display()))?;
     let path = asked.directory.join("measured.json");
     let mut command = Command::new(env::current_exe()?);
-    command.arg("--dir").arg(asked.directory.parent().context("it was joined")?);
+    command.arg("--dir").arg(directory);
     command.args(["--seconds", &asked.time.as_secs_f64().to_string()]);
     command.args(["--single", &system.to_string(), &load.to_string()]).arg(&path);
     // The store in memory of cqrs-es prints a line at each reading and writing.

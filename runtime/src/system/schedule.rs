@@ -125,7 +125,9 @@ impl Schedule {
 
     /// Adds many at once.
     pub(crate) fn extend(&self, wakes: impl IntoIterator<Item = Wake>) {
-        self.lock().wakes.extend(wakes.into_iter().map(packed));
+        // Made at once, its nodes are full; one by one in order, they would be filled by half.
+        let mut added: BTreeSet<_> = wakes.into_iter().map(packed).collect();
+        self.lock().wakes.append(&mut added);
         self.sooner.notify_one();
     }
 
