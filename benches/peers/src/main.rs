@@ -87,7 +87,7 @@ struct Asked {
 impl Asked {
     /// None if only help was wanted.
     fn read() -> anyhow::Result<Option<Self>> {
-        let (mut directory, mut json, mut only, mut single) = (env::temp_dir(), None, None, None);
+        let (mut directory, mut json, mut only, mut single) = (env::temp_dir(), None::<PathBuf>, None::<String>, None);
         let (mut runs, mut seconds) = (3, 5.0);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
@@ -108,7 +108,8 @@ impl Asked {
         ensure!(runs > 0, "--runs: at least one is needed");
         ensure!(seconds > 0.0, "--seconds: it takes some time to measure anything");
         let time = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-        if let Some(word) = only.as_ref().filter(|word: &&String| !SYSTEMS.iter().any(|system| system.name.contains(*word))) {
+        let is_known = |word: &String| SYSTEMS.iter().any(|system| system.name.contains(word.as_str()));
+        if let Some(word) = only.as_ref().filter(|word| !is_known(word)) {
             bail!("--only: no system has `{word}` in its name");
         }
         if let Some(path) = &json {
