@@ -302,18 +302,18 @@ impl Moves {
 
 /// How many lives of a filler a store has before it is read as a whole.
 const LIVES: u64 = 6;
-/// In each life it is killed when so many files were begun at the most.
+/// In each life but the last it is killed when so many files were begun at the most.
 const BEGUN_MAX: u64 = 3;
-/// When so many files were begun, tables were merged.
-const MERGED_BEHIND: u64 = 12;
+/// When so many files were begun in one life, tables are being merged, or soon will be.
+const MERGING_FROM: u64 = 8;
 /// Nothing takes so long but what hangs.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Waits until so many files were begun and some time more, or for nothing any more.
-fn wait_for_moves(store: &Path, moves: &mut Moves, mut left: u64, delay: Duration) {
-    let begin = Instant::now();
-    while left > 0 && begin.elapsed() < WAIT_MAX {
-        left -= u64::from(moves.note(engine_files(store)));
+/// Waits until so many files were begun and so many tables merged, and some time more, or for nothing any more.
+fn wait_for_moves(store: &Path, moves: &mut Moves, begun: u64, merged: usize, delay: Duration) {
+    let (begin, mut left) = (Instant::now(), begun);
+    while (left > 0 || moves.merged < merged) && begin.elapsed() < WAIT_MAX {
+        left = left.saturating_sub(u64::from(moves.note(engine_files(store))));
         std::thread::sleep(Duration::from_micros(500));
     }
     std::thread::sleep(delay);
@@ -355,18 +355,20 @@ async fn kills_while_rows_move_into_tables_and_tables_are_merged_lose_nothing() 
         let mut told = BTreeMap::<u64, u64>::new();
         moves.seen = EngineFiles::default();
         for life in 0..LIVES {
-            let (files, delay) = (random.below(BEGUN_MAX) + 1, Duration::from_micros(random.below(60_000)));
-            // The last life goes on until there is a merge, if there was none.
-            let files = if life + 1 == LIVES && moves.merged == 0 { MERGED_BEHIND } else { files };
+            let is_last = life + 1 == LIVES;
+            let (more, delay) = (random.below(BEGUN_MAX) + 1, Duration::from_micros(random.below(60_000)));
+            // The last life of a store is long enough for a merge; that of the last store goes on until there was one.
+            let begun = if is_last { MERGING_FROM + more } else { more };
+            let merged = usize::from(is_last && round + 1 == kills / LIVES);
             let mut filler = Command::new(env!("CARGO_BIN_EXE_filler"));
             filler.arg(&store).arg(life.to_string());
-            let (_, lines) = run_until(&mut filler, true, |_| wait_for_moves(&store, &mut moves, files, delay));
+            let (_, lines) = run_until(&mut filler, true, |_| wait_for_moves(&store, &mut moves, begun, merged, delay));
             for line in lines {
                 let (entity, commands) = line.split_once(' ').unwrap();
                 told.insert(entity.parse().unwrap(), commands.parse().unwrap());
             }
             // In between, the next one finds what the kill has left.
-            if life + 1 == LIVES {
+            if is_last {
                 beyond += check_lives(&store, &told, LIVES, &format!("seed {seed}, store {round}")).await;
             }
         }
