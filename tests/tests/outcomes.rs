@@ -15,12 +15,12 @@ use annals::journal::{
     Settled, Why, Write,
 };
 use annals::{Aggregate as _, Codec, Offset, PersistenceId, SeqNr, Timestamp};
-use annals_tests::Savings;
 use annals_tests::campaign::Mounted;
 use annals_tests::campaign::strace::is_there;
+use annals_tests::{Savings, until};
 
 /// Nothing takes so long but what hangs.
-const SECONDS_MAX: &str = "100";
+const SECONDS_MAX: &str = "400";
 const GROUPS: u64 = 6;
 
 /// What was told of one run.
@@ -465,9 +465,7 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_fails_nothing_until_there_
 
     // Somebody makes room, and nobody has to tell the journal.
     assert!(mounted.remount("size=200m"));
-    while journal.health() != Health::Good {
-        tokio::task::yield_now().await;
-    }
+    until("it is told", || journal.health() == Health::Good).await;
     assert!(matches!(append(&journal, &id, last.next(), &payload).await, Outcome::Stored(_)));
     journal.close().await.unwrap();
     let journal = FjallJournal::open(&store, FjallOptions::new()).unwrap();

@@ -143,7 +143,10 @@ fn a_runtime_that_is_dropped_leaves_no_caller_waiting() {
     journal.faults().hold();
     let mut deposit = Box::pin(alice.deposit(1));
     runtime.block_on(async {
-        let _ = tokio::time::timeout(Duration::from_millis(50), &mut deposit).await;
+        tokio::select! {
+            answer = &mut deposit => panic!("what is held was answered: {answer:?}"),
+            () = until("it is with the journal", || journal.faults().held() == 1) => {}
+        }
     });
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -33,7 +33,7 @@ use ground::{Ground, Trace, take_trace};
 /// How often the system is started on one journal.
 const ROUNDS: u64 = 3;
 /// Nothing here takes so long, unless somebody waits for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(100);
 /// To so many seeds that are the same each time, one is drawn.
 const DRAWN_OF: u64 = 8;
 /// How the message of each intended panic begins.

@@ -98,7 +98,8 @@ async fn with_a_journal_that_never_answers() {
 async fn with_a_journal_that_fails() {
     for unknown in [UnknownRun::Stored, UnknownRun::Lost] {
         let journal = MemoryJournal::new();
-        let system = builder().start(journal.clone()).unwrap();
+        // Nothing holds it up, so its time isn't to be over before all of them are told.
+        let system = builder().shutdown_within(Duration::from_secs(60)).start(journal.clone()).unwrap();
         journal.faults().fail_nth(3, unknown);
         let calls = queue(&system);
         until("it has failed", || matches!(journal.health(), Health::Failed(_))).await;
