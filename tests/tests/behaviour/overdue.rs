@@ -338,6 +338,25 @@ async fn a_deadline_whose_write_is_in_doubt_is_heard_all_the_same() {
     }
 }
 
+#[tokio::test]
+async fn a_deadline_whose_write_is_in_doubt_is_heard_in_time_where_it_is_the_sooner_one() {
+    let (journal, clock) = (Bent::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let diary = Arc::default();
+    let system = builder(&clock, &diary).shards(1).register::<Lease>().start(journal.clone()).unwrap();
+    let lease = system.get::<Lease>("car");
+    lease.take().await.unwrap();
+    journal.bend(Bend::Mute);
+    let given_back = lease.give_back(0).await;
+    assert!(matches!(given_back, Err(CallError::Unknown { .. })), "{given_back:?}");
+    journal.bend(Bend::Nothing);
+    let records = journal.inner.durable();
+    clock.advance(3600 * SECOND);
+    // Nobody asks for it, and it would have had 60 days.
+    until("its time is over", || journal.inner.durable().0 == records.0 + 2).await;
+    assert_eq!(lease.notes().await.unwrap(), ["idle"]);
+    system.shutdown().await.unwrap();
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Lamp;
 
