@@ -60,6 +60,14 @@ impl Kind {
         }
     }
 
+    /// What marks a method in such a block.
+    pub(crate) fn own_markers(self) -> &'static [&'static str] {
+        match self {
+            Self::Aggregate => AGGREGATE_MARKERS,
+            Self::Machine => MACHINE_MARKERS,
+        }
+    }
+
     /// The attributes that are taken away from the items of a block, be they right there or not.
     fn markers(self) -> Vec<&'static str> {
         match self {

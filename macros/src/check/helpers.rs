@@ -7,6 +7,7 @@ use crate::block::Method;
 use crate::ctxt::Ctxt;
 use crate::graph::Graph;
 use crate::model::Model;
+use crate::near::{nearest, unknown};
 use crate::spell::spell;
 use crate::symbol::{COMMAND, GOTO};
 use crate::types::arguments;
@@ -14,10 +15,23 @@ use crate::words::{mentions, only_word};
 
 pub(crate) fn check(ctxt: &Ctxt, model: &Model<'_>) {
     for helper in model.block.methods().filter(|method| method.markers.is_empty()) {
-        if let Some(step) = model.bare_step(&helper.sig.output) {
+        if let Some(step) = model.bare_step(&helper.sig.output)
+            && !check_is_meant(ctxt, model, helper)
+        {
             check_says_who(ctxt, model, helper, step);
         }
     }
+}
+
+/// Says so if one of its attributes looks like a marker with a typing mistake.
+fn check_is_meant(ctxt: &Ctxt, model: &Model<'_>, helper: &Method) -> bool {
+    let markers = model.block.kind.own_markers();
+    let words = helper.attrs.iter().filter_map(|attr| attr.path().get_ident());
+    let meant = words.filter(|word| nearest(&word.to_string(), markers.iter().copied()).is_some()).collect::<Vec<_>>();
+    for word in &meant {
+        ctxt.error(word, unknown("marker", &word.to_string(), markers));
+    }
+    !meant.is_empty()
 }
 
 /// A step says who makes it.

@@ -259,7 +259,8 @@ impl System {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The ref of one entity. It is cheap: nothing is loaded yet, and the id is checked by the first call.
+    /// The ref of one entity. It is cheap: nothing is loaded yet, and the id is checked by the first call. An id is text: of
+    /// the number 7 it is `"7"`.
     ///
     /// # Panics
     ///

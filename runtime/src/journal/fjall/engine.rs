@@ -12,8 +12,7 @@ use ::fjall::{
 };
 
 use super::remains::{Held, Remains};
-use crate::journal::{Durability, lock};
-use crate::sync::Mutex;
+use crate::journal::Durability;
 
 /// A row with its key before it.
 pub(super) type Row = (Slice, Slice);
@@ -87,19 +86,9 @@ pub(super) struct Shape {
 /// The open engine.
 pub(super) struct Engine {
     // ORDER: dropped before the engine, since what is held belongs to it.
-    seen: Mutex<Seen>,
+    remains: Remains,
     db: Database,
     rows: Keyspace,
-}
-
-/// What the engine had when it was last looked at.
-#[derive(Default)]
-struct Seen {
-    /// The number of the memtable that rows went into, and the memtable.
-    memtable: Option<(u64, Held)>,
-    /// The number of the version of the tables, and the version.
-    version: Option<(u64, Held)>,
-    remains: Remains,
 }
 
 /// Rows that are stored together.
@@ -204,7 +193,7 @@ impl Engine {
         if rows.tree.get_highest_seqno().is_some_and(|highest| db.seqno() <= highest) {
             return Err(EngineError::Damaged("its write counter is behind what it stores: a file is missing".into()));
         }
-        Ok(Self { seen: Mutex::default(), db, rows })
+        Ok(Self { remains: Remains::default(), db, rows })
     }
 
     fn open_database(path: &Path, cache_bytes: u64) -> Result<Database, EngineError> {
@@ -302,36 +291,23 @@ impl Engine {
         self.wait_until("moving its rows into tables", || Ok(self.rows.sealed_memtable_count() == 0))
     }
 
-    /// Sees to it that what the engine puts away is dropped by nobody for whom a commit waits. To be called behind each.
-    pub(super) fn look(&self) {
-        let mut seen = lock(&self.seen);
-        let Seen { memtable, version, remains } = &mut *seen;
-        let active = self.rows.tree.active_memtable();
-        if memtable.as_ref().is_none_or(|(id, _)| *id != active.id()) {
-            let id = active.id();
-            let held: Held = Box::new(move || Arc::strong_count(&active) > 1);
-            if let Some((_, put_away)) = memtable.replace((id, held)) {
-                remains.push(put_away);
-            }
-        }
-        let current = self.rows.tree.current_version();
-        if version.as_ref().is_none_or(|(id, _)| *id != current.id()) {
-            let (id, tree) = (current.id(), self.rows.tree.clone());
-            let held: Held = Box::new(move || {
-                let _version = &current;
-                tree.version_free_list_len() > 0
-            });
-            if let Some((_, put_away)) = version.replace((id, held)) {
-                remains.push(put_away);
-            }
-        }
-    }
-
-    /// Lets go of what the engine may put away while nothing is written. To be called when that is so for a while.
-    pub(super) fn look_away(&self) {
-        self.look();
-        let mut seen = lock(&self.seen);
-        (seen.memtable, seen.version) = (None, None);
+    /// Sees to it that what the engine puts away is dropped by nobody for whom a commit waits. To be called before each.
+    pub(super) fn look_after(&self) {
+        self.remains.look_after(|| {
+            let tree = self.rows.tree.clone();
+            Box::new(move || {
+                let memtable = tree.active_memtable();
+                let number = memtable.id();
+                let memtable: Held = Box::new(move || Arc::strong_count(&memtable) > 1);
+                let (version, tree) = (tree.current_version(), tree.clone());
+                let version_number = version.id();
+                let version: Held = Box::new(move || {
+                    let _held = &version;
+                    tree.version_free_list_len() > 0
+                });
+                [(number, memtable), (version_number, version)]
+            })
+        });
     }
 
     /// Waits until the engine can take a batch without waiting itself.
@@ -428,31 +404,6 @@ mod tests {
         assert!(rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).eq(expected));
     }
 
-    /// Commits a row and looks, so often that everything is put away that will be; then the number of tables and of their files.
-    fn tables_and_files(engine: &Engine, path: &Path) -> (usize, usize) {
-        let files = path.join("keyspaces/1/tables");
-        for round in 0..600_u32 {
-            let mut batch = engine.batch(1, Durability::Os);
-            // Tables whose keys lie between each other's.
-            batch.insert(&[(round % 30).to_be_bytes(), round.to_be_bytes()].concat(), b"row");
-            batch.commit().unwrap();
-            engine.look();
-            if round % 30 == 29 {
-                engine.flush().unwrap();
-            }
-        }
-        engine.look_away();
-        let tables = || engine.rows.tree.table_count();
-        let count = || std::fs::read_dir(&files).unwrap().count();
-        // What is merged and held goes within this time.
-        let mut looks = 0;
-        while count() > tables() + 1 && looks < 1_000 {
-            std::thread::sleep(Duration::from_millis(20));
-            looks += 1;
-        }
-        (tables(), count())
-    }
-
     #[test]
     fn what_is_merged_while_somebody_looks_is_dropped_all_the_same() {
         let directory = tempfile::tempdir().unwrap();
@@ -460,10 +411,28 @@ mod tests {
         Engine::create(&path, TRUTH).unwrap();
         let engine = Engine::open(&path, TRUTH, 1 << 20).unwrap();
         let memtable = Arc::downgrade(&engine.rows.tree.active_memtable());
-        let (tables, files) = tables_and_files(&engine, &path);
-        assert!(tables < 20, "some were merged");
-        assert!(files <= tables + 8, "{files} files of {tables} tables: what is merged is removed");
-        assert!(memtable.upgrade().is_none());
+        for round in 0..600_u32 {
+            let mut batch = engine.batch(1, Durability::Os);
+            // Tables whose keys lie between each other's.
+            batch.insert(&[(round % 30).to_be_bytes(), round.to_be_bytes()].concat(), b"row");
+            engine.look_after();
+            batch.commit().unwrap();
+            if round % 30 == 29 {
+                engine.flush().unwrap();
+            }
+        }
+        let tables = || engine.rows.tree.table_count();
+        let files = || std::fs::read_dir(path.join("keyspaces/1/tables")).unwrap().count();
+        let begin = Instant::now();
+        while tables() >= 20 || files() > tables() || memtable.upgrade().is_some() {
+            let (tables, files) = (tables(), files());
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "{files} files of {tables} tables, or the first memtable"
+            );
+            engine.merge().unwrap();
+            std::thread::sleep(POLL);
+        }
         drop(engine);
         let engine = Engine::open(&path, TRUTH, 1 << 20).unwrap();
         assert_eq!(engine.range(&[0], &[1]).count(), 600);

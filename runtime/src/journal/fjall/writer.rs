@@ -38,8 +38,6 @@ const CHECKPOINT_EVERY_BYTES: usize = 16 * 1024 * 1024;
 const FOLD_EVERY_BYTES: usize = 32 * 1024 * 1024;
 /// How far the older slot of the head may be behind the newer one.
 const SLOT_OLD_MAX: Duration = Duration::from_secs(1);
-/// When nothing has been written for so long, the engine isn't looked after any more.
-const LOOKED_AFTER: Duration = Duration::from_secs(1);
 /// So many places at most wait to become the checkpoint.
 const CHECKPOINTS_MAX: usize = 64;
 
@@ -88,8 +86,6 @@ pub(super) struct Writer {
     /// Writes them down.
     folder: Option<JoinHandle<()>>,
     gauge: Gauge,
-    /// Whether it looks after what the engine puts away.
-    looks_after: bool,
 }
 
 impl Writer {
@@ -119,7 +115,6 @@ impl Writer {
             order_bytes: 0,
             folder: None,
             gauge: Gauge::default(),
-            looks_after: false,
         }
     }
 
@@ -130,11 +125,8 @@ impl Writer {
             while let Some(batch) = shared.queue.take(self.wait()) {
                 if !batch.is_empty() {
                     self.store(batch);
-                } else {
-                    self.look_away();
-                    if self.looks_idly() {
-                        self.look_idly();
-                    }
+                } else if self.looks_idly() {
+                    self.look_idly();
                 }
                 self.remove_some();
             }
@@ -160,23 +152,12 @@ impl Writer {
     fn wait(&self) -> Wait {
         if self.may_remove() {
             Wait::No
-        } else if self.looks_after {
-            Wait::AtMost(LOOKED_AFTER)
         } else if !self.looks_idly() {
             Wait::ForWork
         } else if self.shared.low().is_some() {
             Wait::AtMost(LOOK_AGAIN_AFTER)
         } else {
             Wait::AtMost(LOOK_EVERY)
-        }
-    }
-
-    /// Leaves the engine alone, since nothing is written.
-    fn look_away(&mut self) {
-        if std::mem::take(&mut self.looks_after)
-            && let Some(engine) = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner).as_ref()
-        {
-            engine.look_away();
         }
     }
 
@@ -302,6 +283,7 @@ impl Writer {
         }
         let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
         let Some(engine) = engine.as_ref() else { return Err(Why::Closed) };
+        engine.look_after();
         engine.pace().and_then(|()| self.removals.step(engine)).map_err(|error| failed(error.to_string()))
     }
 
@@ -352,9 +334,8 @@ impl Writer {
             return Ok(Written { end: None });
         }
         let time = self.next_time(batch);
+        engine.look_after();
         let (mark, bytes) = self.write_rows(engine, batch, before, time)?;
-        engine.look();
-        self.looks_after = true;
 
         self.head.acked = mark;
         if shared.facts.durability == Durability::Fsync {
