@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::CallError;
+use annals::Timestamp;
 use annals::journal::{MemoryJournal, Why};
+use annals::prelude::*;
 use annals::testing::ManualClock;
 use annals_tests::{Lease, LeaseState, Mood, furies, until_so};
 
@@ -156,7 +157,7 @@ async fn a_deadline_whose_own_write_is_lost_is_tried_again() {
 
 #[tokio::test]
 async fn one_entity_that_takes_no_calls_holds_up_no_other_deadline() {
-    let (clock, diary) = (ManualClock::at(annals::Timestamp::UNIX_EPOCH), Arc::default());
+    let (clock, diary) = (ManualClock::at(Timestamp::UNIX_EPOCH), Arc::default());
     let journal = MemoryJournal::new();
     // One place in each lane, and one command before the disk.
     let system = builder(&clock, &diary).shards(1).mailbox_max(8).run_ahead_max(1).deadlines_in_flight_max(8);
@@ -178,4 +179,54 @@ async fn one_entity_that_takes_no_calls_holds_up_no_other_deadline() {
     note.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
     until_in(&stuck, LeaseState::Warned).await;
+}
+
+/// Breaks down twice; each time its handler is of no use until it is repaired.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Engine {
+    repaired_at: [Timestamp; 2],
+}
+
+#[fsm(states(initial Off, Warm, Hot))]
+impl Engine {
+    #[event]
+    fn planned(&mut self, repaired_at: [Timestamp; 2]) {
+        self.repaired_at = repaired_at;
+    }
+
+    #[on(Off => Warm)]
+    fn switch_on(&self, repaired_at: [Timestamp; 2]) -> Step {
+        goto(Warm).for_max(SECOND).applying(EngineEvent::Planned { repaired_at })
+    }
+
+    /// Its next state's time is over at once.
+    #[after(1h, Warm => Hot)]
+    fn heat(&self, cx: &Context<Self>) -> Step {
+        assert!(cx.now() >= self.repaired_at[0], "it is broken");
+        goto(Hot).for_max(Duration::ZERO)
+    }
+
+    #[after(1h, Hot => Off)]
+    fn cool(&self, cx: &Context<Self>) -> Step {
+        assert!(cx.now() >= self.repaired_at[1], "it is broken");
+        goto(Off)
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_begins_when_a_failing_one_is_handled_makes_a_pause_of_its_own() {
+    let world = World::new();
+    let engine = world.system.get::<Engine>("it");
+    let broken = world.now() + SECOND;
+    engine.switch_on([broken + 65 * SECOND, broken + 129 * SECOND]).await.unwrap();
+    // It is tried, after 64 s once more, and then after as long a pause.
+    for pause in [1, 64, 64] {
+        world.clock.advance(pause * SECOND);
+        world.quiet().await;
+    }
+    let hot = "3 2026-01-01T00:02:09Z deadline of 2: Warm -> Hot until 2026-01-01T00:02:09Z";
+    assert_eq!(world.stored("it").await[2..], [hot], "the next one failed");
+    world.clock.advance(SECOND);
+    world.quiet().await;
+    assert_eq!(world.stored("it").await[3..], ["4 2026-01-01T00:02:10Z deadline of 3: Hot -> Off"]);
 }

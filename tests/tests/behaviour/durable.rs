@@ -1,6 +1,7 @@
 //! Nothing is observable before it is durable.
 
-use annals::CallError;
+use annals::journal::{MemoryJournal, Why};
+use annals::{CallError, System};
 use annals_tests::{Account, Overdrawn};
 
 use crate::{system, until};
@@ -92,8 +93,8 @@ async fn handlers_run_ahead_of_the_disk_and_share_a_write() {
 
 #[tokio::test]
 async fn the_run_ahead_is_bounded() {
-    let journal = annals::journal::MemoryJournal::new();
-    let system = annals::System::builder().shards(1).run_ahead_max(10).start(journal.clone()).unwrap();
+    let journal = MemoryJournal::new();
+    let system = System::builder().shards(1).run_ahead_max(10).start(journal.clone()).unwrap();
     let alice = system.get::<Account>("alice");
     journal.faults().hold();
     let deposits: Vec<_> = (0..100).map(|_| tokio::spawn(alice.deposit(1))).collect();
@@ -110,8 +111,8 @@ async fn the_run_ahead_is_bounded() {
 
 #[tokio::test]
 async fn the_bytes_that_wait_are_bounded() {
-    let journal = annals::journal::MemoryJournal::new();
-    let system = annals::System::builder().shards(1).run_ahead_bytes_max(100_000).start(journal.clone()).unwrap();
+    let journal = MemoryJournal::new();
+    let system = System::builder().shards(1).run_ahead_bytes_max(100_000).start(journal.clone()).unwrap();
     journal.faults().hold();
     let notes: Vec<_> = (0..100)
         .map(|number| tokio::spawn(system.get::<Account>(format!("{number}")).note("x".repeat(10_000))))
@@ -126,6 +127,33 @@ async fn the_bytes_that_wait_are_bounded() {
     for note in notes {
         note.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_bytes_behind_a_lost_write_wait_no_longer() {
+    let journal = MemoryJournal::new();
+    let system = System::builder().shards(1).run_ahead_bytes_max(100_000).start(journal.clone()).unwrap();
+    let alice = system.get::<Account>("alice");
+    for _ in 0..15 {
+        journal.faults().hold();
+        journal.faults().refuse_next(Why::QueueFull { bytes: 2, limit: 1 });
+        let mut notes = Vec::new();
+        for group in 1..=4 {
+            notes.push(tokio::spawn(alice.note("x".repeat(10_000))));
+            until("it is with the journal", || journal.faults().held() == group).await;
+        }
+        let handled = system.stats().commands;
+        notes.push(tokio::spawn(alice.note("x".repeat(10_000))));
+        until("one waits for the journal", || system.stats().commands == handled + 1).await;
+        journal.faults().release();
+        for note in notes {
+            let error = note.await.unwrap().unwrap_err();
+            assert!(matches!(error, CallError::NotStored { .. }), "{error:?}");
+        }
+    }
+    let note = tokio::spawn(alice.note("x".to_owned()));
+    until("there is room", || note.is_finished()).await;
+    note.await.unwrap().unwrap();
 }
 
 #[tokio::test]

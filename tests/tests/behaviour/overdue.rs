@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::journal::{Journal as _, MemoryJournal};
+use annals::journal::{Journal as _, MemoryJournal, Why};
 use annals::prelude::*;
 use annals::testing::ManualClock;
 use annals::{Clock, Offset, SeqNr, Timestamp};
@@ -233,6 +233,86 @@ async fn a_deadline_that_panicked_lets_no_command_into_a_later_state_whose_time_
     }
 }
 
+/// May leave the pier only in the second second after its time.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Ferry {
+    berthed_at: Timestamp,
+}
+
+#[fsm(states(initial Away, Berthed, transient Shunting))]
+impl Ferry {
+    #[event]
+    fn docked(&mut self, at: Timestamp) {
+        self.berthed_at = at;
+    }
+
+    #[event]
+    fn bumped(&mut self) {}
+
+    #[on(Away => Berthed)]
+    fn dock(&self, cx: &Context<Self>) -> Step {
+        goto(Berthed).applying(FerryEvent::Docked { at: cx.now() })
+    }
+
+    #[on(Berthed => stay)]
+    fn load(&self) -> Step {
+        stay()
+    }
+
+    #[after(1h, Berthed => Away)]
+    fn cast_off(&self, cx: &Context<Self>) -> Step {
+        assert!(cx.now() > self.berthed_at + 3600 * SECOND, "the tide is late");
+        goto(Away)
+    }
+
+    #[on(Berthed => Shunting)]
+    fn shunt(&self) -> Step {
+        goto(Shunting)
+    }
+
+    #[on(Shunting => stay)]
+    fn bump(&self) -> Step {
+        applying(FerryEvent::Bumped)
+    }
+
+    #[on(Shunting => Berthed)]
+    fn moor(&self) -> Step {
+        goto(Berthed)
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_failed_in_a_state_is_noticed_again_when_it_comes_back_from_a_transient_one() {
+    let world = World::new();
+    let ferry = world.system.get::<Ferry>("it");
+    ferry.dock().await.unwrap();
+    world.clock.advance(3600 * SECOND);
+    world.quiet().await;
+    let rung = world.system.stats().panics;
+    for _ in 0..2 {
+        ferry.load().await.unwrap();
+    }
+    assert_eq!(world.system.stats().panics, rung + 1, "it is noticed once, and then it keeps nobody waiting");
+    ferry.shunt().await.unwrap();
+    // The alarm is rung again, and finds nothing to do there.
+    world.clock.advance(SECOND);
+    world.quiet().await;
+    // What is lost leads back to where its time was over; who is next has asked before that is rung.
+    let faults = world.journal.faults();
+    faults.hold();
+    faults.refuse_next(Why::Failed("for once".into()));
+    let lost = tokio::spawn(ferry.bump());
+    until("the first is with the journal", || faults.held() == 1).await;
+    let behind = tokio::spawn(ferry.bump());
+    until("the second is with the journal", || faults.held() == 2).await;
+    faults.release_next();
+    lost.await.unwrap().unwrap_err();
+    let (loaded, ()) = tokio::join!(ferry.load(), async { faults.release() });
+    behind.await.unwrap().unwrap_err();
+    let error = loaded.unwrap_err();
+    assert!(matches!(error, CallError::NotAccepted { state: "Away", .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_deadline_whose_write_is_in_doubt_is_heard_all_the_same() {
     for moves_on in [false, true] {
@@ -256,6 +336,25 @@ async fn a_deadline_whose_write_is_in_doubt_is_heard_all_the_same() {
         assert_eq!(lease.state().await.unwrap(), LeaseState::Warned);
         system.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_deadline_whose_write_is_in_doubt_is_heard_in_time_where_it_is_the_sooner_one() {
+    let (journal, clock) = (Bent::new(), ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let diary = Arc::default();
+    let system = builder(&clock, &diary).shards(1).register::<Lease>().start(journal.clone()).unwrap();
+    let lease = system.get::<Lease>("car");
+    lease.take().await.unwrap();
+    journal.bend(Bend::Mute);
+    let given_back = lease.give_back(0).await;
+    assert!(matches!(given_back, Err(CallError::Unknown { .. })), "{given_back:?}");
+    journal.bend(Bend::Nothing);
+    let records = journal.inner.durable();
+    clock.advance(3600 * SECOND);
+    // Nobody asks for it, and it would have had 60 days.
+    until("its time is over", || journal.inner.durable().0 == records.0 + 2).await;
+    assert_eq!(lease.notes().await.unwrap(), ["idle"]);
+    system.shutdown().await.unwrap();
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
