@@ -16,6 +16,8 @@ use crate::world::{World, stored, yield_often};
 use crate::{restarted, system, until};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Nothing takes so long but what hangs.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Says that a call has met the end of the entity.
 #[track_caller]
@@ -41,10 +43,11 @@ async fn a_deleted_entity_answers_every_call_with_that_also_after_a_restart() {
     assert!(left.len() == 1 && left[0].starts_with("4 ") && left[0].ends_with("Tombstone"), "{left:?}");
     system.shutdown().await.unwrap();
 
-    let system = restarted(&journal);
+    // With one place in each lane: a call gives it back, or the next one waits for ever.
+    let system = System::builder().shards(1).mailbox_max(8).start(journal.reopen()).unwrap();
     let alice = system.get::<Account>("alice");
     assert_deleted(alice.deposit(1).await, 4);
-    assert_deleted(alice.balance().await, 4);
+    assert_deleted(alice.balance().within(LONG).await, 4);
     assert_eq!(system.delete::<Account>("alice").await.unwrap().seq_nr, SeqNr(4), "again is harmless");
     assert_eq!(system.get::<Account>("bob").deposit(1).await.unwrap(), 1, "others go on");
     assert_eq!(stored(&journal, "alice").await.len(), 1);
@@ -311,10 +314,13 @@ async fn a_stream_that_can_not_be_opened_can_not_be_deleted_for_now() {
     system.get::<Account>("alice").deposit(1).await.unwrap();
     system.shutdown().await.unwrap();
     let journal = journal.reopen();
-    let system = System::builder().start(journal.clone()).unwrap();
+    // With one place in each lane: a call gives it back, or the next one waits for ever.
+    let system = System::builder().shards(1).mailbox_max(8).start(journal.clone()).unwrap();
     journal.faults().fail_reads(ReadError::Engine { what: "a row".to_owned(), error: Arc::from("the disk is gone") });
     let error = system.delete::<Account>("alice").await.unwrap_err();
     assert!(matches!(error, DeleteError::Call(CallError::Quarantined { .. })), "{error:?}");
+    let error = system.get::<Account>("alice").balance().within(LONG).await.unwrap_err();
+    assert!(matches!(error, CallError::Quarantined { .. }), "{error:?}");
     system.register_reader(&ReadMark::new("billing", Offset(9))).unwrap();
     let error = system.delete::<Account>("alice").await.unwrap_err();
     assert!(matches!(error, DeleteError::Unreadable { .. }), "{error:?}");
