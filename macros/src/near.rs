@@ -47,12 +47,38 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symbol::{AGGREGATE_MARKERS, MACHINE_MARKERS};
 
     #[test]
     fn a_near_word_is_offered_and_a_far_one_is_not() {
         assert_eq!(nearest("vresion", ["name", "version"]), Some("version"));
         assert_eq!(nearest("nam", ["was", "name"]), Some("name"));
         assert_eq!(nearest("colour", ["name", "version"]), None);
+    }
+
+    #[test]
+    fn common_attributes_are_no_markers_with_a_typing_mistake() {
+        let attributes = [
+            "allow",
+            "cfg",
+            "cfg_attr",
+            "cold",
+            "deny",
+            "deprecated",
+            "doc",
+            "expect",
+            "forbid",
+            "inline",
+            "must_use",
+            "test",
+            "track_caller",
+            "warn",
+            "instrument",
+        ];
+        let markers = [AGGREGATE_MARKERS, MACHINE_MARKERS].concat();
+        for attribute in attributes {
+            assert_eq!(nearest(attribute, markers.iter().copied()), None, "{attribute}");
+        }
     }
 
     #[test]

@@ -214,9 +214,11 @@ mod tests {
         Box::new(move || Arc::strong_count(&probe) > 1)
     }
 
-    /// Waits until somebody else holds what the engine has.
-    fn until_held(engine: &Engine) {
-        while Arc::strong_count(&engine.now.lock().unwrap()) == 1 {
+    /// Waits until somebody else holds what the engine has, or nobody does any more.
+    fn until_held(engine: &Engine, is_held: bool) {
+        let begin = Instant::now();
+        while (Arc::strong_count(&engine.now.lock().unwrap()) > 1) != is_held {
+            assert!(begin.elapsed() < LONG, "whether it is held stays {}", !is_held);
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -227,7 +229,7 @@ mod tests {
         let remains = Remains::default();
         remains.look_after(|| engine.look());
         for number in 0..3 {
-            until_held(&engine);
+            until_held(&engine, true);
             drop(engine.replace());
             remains.look_after(|| unreachable!("it was looked before"));
             assert_eq!(engine.dropped.recv_timeout(LONG), Ok((number, Some("annals-remains".to_owned()))));
@@ -240,12 +242,8 @@ mod tests {
         let remains = Remains::default();
         for _ in 0..2 {
             remains.look_after(|| engine.look());
-            until_held(&engine);
-            let begin = Instant::now();
-            while Arc::strong_count(&engine.now.lock().unwrap()) > 1 {
-                assert!(begin.elapsed() < LONG, "it is held for ever");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until_held(&engine, true);
+            until_held(&engine, false);
         }
     }
 
@@ -254,7 +252,7 @@ mod tests {
         let engine = Engine::new();
         let remains = Remains::default();
         remains.look_after(|| engine.look());
-        until_held(&engine);
+        until_held(&engine, true);
         drop(remains);
         assert_eq!(Arc::strong_count(&engine.now.lock().unwrap()), 1);
     }
